@@ -1,0 +1,1 @@
+//! Digests, signatures and X.509 certificates as Fabric understands them.

@@ -1,0 +1,1 @@
+//! Read/write sets: what a transaction read and wrote, in the bytes every endorser must agree on.

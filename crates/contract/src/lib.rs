@@ -1,0 +1,1 @@
+//! Smart contracts in Rust: the shim protocol, typed calls, chaincode as a service.

@@ -1,0 +1,1 @@
+//! Signers and MSP folders: the only place where private keys live.

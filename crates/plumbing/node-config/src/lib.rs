@@ -1,0 +1,1 @@
+//! core.yaml, orderer.yaml and the environment as typed configuration.

@@ -1,0 +1,1 @@
+//! Logging, metrics, health and version, under the names Fabric gives them.

@@ -1,0 +1,1 @@
+//! Tasks that form a tree, and one written order of shutdown.

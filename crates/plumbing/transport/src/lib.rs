@@ -1,0 +1,1 @@
+//! TLS, listening and dialling: the only crate that opens a socket.

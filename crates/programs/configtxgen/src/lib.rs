@@ -1,0 +1,1 @@
+//! The configtxgen command: genesis blocks from profiles.

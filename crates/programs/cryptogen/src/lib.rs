@@ -1,0 +1,1 @@
+//! The cryptogen command: certificates and keys for test networks.

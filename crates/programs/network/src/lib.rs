@@ -1,0 +1,1 @@
+//! `ripstop up`: a whole network on one machine from one command.

@@ -1,0 +1,1 @@
+//! The osnadmin command: channels of an ordering node.

@@ -1,0 +1,1 @@
+//! The peer command: node, channel, lifecycle, chaincode.

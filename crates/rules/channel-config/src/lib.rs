@@ -1,0 +1,1 @@
+//! What are the rules now? The configuration tree of a channel, typed.

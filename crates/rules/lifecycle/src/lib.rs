@@ -1,0 +1,1 @@
+//! Which chaincode? Definitions, approvals, readiness, collections.

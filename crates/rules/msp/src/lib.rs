@@ -1,0 +1,1 @@
+//! Who is this? Membership service providers: chains, node OUs, revocation, principals.

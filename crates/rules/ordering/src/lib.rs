@@ -1,0 +1,1 @@
+//! What goes into a block? Message filters, block cutter, block assembly.

@@ -1,0 +1,1 @@
+//! Is this enough? Signature and implicit-meta policies and their language.

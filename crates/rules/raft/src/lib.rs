@@ -1,0 +1,1 @@
+//! Raft consensus as a state machine: inputs in, effects out.

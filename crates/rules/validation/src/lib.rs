@@ -1,0 +1,1 @@
+//! Is this block right? From received bytes to validated transactions.

@@ -1,0 +1,1 @@
+//! Runs chaincode: shim streams, launching, system chaincodes.

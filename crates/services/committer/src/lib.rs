@@ -1,0 +1,1 @@
+//! Receives blocks, checks them, commits them.

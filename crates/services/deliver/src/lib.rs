@@ -1,0 +1,1 @@
+//! Serves blocks, and pulls and verifies them.

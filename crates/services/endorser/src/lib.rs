@@ -1,0 +1,1 @@
+//! Checks a proposal, simulates it and signs the result.

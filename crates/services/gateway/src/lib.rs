@@ -1,0 +1,1 @@
+//! The service that applications use: evaluate, endorse, submit, commit status, events.

@@ -1,0 +1,1 @@
+//! Orders messages into blocks: broadcast, channels, consensus drive loop, participation.

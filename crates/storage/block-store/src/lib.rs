@@ -1,0 +1,1 @@
+//! Append-only block files and their index.

@@ -1,0 +1,1 @@
+//! The embedded ordered key-value engine behind one small trait.

@@ -1,0 +1,1 @@
+//! The truth of one channel: open, simulate, query, commit, follow.

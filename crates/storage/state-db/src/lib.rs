@@ -1,0 +1,1 @@
+//! Versioned world state and history.

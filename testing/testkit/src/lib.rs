@@ -1,0 +1,1 @@
+//! Identities, channels and blocks in memory, for tests.
