@@ -1,1 +1,32 @@
-//! TLS, listening and dialling: the only crate that opens a socket.
+//! Sockets, TLS and gRPC connections.
+//!
+//! What question this crate answers: *who is at the other end of the wire, and how do bytes get there?* It is the only
+//! crate that opens a socket. Servers bind a [`Listener`], give it a [`ServerTls`] (or none) and [`serve_grpc`] or
+//! [`serve_http`]; clients describe an [`Endpoint`] and get a gRPC channel or a plain byte stream.
+//!
+//! It stands below every service: endorser, deliver, gateway, broadcast and the operations endpoint run on it.
+//!
+//! Invariants:
+//! - the cryptography provider is handed over explicitly, so nothing depends on a process-wide default;
+//! - the roots that client certificates are verified against can change while the server runs ([`ClientRoots`]), because
+//!   they come from channel configurations; a change affects handshakes that begin after it;
+//! - every request carries a [`PeerInfo`] extension, also without TLS;
+//! - a slow or hostile handshake occupies one of a bounded number of slots for a bounded time.
+//!
+//! Absent: any Fabric rule. Whether a certificate may do something is decided above.
+
+mod endpoint;
+mod limit;
+mod listener;
+mod server;
+mod tls;
+
+pub use endpoint::{ConnectError, Endpoint, InvalidAddress, Keepalive};
+pub use limit::{ConcurrencyLimit, Permit, TooManyRequests};
+pub use listener::{BindError, Connection, Listener, PeerInfo};
+pub use server::{ServeError, ServerKeepalive, serve_grpc, serve_http};
+pub use tls::{ClientAuth, ClientRoots, ClientTls, KeyPair, ServerTls, TlsError};
+
+/// The largest gRPC message that is sent or accepted, in bytes (Fabric: `internal/pkg/comm` `DefaultMaxRecvMsgSize`).
+/// Set it on every generated server and client.
+pub const MAX_MESSAGE_SIZE: usize = 100 * 1024 * 1024;

@@ -1,1 +1,17 @@
-//! Serves blocks, and pulls and verifies them.
+//! Serves blocks, and pulls them.
+//!
+//! What question this crate answers: *who may see which blocks, from where on?* A [`DeliverService`] answers requests for
+//! blocks over a [`Channels`] of [`BlockSource`]s (the ledgers of a peer, the chains of an orderer), and a [`BlockPuller`]
+//! is the client that keeps a channel's committer supplied. It is step six of the journey of a transaction.
+//!
+//! Invariants:
+//! - a stream's client is checked when the stream begins, and again after every change of the channel's configuration and
+//!   when its certificate expires;
+//! - blocks are sent in order and without gaps;
+//! - the puller judges nothing: who receives its blocks verifies them, and tells the puller to look elsewhere.
+//!
+//! Absent: private data beside blocks (answered with `Unimplemented`), header streams against censorship.
+
+mod source;
+
+pub use source::{BlockForm, BlockSource, Channels, Refusal, SourceError};

@@ -1,0 +1,213 @@
+use std::io;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tonic::transport::Channel;
+
+use crate::listener::{Connection, PeerInfo};
+use crate::tls::ClientTls;
+
+/// How long connecting may take unless said otherwise (Fabric: `peer.keepalive.deliveryClient`/`client.connTimeout`, 3 s).
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// The flow-control window of a stream and of a connection: blocks of several MiB flow without waiting.
+const WINDOW: u32 = 4 * 1024 * 1024;
+
+/// When a gRPC client pings its server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keepalive {
+    /// After this long without activity a ping is sent. Fabric's servers disconnect below one minute.
+    pub interval: Duration,
+    /// A ping unanswered for this long closes the connection.
+    pub timeout: Duration,
+}
+
+impl Default for Keepalive {
+    /// One minute and twenty seconds (Fabric: `DefaultKeepaliveOptions`).
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(60), timeout: Duration::from_secs(20) }
+    }
+}
+
+/// An address that is not `host:port`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no address of the form host:port")]
+pub struct InvalidAddress(String);
+
+/// Why no connection came about.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Nobody answered in time.
+    #[error("connecting to {address} took longer than {limit:?}")]
+    Timeout {
+        /// The server.
+        address: String,
+        /// The limit.
+        limit: Duration,
+    },
+    /// The server cannot be reached.
+    #[error("cannot connect to {address}: {source}")]
+    Connect {
+        /// The server.
+        address: String,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// The TLS handshake failed: an unknown issuer, a wrong name, a certificate that is missing.
+    #[error("TLS handshake with {address} failed: {source}")]
+    Handshake {
+        /// The server.
+        address: String,
+        /// The reason.
+        source: io::Error,
+    },
+    /// The name to verify is no server name.
+    #[error("'{0}' is no server name that a certificate could be checked against")]
+    ServerName(String),
+}
+
+/// A server to connect to, and how.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    host: String,
+    port: u16,
+    tls: Option<ClientTls>,
+    server_name: Option<String>,
+    connect_timeout: Duration,
+    keepalive: Keepalive,
+}
+
+impl Endpoint {
+    /// The server at `host:port` (IPv6 hosts in brackets), without TLS.
+    pub fn new(address: &str) -> Result<Self, InvalidAddress> {
+        let invalid = || InvalidAddress(address.to_owned());
+        let (host, port) = address.rsplit_once(':').ok_or_else(invalid)?;
+        let port = port.parse().map_err(|_| invalid())?;
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        if host.is_empty() || host.contains(['/', '@', ' ']) {
+            return Err(invalid());
+        }
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+            tls: None,
+            server_name: None,
+            connect_timeout: CONNECT_TIMEOUT,
+            keepalive: Keepalive::default(),
+        })
+    }
+
+    /// Speaks TLS.
+    pub fn tls(mut self, tls: ClientTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Verifies the server's certificate against this name instead of the host.
+    pub fn server_name(mut self, name: impl Into<String>) -> Self {
+        self.server_name = Some(name.into());
+        self
+    }
+
+    /// Gives up connecting, handshake included, after this long.
+    pub const fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.connect_timeout = limit;
+        self
+    }
+
+    /// Pings as told.
+    pub const fn keepalive(mut self, keepalive: Keepalive) -> Self {
+        self.keepalive = keepalive;
+        self
+    }
+
+    /// `host:port`.
+    pub fn address(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+
+    /// A gRPC channel that connects at its first request and again whenever the connection is lost. A request made while
+    /// the server cannot be reached fails with `Unavailable` and the reason. Must be called inside a tokio runtime.
+    pub fn channel(&self) -> Channel {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let uri = format!("{scheme}://{}", self.address());
+        let uri: http::Uri = uri.parse().unwrap_or_else(|_| http::Uri::from_static("http://invalid.host"));
+        let target = self.clone();
+        let connector = tower::service_fn(move |_: http::Uri| {
+            let target = target.clone();
+            async move { target.open(Protocol::Grpc).await.map(TokioIo::new) }
+        });
+        tonic::transport::Endpoint::from(uri)
+            .http2_keep_alive_interval(self.keepalive.interval)
+            .keep_alive_timeout(self.keepalive.timeout)
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .connect_with_connector_lazy(connector)
+    }
+
+    /// Connects once, to find out whether the server can be reached and trusted.
+    pub async fn probe(&self) -> Result<(), ConnectError> {
+        self.open(Protocol::Grpc).await.map(drop)
+    }
+
+    /// A plain stream of bytes to the server, for HTTP/1.1.
+    pub async fn connect(&self) -> Result<Connection, ConnectError> {
+        self.open(Protocol::Bytes).await
+    }
+
+    async fn open(&self, protocol: Protocol) -> Result<Connection, ConnectError> {
+        let address = self.address();
+        match tokio::time::timeout(self.connect_timeout, self.dial(&address, protocol)).await {
+            Ok(connected) => connected,
+            Err(_) => Err(ConnectError::Timeout { address, limit: self.connect_timeout }),
+        }
+    }
+
+    async fn dial(&self, address: &str, protocol: Protocol) -> Result<Connection, ConnectError> {
+        let failed = |source| ConnectError::Connect { address: address.to_owned(), source };
+        let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(failed)?;
+        stream.set_nodelay(true).ok();
+        let peer = PeerInfo::without_certificate(stream.peer_addr().map_err(failed)?);
+        let Some(tls) = &self.tls else { return Ok(Connection::new(stream, peer)) };
+        let name = self.server_name.as_ref().unwrap_or(&self.host);
+        let name = ServerName::try_from(name.clone()).map_err(|_| ConnectError::ServerName(name.clone()))?;
+        let config = match protocol {
+            Protocol::Grpc => &tls.grpc,
+            Protocol::Bytes => &tls.bytes,
+        };
+        let stream = TlsConnector::from(config.clone())
+            .connect(name, stream)
+            .await
+            .map_err(|source| ConnectError::Handshake { address: address.to_owned(), source })?;
+        Ok(Connection::new(stream, peer))
+    }
+}
+
+/// What is spoken on a connection.
+#[derive(Debug, Clone, Copy)]
+enum Protocol {
+    Grpc,
+    Bytes,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_host_and_port() {
+        for good in ["localhost:7051", "127.0.0.1:1", "[::1]:7051", "peer0.org1.example.com:65535"] {
+            assert_eq!(Endpoint::new(good).map(|endpoint| endpoint.address()), Ok(good.to_owned()));
+        }
+        for bad in ["", "localhost", ":7051", "localhost:", "localhost:70000", "a/b:1"] {
+            assert!(Endpoint::new(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+use ripstop_types::Digest;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::server::Connected;
+
+use crate::tls::ServerTls;
+
+/// How many handshakes may be under way at once; further connections wait in the kernel's queue.
+const MAX_HANDSHAKES: usize = 1024;
+/// How long a TLS handshake may take (Fabric: `DefaultConnectionTimeout`).
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many finished handshakes may wait for the server to take them.
+const ACCEPT_QUEUE: usize = 64;
+/// How long accepting pauses after the operating system refused (too many open files).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// An address could not be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to listen on {address}: {source}")]
+pub struct BindError {
+    address: String,
+    source: io::Error,
+}
+
+/// A bound TCP socket.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Binds `host:port`; port 0 takes a free one.
+    pub async fn bind(address: &str) -> Result<Self, BindError> {
+        let fail = |source| BindError { address: address.to_owned(), source };
+        let socket = TcpListener::bind(address).await.map_err(fail)?;
+        let local = socket.local_addr().map_err(fail)?;
+        Ok(Self { socket, address: local })
+    }
+
+    /// The address it is bound to.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The connections that arrive, after their TLS handshake. Ends never; failed handshakes are logged and left out.
+    pub(crate) fn connections(self, tls: Option<ServerTls>) -> ReceiverStream<io::Result<Connection>> {
+        let (sender, receiver) = mpsc::channel(ACCEPT_QUEUE);
+        let acceptor = tls.map(|tls| TlsAcceptor::from(tls.config));
+        tokio::spawn(accept(self.socket, acceptor, sender));
+        ReceiverStream::new(receiver)
+    }
+}
+
+/// Accepts until nobody takes connections any more.
+async fn accept(socket: TcpListener, tls: Option<TlsAcceptor>, connections: mpsc::Sender<io::Result<Connection>>) {
+    let slots = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+    loop {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            () = connections.closed() => return,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(target: "comm.tls", "accepting a connection failed: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // Small messages go back and forth: never wait for more bytes to fill a segment.
+        stream.set_nodelay(true).ok();
+        let tls = tls.clone();
+        let connections = connections.clone();
+        tokio::spawn(async move {
+            let _slot = slot;
+            match handshake(stream, address, tls).await {
+                Ok(connection) => drop(connections.send(Ok(connection)).await),
+                Err(error) => {
+                    tracing::debug!(target: "comm.tls", "TLS handshake failed: {error} server=PeerServer remoteaddress={address}");
+                }
+            }
+        });
+    }
+}
+
+async fn handshake(stream: TcpStream, address: SocketAddr, tls: Option<TlsAcceptor>) -> io::Result<Connection> {
+    let Some(tls) = tls else {
+        return Ok(Connection { io: Box::new(stream), peer: PeerInfo { address, certificates: [].into() } });
+    };
+    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream))
+        .await
+        .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the client did not finish the TLS handshake in time"))??;
+    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let certificates = certificates.iter().map(|certificate| certificate.clone().into_owned()).collect();
+    Ok(Connection { io: Box::new(stream), peer: PeerInfo { address, certificates } })
+}
+
+/// Who is at the other end of a server's connection. Every request carries it as an extension.
+#[derive(Debug, Clone)]
+pub struct PeerInfo {
+    address: SocketAddr,
+    certificates: Arc<[CertificateDer<'static>]>,
+}
+
+impl PeerInfo {
+    /// A client without a certificate.
+    pub fn without_certificate(address: SocketAddr) -> Self {
+        Self { address, certificates: [].into() }
+    }
+
+    /// The client's address.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The DER of the client's certificate, where it presented one. Under [`crate::ClientAuth::Requested`] nobody has
+    /// verified its chain.
+    pub fn certificate(&self) -> Option<&[u8]> {
+        self.certificates.first().map(AsRef::as_ref)
+    }
+
+    /// The SHA-256 of [`Self::certificate`]: what a channel header's `tls_cert_hash` must equal under mutual TLS.
+    pub fn certificate_hash(&self) -> Option<Digest> {
+        self.certificate().map(Digest::of)
+    }
+
+    /// The peer of a request.
+    pub fn of<T>(request: &tonic::Request<T>) -> Option<&Self> {
+        request.extensions().get()
+    }
+}
+
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// A connection with or without TLS: a stream of bytes in both directions.
+pub struct Connection {
+    io: Box<dyn Io>,
+    peer: PeerInfo,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("peer", &self.peer.address).finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    pub(crate) fn new(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, peer: PeerInfo) -> Self {
+        Self { io: Box::new(io), peer }
+    }
+
+    /// Who is at the other end.
+    pub const fn peer(&self) -> &PeerInfo {
+        &self.peer
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = PeerInfo;
+
+    fn connect_info(&self) -> PeerInfo {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}

@@ -1,0 +1,270 @@
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
+
+/// The application protocols a server offers: HTTP/2 for gRPC, HTTP/1.1 for the operations endpoint.
+const ALPN_HTTP2: &[u8] = b"h2";
+const ALPN_HTTP1: &[u8] = b"http/1.1";
+
+/// The provider of all TLS cryptography.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// Why TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// PEM text holds no certificate, or one that cannot be read.
+    #[error("{what} holds no readable PEM certificate")]
+    Certificate {
+        /// Which text.
+        what: &'static str,
+    },
+    /// PEM text holds no private key, or one that cannot be read.
+    #[error("the TLS private key is not a readable PEM key: {0}")]
+    PrivateKey(rustls::pki_types::pem::Error),
+    /// Certificate and key do not work together.
+    #[error("TLS certificate and private key cannot be used: {0}")]
+    KeyPair(rustls::Error),
+    /// A root certificate is no certificate.
+    #[error("a TLS root certificate cannot be used: {0}")]
+    Root(rustls::Error),
+    /// The verifier cannot be built.
+    #[error("TLS verification cannot be set up: {0}")]
+    Verifier(String),
+}
+
+/// The certificates and private key with which this process presents itself.
+pub struct KeyPair {
+    certificates: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Clone for KeyPair {
+    fn clone(&self) -> Self {
+        Self { certificates: self.certificates.clone(), key: self.key.clone_key() }
+    }
+}
+
+impl std::fmt::Debug for KeyPair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyPair").field("certificates", &self.certificates.len()).finish_non_exhaustive()
+    }
+}
+
+impl KeyPair {
+    /// Reads a chain of PEM certificates, leaf first, and a PEM private key (PKCS#8, SEC1 or PKCS#1).
+    pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Self, TlsError> {
+        let certificates = certificates_from_pem(certificates, "the TLS certificate file")?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(TlsError::PrivateKey)?;
+        Ok(Self { certificates, key })
+    }
+
+    /// The DER of the leaf certificate; its SHA-256 is what a channel header calls `tls_cert_hash`.
+    pub fn leaf(&self) -> &[u8] {
+        self.certificates.first().map(AsRef::as_ref).unwrap_or_default()
+    }
+}
+
+fn certificates_from_pem(pem: &[u8], what: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|_| TlsError::Certificate { what })?;
+    if certificates.is_empty() { Err(TlsError::Certificate { what }) } else { Ok(certificates) }
+}
+
+/// Collects trust anchors. Like Go, takes any certificate as an anchor, also an intermediate one.
+fn root_store<'a>(pems: impl IntoIterator<Item = &'a [u8]>) -> Result<RootCertStore, TlsError> {
+    let mut store = RootCertStore::empty();
+    for pem in pems {
+        for certificate in certificates_from_pem(pem, "a TLS root certificate")? {
+            store.add(certificate).map_err(TlsError::Root)?;
+        }
+    }
+    Ok(store)
+}
+
+/// The roots that client certificates must chain to. All clones share one set, which may be replaced while servers run.
+#[derive(Debug, Clone, Default)]
+pub struct ClientRoots {
+    roots: Arc<ArcSwapOption<Roots>>,
+}
+
+#[derive(Debug)]
+struct Roots(Arc<dyn ClientCertVerifier>);
+
+impl ClientRoots {
+    /// No roots: every client certificate is refused until [`Self::replace`] is called.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Replaces the set by the certificates in these PEM texts. On an error the old set stays.
+    pub fn replace<'a>(&self, pems: impl IntoIterator<Item = &'a [u8]>) -> Result<(), TlsError> {
+        let store = root_store(pems)?;
+        if store.is_empty() {
+            self.roots.store(None);
+            return Ok(());
+        }
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider())
+            .build()
+            .map_err(|error| TlsError::Verifier(error.to_string()))?;
+        self.roots.store(Some(Arc::new(Roots(verifier))));
+        Ok(())
+    }
+}
+
+/// What a server asks of its clients.
+#[derive(Debug, Clone)]
+pub enum ClientAuth {
+    /// A certificate is asked for but not needed, and if given not verified: only that the client holds its key. This is
+    /// what Fabric does without mutual TLS; consenters are then recognised by comparing certificates.
+    Requested,
+    /// Mutual TLS: a certificate that chains to one of these roots is required.
+    Required(ClientRoots),
+}
+
+/// How a server speaks TLS.
+#[derive(Clone)]
+pub struct ServerTls {
+    pub(crate) config: Arc<ServerConfig>,
+    required: bool,
+}
+
+impl std::fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerTls").field("client_certificate_required", &self.required).finish()
+    }
+}
+
+impl ServerTls {
+    /// TLS 1.2 and 1.3 with this certificate and these demands on clients.
+    pub fn new(key_pair: KeyPair, client_auth: ClientAuth) -> Result<Self, TlsError> {
+        let required = matches!(client_auth, ClientAuth::Required(_));
+        let verifier = PeerVerifier { client_auth, provider: provider() };
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::KeyPair)?
+            .with_client_cert_verifier(Arc::new(verifier))
+            .with_single_cert(key_pair.certificates, key_pair.key)
+            .map_err(TlsError::KeyPair)?;
+        config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()];
+        // Resumption would skip verification against roots that changed meanwhile.
+        config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(Self { config: Arc::new(config), required })
+    }
+
+    /// Whether clients must present a certificate (mutual TLS). Deliver requests are then bound to it.
+    pub const fn requires_client_certificate(&self) -> bool {
+        self.required
+    }
+}
+
+/// Verifies clients as [`ClientAuth`] says.
+#[derive(Debug)]
+struct PeerVerifier {
+    client_auth: ClientAuth,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ClientCertVerifier for PeerVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        matches!(self.client_auth, ClientAuth::Required(_))
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let ClientAuth::Required(roots) = &self.client_auth else { return Ok(ClientCertVerified::assertion()) };
+        match &*roots.roots.load() {
+            Some(roots) => roots.0.verify_client_cert(end_entity, intermediates, now),
+            None => Err(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// How a client speaks TLS.
+#[derive(Clone)]
+pub struct ClientTls {
+    pub(crate) grpc: Arc<ClientConfig>,
+    pub(crate) bytes: Arc<ClientConfig>,
+    certificate: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientTls").field("has_certificate", &self.certificate.is_some()).finish()
+    }
+}
+
+impl ClientTls {
+    /// Trusts servers whose certificate chains to one of the certificates in these PEM texts, and presents `key_pair`
+    /// when a server asks for a certificate.
+    pub fn new<'a>(roots: impl IntoIterator<Item = &'a [u8]>, key_pair: Option<KeyPair>) -> Result<Self, TlsError> {
+        let store = root_store(roots)?;
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider())
+            .build()
+            .map_err(|error| TlsError::Verifier(error.to_string()))?;
+        Self::with_verifier(verifier, key_pair)
+    }
+
+    fn with_verifier(verifier: Arc<dyn ServerCertVerifier>, key_pair: Option<KeyPair>) -> Result<Self, TlsError> {
+        let certificate = key_pair.as_ref().map(|pair| pair.leaf().to_vec());
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::KeyPair)?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
+        let mut config = match key_pair {
+            Some(pair) => builder.with_client_auth_cert(pair.certificates, pair.key).map_err(TlsError::KeyPair)?,
+            None => builder.with_no_client_auth(),
+        };
+        config.resumption = rustls::client::Resumption::disabled();
+        let bytes = Arc::new(config.clone());
+        config.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
+        Ok(Self { grpc: Arc::new(config), bytes, certificate })
+    }
+
+    /// The DER of the certificate this client presents.
+    pub fn certificate(&self) -> Option<&[u8]> {
+        self.certificate.as_deref()
+    }
+}
