@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
 use ripstop_types::Digest;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
@@ -100,9 +100,9 @@ async fn handshake(stream: TcpStream, address: SocketAddr, tls: Option<TlsAccept
     let Some(tls) = tls else {
         return Ok(Connection { io: Box::new(stream), peer: PeerInfo { address, certificates: [].into() } });
     };
-    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream))
-        .await
-        .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the client did not finish the TLS handshake in time"))??;
+    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await.map_err(|_| {
+        io::Error::new(io::ErrorKind::TimedOut, "the client did not finish the TLS handshake in time")
+    })??;
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let certificates = certificates.iter().map(|certificate| certificate.clone().into_owned()).collect();
     Ok(Connection { io: Box::new(stream), peer: PeerInfo { address, certificates } })

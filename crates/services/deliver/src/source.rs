@@ -45,8 +45,10 @@ pub trait BlockSource: Send + Sync + 'static {
     fn config_sequence(&self) -> u64;
 
     /// Whether blocks may be stale because consensus is unavailable; strict requests are then answered with
-    /// `SERVICE_UNAVAILABLE`, open ones end so. Peers: always false.
-    fn errored(&self) -> watch::Receiver<bool>;
+    /// `SERVICE_UNAVAILABLE`, and open ones end so. None: never, as on peers.
+    fn errored(&self) -> Option<watch::Receiver<bool>> {
+        None
+    }
 
     /// Whether whoever signed the request may read blocks in this form.
     fn authorize(&self, form: BlockForm, request: &SignedData) -> Result<(), Refusal>;
