@@ -12,6 +12,11 @@
 //!
 //! Absent: private data beside blocks (answered with `Unimplemented`), header streams against censorship.
 
+mod filtered;
+mod seek;
+mod service;
+mod session;
 mod source;
 
+pub use service::{DeliverConfig, DeliverService, Delivery, ExpirationCheck, PeerDeliver, TlsBinding};
 pub use source::{BlockForm, BlockSource, Channels, Refusal, SourceError};

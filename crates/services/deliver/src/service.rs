@@ -1,0 +1,368 @@
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::{Stream, StreamExt};
+use prometheus::IntCounterVec;
+use prost::Message;
+use ripstop_operations::Metrics;
+use ripstop_proto::protos::deliver_server::{Deliver, DeliverServer};
+use ripstop_proto::{common, orderer, protos};
+use ripstop_transport::{ConcurrencyLimit, MAX_MESSAGE_SIZE, PeerInfo, Permit};
+use ripstop_types::Envelope;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::filtered::filtered_block;
+use crate::seek::{Next, Reader, Seek};
+use crate::session::{Session, check_header};
+use crate::source::{BlockForm, Channels};
+
+/// How many answers of one stream may wait for a slow client; reading stops meanwhile.
+const ANSWERS_AHEAD: usize = 4;
+
+/// Whether a request must name the client's TLS certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsBinding {
+    /// Under mutual TLS: `tls_cert_hash` of the channel header must be that of the connection's certificate.
+    Required,
+    /// Without mutual TLS.
+    NotChecked,
+}
+
+/// Whether a client whose certificate expired is cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExpirationCheck {
+    /// Yes.
+    On,
+    /// No (an orderer below capability V1_1).
+    Off,
+}
+
+/// How requests for blocks are judged.
+#[derive(Debug, Clone)]
+pub struct DeliverConfig {
+    /// How far a client's clock may be off (`peer.authentication.timewindow`, `General.Authentication.TimeWindow`).
+    pub time_window: Duration,
+    /// Whether requests are bound to the TLS connection.
+    pub binding: TlsBinding,
+    /// Whether expired clients are cut off.
+    pub expiration: ExpirationCheck,
+    /// How many streams may be open at once.
+    pub limit: ConcurrencyLimit,
+}
+
+/// One answer on a stream: a block in the wanted form, or the status that ends a request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Delivery {
+    /// The request ended. Only after success may another one follow on the stream.
+    Status(common::Status),
+    /// A block, or its header and metadata only where the client asked for that.
+    Block(common::Block),
+    /// A block's ids, verdicts and event names.
+    Filtered(protos::FilteredBlock),
+}
+
+impl From<Delivery> for protos::DeliverResponse {
+    fn from(delivery: Delivery) -> Self {
+        use protos::deliver_response::Type;
+        Self {
+            r#type: Some(match delivery {
+                Delivery::Status(status) => Type::Status(status.into()),
+                Delivery::Block(block) => Type::Block(block),
+                Delivery::Filtered(block) => Type::FilteredBlock(block),
+            }),
+        }
+    }
+}
+
+impl From<Delivery> for orderer::DeliverResponse {
+    /// An orderer is never asked for filtered blocks; should it be, the client learns that it cannot have them.
+    fn from(delivery: Delivery) -> Self {
+        use orderer::deliver_response::Type;
+        Self {
+            r#type: Some(match delivery {
+                Delivery::Status(status) => Type::Status(status.into()),
+                Delivery::Block(block) => Type::Block(block),
+                Delivery::Filtered(_) => Type::Status(common::Status::BadRequest.into()),
+            }),
+        }
+    }
+}
+
+/// Answers requests for blocks. Clones are the same service.
+#[derive(Clone)]
+pub struct DeliverService {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    channels: Arc<dyn Channels>,
+    config: DeliverConfig,
+    streams_opened: IntCounterVec,
+    streams_closed: IntCounterVec,
+    requests_received: IntCounterVec,
+    requests_completed: IntCounterVec,
+    blocks_sent: IntCounterVec,
+}
+
+impl DeliverService {
+    /// Serves these channels.
+    pub fn new(channels: Arc<dyn Channels>, config: DeliverConfig, metrics: &Metrics) -> Self {
+        let request = ["channel", "filtered", "data_type"];
+        let inner = Inner {
+            channels,
+            config,
+            streams_opened: metrics.counter(
+                "deliver_streams_opened",
+                "The number of GRPC streams that have been opened for the deliver service.",
+                &[],
+            ),
+            streams_closed: metrics.counter(
+                "deliver_streams_closed",
+                "The number of GRPC streams that have been closed for the deliver service.",
+                &[],
+            ),
+            requests_received: metrics.counter(
+                "deliver_requests_received",
+                "The number of deliver requests that have been received.",
+                &request,
+            ),
+            requests_completed: metrics.counter(
+                "deliver_requests_completed",
+                "The number of deliver requests that have been completed.",
+                &["channel", "filtered", "data_type", "success"],
+            ),
+            blocks_sent: metrics.counter(
+                "deliver_blocks_sent",
+                "The number of blocks sent by the deliver service.",
+                &request,
+            ),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Answers the requests of one stream, one after the other, with messages of type `R`. The stream ends after the first
+    /// request that does not succeed, when the client ends it, or when the answers are dropped.
+    ///
+    /// # Errors
+    /// Too many streams are open.
+    pub fn deliver<R, S>(
+        &self,
+        requests: S,
+        peer: Option<PeerInfo>,
+        form: BlockForm,
+    ) -> Result<ReceiverStream<Result<R, Status>>, Status>
+    where
+        R: From<Delivery> + Send + 'static,
+        S: Stream<Item = Result<common::Envelope, Status>> + Send + Unpin + 'static,
+    {
+        let permit = self.inner.config.limit.enter()?;
+        let (answers, receiver) = mpsc::channel(ANSWERS_AHEAD);
+        let stream = OpenStream { service: Arc::clone(&self.inner), peer, form, answers, _permit: permit };
+        tokio::spawn(stream.run(requests));
+        Ok(ReceiverStream::new(receiver))
+    }
+
+    /// The peer's gRPC service.
+    pub fn into_peer_server(self) -> DeliverServer<PeerDeliver> {
+        DeliverServer::new(PeerDeliver(self))
+            .max_decoding_message_size(MAX_MESSAGE_SIZE)
+            .max_encoding_message_size(MAX_MESSAGE_SIZE)
+    }
+}
+
+/// `protos.Deliver` on a peer.
+pub struct PeerDeliver(DeliverService);
+
+type PeerAnswers = ReceiverStream<Result<protos::DeliverResponse, Status>>;
+
+impl PeerDeliver {
+    fn answer(
+        &self,
+        request: Request<Streaming<common::Envelope>>,
+        form: BlockForm,
+    ) -> Result<Response<PeerAnswers>, Status> {
+        let peer = PeerInfo::of(&request).cloned();
+        self.0.deliver(request.into_inner(), peer, form).map(Response::new)
+    }
+}
+
+#[tonic::async_trait]
+impl Deliver for PeerDeliver {
+    type DeliverStream = PeerAnswers;
+    type DeliverFilteredStream = PeerAnswers;
+    type DeliverWithPrivateDataStream = PeerAnswers;
+
+    async fn deliver(&self, request: Request<Streaming<common::Envelope>>) -> Result<Response<PeerAnswers>, Status> {
+        self.answer(request, BlockForm::Full)
+    }
+
+    async fn deliver_filtered(
+        &self,
+        request: Request<Streaming<common::Envelope>>,
+    ) -> Result<Response<PeerAnswers>, Status> {
+        self.answer(request, BlockForm::Filtered)
+    }
+
+    async fn deliver_with_private_data(
+        &self,
+        _: Request<Streaming<common::Envelope>>,
+    ) -> Result<Response<PeerAnswers>, Status> {
+        Err(Status::unimplemented(
+            "this peer does not deliver private data beside blocks yet; use Deliver or DeliverFiltered",
+        ))
+    }
+}
+
+/// One client's stream.
+struct OpenStream<R> {
+    service: Arc<Inner>,
+    peer: Option<PeerInfo>,
+    form: BlockForm,
+    answers: mpsc::Sender<Result<R, Status>>,
+    _permit: Permit,
+}
+
+/// The client is gone: nobody takes answers any more.
+struct Gone;
+
+impl<R: From<Delivery> + Send + 'static> OpenStream<R> {
+    async fn run(self, mut requests: impl Stream<Item = Result<common::Envelope, Status>> + Send + Unpin) {
+        let none: [&str; 0] = [];
+        self.service.streams_opened.with_label_values(&none).inc();
+        loop {
+            let request = tokio::select! {
+                request = requests.next() => request,
+                () = self.answers.closed() => None,
+            };
+            let Some(Ok(request)) = request else { break };
+            let Ok(status) = self.serve(request).await else { break };
+            let sent = self.send(Delivery::Status(status)).await;
+            if sent.is_err() || status != common::Status::Success {
+                break;
+            }
+        }
+        self.service.streams_closed.with_label_values(&none).inc();
+    }
+
+    async fn send(&self, delivery: Delivery) -> Result<(), Gone> {
+        self.answers.send(Ok(delivery.into())).await.map_err(|_| Gone)
+    }
+
+    fn address(&self) -> String {
+        self.peer.as_ref().map(|peer| peer.address().to_string()).unwrap_or_default()
+    }
+
+    /// Serves one request; returns the status that ends it.
+    async fn serve(&self, request: common::Envelope) -> Result<common::Status, Gone> {
+        let config = &self.service.config;
+        let envelope = match Envelope::from_proto(request) {
+            Ok(envelope) => envelope,
+            Err(error) => {
+                tracing::warn!(target: "common.deliver", "error parsing envelope from {}: {error}", self.address());
+                return Ok(common::Status::BadRequest);
+            }
+        };
+        let now = SystemTime::now();
+        if let Err(error) = check_header(&envelope, config.time_window, config.binding, self.peer.as_ref(), now) {
+            tracing::warn!(target: "common.deliver", "error parsing envelope from {}: {error}", self.address());
+            return Ok(common::Status::BadRequest);
+        }
+        let channel = envelope.channel_header.channel_id.clone();
+        let Some(source) = self.service.channels.source(&channel) else {
+            // Clients poll until a channel exists: not worth a warning.
+            tracing::debug!(target: "common.deliver", "Rejecting deliver for {} because channel {channel} not found", self.address());
+            return Ok(common::Status::NotFound);
+        };
+        let (filtered, data_type) = match self.form {
+            BlockForm::Full => ("false", "block"),
+            BlockForm::Filtered => ("true", "filtered_block"),
+        };
+        let labels = [channel.as_str(), filtered, data_type];
+        self.service.requests_received.with_label_values(&labels).inc();
+        let session = Session::new(Arc::clone(&source), self.form, &envelope, config.expiration);
+        let status = self.read(&channel, &envelope, Reader::new(source), session, &labels).await?;
+        let success = if status == common::Status::Success { "true" } else { "false" };
+        self.service.requests_completed.with_label_values(&[labels[0], labels[1], labels[2], success]).inc();
+        Ok(status)
+    }
+
+    async fn read(
+        &self,
+        channel: &str,
+        envelope: &Envelope,
+        mut reader: Reader,
+        mut session: Session,
+        labels: &[&str; 3],
+    ) -> Result<common::Status, Gone> {
+        let refuse = |status: common::Status, why: &str| {
+            tracing::warn!(target: "common.deliver", "[channel: {channel}] {why} (client {}, answer {})", self.address(), status.as_str_name());
+            Ok(status)
+        };
+        let info = match orderer::SeekInfo::decode(envelope.data.clone()) {
+            Ok(info) => info,
+            Err(error) => {
+                let why = format!("Received a signed deliver request with malformed seekInfo payload: {error}");
+                return refuse(common::Status::BadRequest, &why);
+            }
+        };
+        if info.error_response() == orderer::seek_info::SeekErrorResponse::BestEffort {
+            reader.ignore_consensus_errors();
+        }
+        if reader.is_errored() {
+            return refuse(common::Status::ServiceUnavailable, "Rejecting deliver request because of consenter error");
+        }
+        if let Err(error) = session.evaluate(SystemTime::now()) {
+            return refuse(common::Status::Forbidden, &format!("Client is not authorized: {error}"));
+        }
+        let seek = match Seek::new(&info, &reader) {
+            Ok(seek) => seek,
+            Err(refusal) => return refuse(refusal.status(), &refusal.to_string()),
+        };
+        let mut number = seek.start;
+        loop {
+            let next = tokio::select! {
+                next = reader.next(number, seek.wait) => next,
+                () = self.answers.closed() => return Err(Gone),
+            };
+            let block = match next {
+                Next::Block(block) => block,
+                Next::NotReady => {
+                    let why = format!("Block {number} not found, block number greater than chain length bounds");
+                    return refuse(common::Status::NotFound, &why);
+                }
+                Next::Errored => {
+                    let why =
+                        "Aborting deliver for request because the backing consensus implementation indicates an error";
+                    return refuse(common::Status::ServiceUnavailable, why);
+                }
+                Next::Unreadable(why) => {
+                    return refuse(common::Status::ServiceUnavailable, &format!("Error reading from channel: {why}"));
+                }
+            };
+            if let Err(error) = session.evaluate(SystemTime::now()) {
+                return refuse(
+                    common::Status::Forbidden,
+                    &format!("Client authorization revoked for deliver request: {error}"),
+                );
+            }
+            let delivery = match self.form {
+                BlockForm::Full => Delivery::Block(seek.content_of(&block)),
+                BlockForm::Filtered => match filtered_block(&block) {
+                    Ok(filtered) => Delivery::Filtered(filtered),
+                    Err(error) => {
+                        let why = format!("Failed to generate filtered block due to: {error}");
+                        return refuse(common::Status::BadRequest, &why);
+                    }
+                },
+            };
+            self.send(delivery).await?;
+            self.service.blocks_sent.with_label_values(labels).inc();
+            if number == seek.stop {
+                return Ok(common::Status::Success);
+            }
+            number = number.next();
+        }
+    }
+}

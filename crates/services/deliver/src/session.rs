@@ -1,0 +1,103 @@
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ripstop_crypto::Certificate;
+use ripstop_transport::PeerInfo;
+use ripstop_types::{Envelope, SerializedIdentity, SignedData};
+
+use crate::service::{ExpirationCheck, TlsBinding};
+use crate::source::{BlockForm, BlockSource};
+
+/// Why a request is answered with `BAD_REQUEST` before its channel is looked at.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BadRequest {
+    #[error("channel header in envelope must contain timestamp")]
+    NoTimestamp,
+    #[error("envelope timestamp {stated} is more than {window:?} apart from current server time {now} (Unix seconds)")]
+    Timestamp { stated: i64, window: Duration, now: i64 },
+    #[error("client didn't include its TLS cert hash")]
+    NoCertificateHash,
+    #[error("client didn't send a TLS certificate")]
+    NoCertificate,
+    #[error("claimed TLS cert hash is {claimed} but actual TLS cert hash is {actual}")]
+    OtherCertificate { claimed: String, actual: String },
+}
+
+/// Checks time and TLS binding of a request.
+pub(crate) fn check_header(
+    envelope: &Envelope,
+    window: Duration,
+    binding: TlsBinding,
+    peer: Option<&PeerInfo>,
+    now: SystemTime,
+) -> Result<(), BadRequest> {
+    let header = &envelope.channel_header;
+    let stated = header.timestamp.ok_or(BadRequest::NoTimestamp)?;
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let stated_nanos = i128::from(stated.seconds) * 1_000_000_000 + i128::from(stated.nanos);
+    let apart = (now.as_nanos() as i128).abs_diff(stated_nanos);
+    if apart > window.as_nanos() {
+        return Err(BadRequest::Timestamp { stated: stated.seconds, window, now: now.as_secs() as i64 });
+    }
+    if binding == TlsBinding::NotChecked {
+        return Ok(());
+    }
+    let claimed = &header.tls_cert_hash;
+    if claimed.is_empty() {
+        return Err(BadRequest::NoCertificateHash);
+    }
+    let actual = peer.and_then(PeerInfo::certificate_hash).ok_or(BadRequest::NoCertificate)?;
+    if claimed.as_ref() != actual.as_bytes() {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        return Err(BadRequest::OtherCertificate { claimed: hex(claimed), actual: hex(actual.as_bytes()) });
+    }
+    Ok(())
+}
+
+/// The right of one client to go on reading one channel.
+pub(crate) struct Session {
+    source: Arc<dyn BlockSource>,
+    form: BlockForm,
+    request: SignedData,
+    /// When the client's certificate ends, in Unix seconds.
+    ends: Option<i64>,
+    /// The configuration under which the client was authorised last.
+    checked_at: Option<u64>,
+}
+
+impl Session {
+    pub(crate) fn new(
+        source: Arc<dyn BlockSource>,
+        form: BlockForm,
+        envelope: &Envelope,
+        expiration: ExpirationCheck,
+    ) -> Self {
+        let ends = match expiration {
+            ExpirationCheck::On => certificate_end(envelope),
+            ExpirationCheck::Off => None,
+        };
+        Self { source, form, request: envelope.signed_data(), ends, checked_at: None }
+    }
+
+    /// Checks expiry always, and the policy at first and whenever the configuration moved on.
+    pub(crate) fn evaluate(&mut self, now: SystemTime) -> Result<(), String> {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() as i64;
+        if let Some(ends) = self.ends
+            && now > ends
+        {
+            return Err(format!("deliver client identity expired {}s before", now - ends));
+        }
+        let sequence = self.source.config_sequence();
+        if self.checked_at.is_some_and(|checked| sequence <= checked) {
+            return Ok(());
+        }
+        self.checked_at = Some(sequence);
+        self.source.authorize(self.form, &self.request).map_err(|refusal| refusal.to_string())
+    }
+}
+
+/// When the creator's certificate ends. What cannot be read has no end here; the policy refuses it anyway.
+fn certificate_end(envelope: &Envelope) -> Option<i64> {
+    let identity = SerializedIdentity::parse(envelope.signature_header.creator.clone()).ok()?;
+    Certificate::from_pem(&identity.id_bytes).ok().map(|certificate| certificate.not_after())
+}
