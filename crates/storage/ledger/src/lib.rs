@@ -1,1 +1,34 @@
-//! The truth of one channel: open, simulate, query, commit, follow.
+//! One channel's truth.
+//!
+//! What question this crate answers: *what happened in this channel, what is its state now, and how does the next block
+//! change it?* Where it stands in the journey: simulation (step 3) reads a snapshot, commit (step 7) writes, and whoever
+//! waits for blocks follows (step 8).
+//!
+//! Invariants:
+//! - The block file is the log: a block is appended and synchronised first, all else is derived from it. State, history,
+//!   index, savepoint and commit hash of a block are one atomic batch. Opening replays what the batch of a crash lost.
+//!   Killing the process at any instant is safe.
+//! - One writer a ledger, on the caller's thread. Readers hold a [`StateSnapshot`] of one exact height and never wait.
+//! - [`Ledger::commit`] is the only door into the state, and takes validated blocks only.
+//! - A configuration block swaps [`Ledger::config`] after its commit, between two blocks.
+//! - A state directory that will not open, or does not match the blocks, is set aside and rebuilt from them.
+//!
+//! Absent: verdicts (`validation`), networks, and any knowledge of who may read what.
+
+mod error;
+mod follow;
+mod history;
+mod ledger;
+mod registry;
+mod simulate;
+mod snapshot;
+
+pub use error::{CommitError, CreateError, LedgerError, OpenError};
+pub use follow::Follower;
+pub use history::{History, KeyModification};
+pub use ledger::{ChainInfo, CommittedTransaction, Ledger, PrivateData};
+pub use registry::{LedgerOptions, Ledgers};
+pub use ripstop_private_store::{TransientError, TransientSet, TransientStore};
+pub use ripstop_rwset::{StateError, StateIter, StateValue, StateView};
+pub use simulate::{KeyValue, RangeId, SimulateError, SimulationResults, Simulator, WrittenKey};
+pub use snapshot::StateSnapshot;
