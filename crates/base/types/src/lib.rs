@@ -11,6 +11,7 @@
 
 mod block;
 mod code;
+mod duration;
 mod encoding;
 mod envelope;
 mod height;
@@ -22,6 +23,7 @@ pub use block::{
     data_hash,
 };
 pub use code::{UnknownValidationCode, ValidationCode, ValidationCodes};
+pub use duration::{GoDuration, InvalidDuration};
 pub use encoding::{OrderedVaruintError, get_ordered_varuint, put_ordered_varuint, put_varuint};
 pub use envelope::{
     ChannelHeader, Envelope, EnvelopeError, HeaderType, SerializedIdentity, SignatureHeader, SignedData, Timestamp,
