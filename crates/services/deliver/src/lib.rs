@@ -13,10 +13,12 @@
 //! Absent: private data beside blocks (answered with `Unimplemented`), header streams against censorship.
 
 mod filtered;
+mod pull;
 mod seek;
 mod service;
 mod session;
 mod source;
 
+pub use pull::{BlockPuller, OrdererEndpoint, PullConfig, PullError, PullTarget, PulledBlock};
 pub use service::{DeliverConfig, DeliverService, Delivery, ExpirationCheck, PeerDeliver, TlsBinding};
 pub use source::{BlockForm, BlockSource, Channels, Refusal, SourceError};

@@ -95,7 +95,7 @@ impl Seek {
 /// What reading the next block came to.
 #[derive(Debug)]
 pub(crate) enum Next {
-    Block(Block),
+    Block(Arc<Block>),
     NotReady,
     Errored,
     Unreadable(String),

@@ -39,7 +39,7 @@ pub trait BlockSource: Send + Sync + 'static {
     }
 
     /// Reads a block that exists. May block on files; called outside of the async threads.
-    fn block(&self, number: BlockNumber) -> Result<Block, SourceError>;
+    fn block(&self, number: BlockNumber) -> Result<Arc<Block>, SourceError>;
 
     /// The sequence of the channel's configuration. When it grows, every open stream's client is authorised anew.
     fn config_sequence(&self) -> u64;

@@ -1,0 +1,323 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use prost::Message;
+use rand::seq::IndexedRandom;
+use ripstop_crypto::SigningIdentity;
+use ripstop_proto::orderer::atomic_broadcast_client::AtomicBroadcastClient;
+use ripstop_proto::{common, orderer};
+use ripstop_transport::{ClientTls, Endpoint, Keepalive, KeyPair, MAX_MESSAGE_SIZE};
+use ripstop_types::{Block, BlockError, BlockNumber, ChannelId, Digest, HeaderType, Timestamp};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// The first pause after a failure (Fabric: `InitialRetryInterval`).
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// Each pause is this much longer than the one before (Fabric: `backoffExponentBase`).
+const PAUSE_GROWTH: f64 = 1.2;
+/// How often a connection's orderer is looked up in the configuration, which may have dropped it.
+const RECHECK: Duration = Duration::from_secs(10);
+
+/// An orderer as the channel's configuration names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrdererEndpoint {
+    /// `host:port`.
+    pub address: String,
+    /// PEM certificates that its TLS certificate must chain to.
+    pub tls_roots: Vec<Bytes>,
+}
+
+/// The chain that wants blocks: a peer's ledger, or an orderer that follows a channel.
+pub trait PullTarget: Send + Sync + 'static {
+    /// The channel.
+    fn channel(&self) -> &ChannelId;
+
+    /// The first block it does not have.
+    fn next_block(&self) -> BlockNumber;
+
+    /// The orderers of its newest configuration, with overrides of addresses applied.
+    fn orderers(&self) -> Vec<OrdererEndpoint>;
+}
+
+/// How blocks are pulled.
+#[derive(Debug, Clone)]
+pub struct PullConfig {
+    /// Signs requests.
+    pub signer: SigningIdentity,
+    /// Whether orderers are spoken to with TLS, and with which certificate.
+    pub tls: Option<KeyPair>,
+    /// How long connecting may take (`peer.deliveryclient.connTimeout`).
+    pub connect_timeout: Duration,
+    /// When silent orderers are pinged (`peer.keepalive.deliveryClient`).
+    pub keepalive: Keepalive,
+    /// The longest pause between attempts (`peer.deliveryclient.reConnectBackoffThreshold`).
+    pub max_pause: Duration,
+}
+
+/// A block as an orderer sent it: nobody has verified it.
+#[derive(Debug)]
+pub struct PulledBlock {
+    /// The block.
+    pub block: Block,
+    connection: Arc<OpenConnection>,
+}
+
+#[derive(Debug)]
+struct OpenConnection {
+    orderer: String,
+    refused: CancellationToken,
+}
+
+impl PulledBlock {
+    /// Who sent it.
+    pub fn orderer(&self) -> &str {
+        &self.connection.orderer
+    }
+
+    /// Says that the block is not what it should be: the puller leaves this orderer and asks another one, from the first
+    /// block the target does not have. Blocks that are still on the way from this orderer count as refused too.
+    pub fn refuse(&self) {
+        self.connection.refused.cancel();
+    }
+
+    /// Whether this block or another one of the same connection was refused. Drop it then.
+    pub fn is_refused(&self) -> bool {
+        self.connection.refused.is_cancelled()
+    }
+}
+
+/// Why an attempt to pull ended.
+#[derive(Debug, thiserror::Error)]
+pub enum PullError {
+    /// The configuration names no orderer.
+    #[error("could not get orderer endpoints: the configuration of channel {0} names none")]
+    NoOrderers(ChannelId),
+    /// An endpoint of the configuration cannot be used.
+    #[error("could not dial endpoint '{address}': {reason}")]
+    Endpoint {
+        /// The orderer.
+        address: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The request cannot be signed.
+    #[error("could not create a signed Deliver SeekInfo message: {0}")]
+    Sign(String),
+    /// The stream broke.
+    #[error("could not read from orderer `{address}`: {status}")]
+    Stream {
+        /// The orderer.
+        address: String,
+        /// What happened.
+        status: String,
+    },
+    /// The orderer refused.
+    #[error("received bad status {status} from orderer `{address}`")]
+    Status {
+        /// The orderer.
+        address: String,
+        /// Its status.
+        status: &'static str,
+    },
+    /// The orderer sent what is no block, or not the next one.
+    #[error("orderer `{address}` sent {what}")]
+    Nonsense {
+        /// The orderer.
+        address: String,
+        /// What it sent.
+        what: String,
+    },
+    /// Who receives the blocks refused one.
+    #[error("block [{number}] from orderer [{address}] could not be verified")]
+    Refused {
+        /// The orderer.
+        address: String,
+        /// The last block it sent.
+        number: BlockNumber,
+    },
+}
+
+/// How an attempt ended without a failure.
+enum Ended {
+    /// Nobody wants blocks any more.
+    Stopped,
+    /// The configuration does not name this orderer any more.
+    Dropped,
+}
+
+/// Keeps a channel supplied with blocks until it is told to stop.
+pub struct BlockPuller {
+    target: Arc<dyn PullTarget>,
+    config: PullConfig,
+    blocks: mpsc::Sender<PulledBlock>,
+}
+
+impl fmt::Debug for BlockPuller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "puller of channel {}", self.target.channel())
+    }
+}
+
+impl BlockPuller {
+    /// Pulls blocks for `target` and hands them over through `blocks`, whose bound says how far it may run ahead.
+    pub fn new(target: Arc<dyn PullTarget>, config: PullConfig, blocks: mpsc::Sender<PulledBlock>) -> Self {
+        Self { target, config, blocks }
+    }
+
+    /// Runs until `stop` is cancelled or nobody takes blocks any more. Every failure is logged and followed by another
+    /// attempt with an orderer chosen at random, after a pause that grows up to the configured limit.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut failures = 0u32;
+        loop {
+            let progress = self.target.next_block();
+            let ended = tokio::select! {
+                ended = self.attempt() => ended,
+                () = stop.cancelled() => return,
+            };
+            if self.target.next_block() > progress {
+                failures = 0;
+            }
+            let error = match ended {
+                Ok(Ended::Stopped) => return,
+                Ok(Ended::Dropped) => {
+                    tracing::info!(target: "deliveryClient", channel = %self.target.channel(), "Ordering endpoints have been refreshed, disconnecting from deliver to reconnect using updated endpoints");
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let pause = pause_after(failures, self.config.max_pause);
+            failures = failures.saturating_add(1);
+            tracing::warn!(
+                target: "deliveryClient",
+                channel = %self.target.channel(),
+                "Disconnected from ordering service: {error}. Attempt to re-connect in {pause:?}"
+            );
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    fn choose(&self) -> Result<OrdererEndpoint, PullError> {
+        let orderers = self.target.orderers();
+        orderers.choose(&mut rand::rng()).cloned().ok_or_else(|| PullError::NoOrderers(self.target.channel().clone()))
+    }
+
+    fn endpoint(&self, orderer: &OrdererEndpoint) -> Result<Endpoint, PullError> {
+        let fail = |reason: String| PullError::Endpoint { address: orderer.address.clone(), reason };
+        let endpoint = Endpoint::new(&orderer.address)
+            .map_err(|error| fail(error.to_string()))?
+            .connect_timeout(self.config.connect_timeout)
+            .keepalive(self.config.keepalive);
+        let Some(key_pair) = &self.config.tls else { return Ok(endpoint) };
+        let roots = orderer.tls_roots.iter().map(AsRef::as_ref);
+        let tls = ClientTls::new(roots, Some(key_pair.clone())).map_err(|error| fail(error.to_string()))?;
+        Ok(endpoint.tls(tls))
+    }
+
+    /// Connects to one orderer and passes its blocks on until something fails.
+    async fn attempt(&self) -> Result<Ended, PullError> {
+        let orderer = self.choose()?;
+        let address = orderer.address.clone();
+        let mut client = AtomicBroadcastClient::new(self.endpoint(&orderer)?.channel())
+            .max_decoding_message_size(MAX_MESSAGE_SIZE)
+            .max_encoding_message_size(MAX_MESSAGE_SIZE);
+        let mut next = self.target.next_block();
+        let request = self.request(next)?;
+        // The request stream stays open for as long as blocks are wanted.
+        let requests = tokio_stream::StreamExt::chain(tokio_stream::once(request), tokio_stream::pending());
+        let broken = |status: tonic::Status| PullError::Stream { address: address.clone(), status: status.to_string() };
+        let mut answers = client.deliver(requests).await.map_err(broken)?.into_inner();
+        tracing::info!(target: "deliveryClient", channel = %self.target.channel(), orderer = address, "Pulling next blocks from ordering service, starting with block {next}");
+        let connection = Arc::new(OpenConnection { orderer: address.clone(), refused: CancellationToken::new() });
+        let mut recheck = tokio::time::interval(RECHECK);
+        loop {
+            let answer = tokio::select! {
+                answer = answers.message() => answer.map_err(broken)?,
+                () = connection.refused.cancelled() => return Err(PullError::Refused { address, number: next }),
+                _ = recheck.tick() => {
+                    if self.target.orderers().contains(&orderer) { continue } else { return Ok(Ended::Dropped) }
+                }
+            };
+            let block = block_of(answer, &address)?;
+            if block.number() != next {
+                let what = format!("block [{}] when asked for block [{next}]", block.number());
+                return Err(PullError::Nonsense { address, what });
+            }
+            next = next.next();
+            let pulled = PulledBlock { block, connection: Arc::clone(&connection) };
+            tokio::select! {
+                sent = self.blocks.send(pulled) => if sent.is_err() { return Ok(Ended::Stopped) },
+                () = connection.refused.cancelled() => return Err(PullError::Refused { address, number: next }),
+            }
+        }
+    }
+
+    /// A signed request for all blocks from `start` on, for ever.
+    fn request(&self, start: BlockNumber) -> Result<common::Envelope, PullError> {
+        let at = |number| orderer::SeekPosition {
+            r#type: Some(orderer::seek_position::Type::Specified(orderer::SeekSpecified { number })),
+        };
+        let info = orderer::SeekInfo { start: Some(at(start.get())), stop: Some(at(u64::MAX)), ..Default::default() };
+        let tls_cert_hash = self.config.tls.as_ref().map(|pair| Digest::of(pair.leaf()));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let timestamp = Timestamp { seconds: now.as_secs() as i64, nanos: now.subsec_nanos() as i32 };
+        let channel_header = common::ChannelHeader {
+            r#type: HeaderType::DeliverSeekInfo.number(),
+            channel_id: self.target.channel().as_str().to_owned(),
+            timestamp: Some(prost_types::Timestamp { seconds: timestamp.seconds, nanos: timestamp.nanos }),
+            tls_cert_hash: tls_cert_hash.map(Digest::to_bytes).unwrap_or_default(),
+            ..Default::default()
+        };
+        let signer = &self.config.signer;
+        let nonce: [u8; 24] = rand::random();
+        let signature_header =
+            common::SignatureHeader { creator: signer.identity().raw.clone(), nonce: nonce.to_vec().into() };
+        let header = common::Header {
+            channel_header: channel_header.encode_to_vec().into(),
+            signature_header: signature_header.encode_to_vec().into(),
+        };
+        let payload = common::Payload { header: Some(header), data: info.encode_to_vec().into() }.encode_to_vec();
+        let signature = signer.sign(&payload).map_err(|error| PullError::Sign(error.to_string()))?;
+        Ok(common::Envelope { payload: payload.into(), signature })
+    }
+}
+
+fn block_of(answer: Option<orderer::DeliverResponse>, address: &str) -> Result<Block, PullError> {
+    use orderer::deliver_response::Type;
+    let nonsense = |what: String| PullError::Nonsense { address: address.to_owned(), what };
+    match answer.map(|answer| answer.r#type) {
+        Some(Some(Type::Block(block))) => {
+            Block::from_proto(block).map_err(|error: BlockError| nonsense(format!("a malformed block: {error}")))
+        }
+        Some(Some(Type::Status(status))) => {
+            let status = common::Status::try_from(status).unwrap_or(common::Status::Unknown).as_str_name();
+            Err(PullError::Status { address: address.to_owned(), status })
+        }
+        Some(None) => Err(nonsense("an answer without content".to_owned())),
+        None => Err(nonsense("no status before it hung up".to_owned())),
+    }
+}
+
+/// The pause after `failures` failures in a row.
+fn pause_after(failures: u32, longest: Duration) -> Duration {
+    let factor = PAUSE_GROWTH.powi(failures.min(100) as i32);
+    FIRST_PAUSE.mul_f64(factor).min(longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_the_limit() {
+        let longest = Duration::from_secs(3600);
+        assert_eq!(pause_after(0, longest), Duration::from_millis(100));
+        assert_eq!(pause_after(1, longest), Duration::from_millis(120));
+        assert_eq!(pause_after(u32::MAX, longest), longest);
+        assert_eq!(pause_after(5, Duration::from_millis(110)), Duration::from_millis(110));
+    }
+}
