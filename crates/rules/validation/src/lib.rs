@@ -1,1 +1,5 @@
 //! Is this block right? From received bytes to validated transactions.
+
+mod validate;
+
+pub use validate::{GenesisError, ReplayError, ValidatedBlock, ValidatedTransaction};
