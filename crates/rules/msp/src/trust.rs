@@ -1,0 +1,240 @@
+//! Chains of certificates, built as Go's `crypto/x509` builds them: which chains exist, and whether there is exactly one,
+//! decides who is a member.
+
+use ripstop_crypto::Certificate;
+
+use crate::error::{ChainError, ChainStepError};
+
+/// After how many signature checks the search for a chain is given up.
+const MAX_SIGNATURE_CHECKS: usize = 100;
+
+/// The authorities one trusts, and those that help to reach them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TrustAnchors {
+    pub(crate) roots: Vec<Certificate>,
+    pub(crate) intermediates: Vec<Certificate>,
+}
+
+impl TrustAnchors {
+    /// The only chain from a certificate to a root, the certificate first, judged one second after its begin.
+    pub(crate) fn unique_chain(&self, certificate: &Certificate) -> Result<Vec<Certificate>, ChainError> {
+        let now = certificate.not_before().saturating_add(1);
+        check_step(certificate, &[], now, Place::Leaf)?;
+        let mut chains = if self.roots.contains(certificate) {
+            vec![vec![certificate.clone()]]
+        } else {
+            let mut search = Search { anchors: self, now, checks: 0, chains: Vec::new() };
+            let nearest = search.extend(&[certificate.clone()])?;
+            if search.chains.is_empty() {
+                return Err(ChainError::UnknownAuthority { nearest });
+            }
+            search.chains
+        };
+        chains.retain(|chain| chain.iter().all(Certificate::allows_server_auth));
+        if chains.is_empty() {
+            return Err(ChainStepError::KeyUsage.into());
+        }
+        let count = chains.len();
+        let chain = chains.pop().filter(|_| count == 1).ok_or(ChainError::Ambiguous(count))?;
+        check_names_constrained(&chain)?;
+        Ok(chain)
+    }
+
+    /// The certificate in low-S form. A certificate signed with ECDSA must chain to a root for that, or be a self-signed
+    /// authority; others come back as they are (Fabric: `sanitizeCert`).
+    pub(crate) fn sanitize(&self, certificate: Certificate) -> Result<Sanitized, ChainError> {
+        if !certificate.signature_algorithm().is_ecdsa() {
+            return Ok(Sanitized { certificate, chain: None });
+        }
+        if certificate.is_ca() && certificate.check_issued_by(&certificate).is_ok() {
+            let low = certificate.with_low_s(&certificate).ok_or(ChainError::Signature)?;
+            let alone = Self { roots: vec![low.clone()], intermediates: Vec::new() };
+            alone.unique_chain(&low)?;
+            return Ok(Sanitized { certificate: low, chain: None });
+        }
+        let chain = self.unique_chain(&certificate)?;
+        let Some(issuer) = chain.get(1) else {
+            return Err(ChainError::NoIssuer(certificate.subject().to_string()));
+        };
+        let low = certificate.with_low_s(issuer).ok_or(ChainError::Signature)?;
+        let chain = (low == certificate).then_some(chain);
+        Ok(Sanitized { certificate: low, chain })
+    }
+}
+
+/// A certificate in low-S form, and its chain where that was found on the way and still holds.
+pub(crate) struct Sanitized {
+    pub(crate) certificate: Certificate,
+    pub(crate) chain: Option<Vec<Certificate>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Leaf,
+    Intermediate,
+    Root,
+}
+
+type Nearest = Option<(Box<ChainStepError>, String)>;
+
+struct Search<'a> {
+    anchors: &'a TrustAnchors,
+    now: i64,
+    checks: usize,
+    chains: Vec<Vec<Certificate>>,
+}
+
+impl Search<'_> {
+    /// Extends a chain in every way there is; returns why the nearest candidate was not taken.
+    fn extend(&mut self, chain: &[Certificate]) -> Result<Nearest, ChainError> {
+        let mut nearest = None;
+        let anchors = self.anchors;
+        for (place, pool) in [(Place::Root, &anchors.roots), (Place::Intermediate, &anchors.intermediates)] {
+            let Some(child) = chain.last() else { continue };
+            for candidate in potential_issuers(child, pool) {
+                self.checks += 1;
+                if self.checks > MAX_SIGNATURE_CHECKS {
+                    return if self.chains.is_empty() { Err(ChainError::TooManyChecks) } else { Ok(nearest) };
+                }
+                if is_in_chain(candidate, chain) {
+                    continue;
+                }
+                let step = child
+                    .check_issued_by(candidate)
+                    .map_err(ChainStepError::from)
+                    .and_then(|()| check_step(candidate, chain, self.now, place));
+                if let Err(error) = step {
+                    nearest.get_or_insert_with(|| (Box::new(error), hint_name(candidate)));
+                    continue;
+                }
+                let longer: Vec<Certificate> = chain.iter().chain([candidate]).cloned().collect();
+                if place == Place::Root {
+                    self.chains.push(longer);
+                } else {
+                    self.extend(&longer)?;
+                }
+            }
+        }
+        Ok(nearest)
+    }
+}
+
+/// The certificates of a pool that bear the issuer's name, the ones with the right key identifier first.
+fn potential_issuers<'a>(child: &Certificate, pool: &'a [Certificate]) -> Vec<&'a Certificate> {
+    let mut found: Vec<&Certificate> =
+        pool.iter().filter(|candidate| candidate.raw_subject() == child.raw_issuer()).collect();
+    found.sort_by_key(|candidate| match (candidate.subject_key_id(), child.authority_key_id()) {
+        (subject, authority) if subject == authority => 0,
+        (Some(_), None) | (None, Some(_)) => 1,
+        _ => 2,
+    });
+    found
+}
+
+fn is_in_chain(candidate: &Certificate, chain: &[Certificate]) -> bool {
+    chain.iter().any(|certificate| {
+        certificate.raw_subject() == candidate.raw_subject()
+            && certificate.public_key() == candidate.public_key()
+            && certificate.subject_alternative_name() == candidate.subject_alternative_name()
+    })
+}
+
+/// What must hold of a certificate at its place, whoever issued it (Go: `isValid`).
+fn check_step(certificate: &Certificate, below: &[Certificate], now: i64, place: Place) -> Result<(), ChainStepError> {
+    if certificate.has_unhandled_critical_extension() {
+        return Err(ChainStepError::UnhandledCriticalExtension);
+    }
+    let expired = |relation, bound| ChainStepError::Expired { now: rfc3339(now), relation, bound: rfc3339(bound) };
+    if now < certificate.not_before() {
+        return Err(expired("before", certificate.not_before()));
+    }
+    if now > certificate.not_after() {
+        return Err(expired("after", certificate.not_after()));
+    }
+    if place == Place::Intermediate && !certificate.is_ca() {
+        return Err(ChainStepError::NotAuthority);
+    }
+    let intermediates = below.len().saturating_sub(1);
+    if certificate.path_length().is_some_and(|allowed| intermediates > allowed as usize) {
+        return Err(ChainStepError::TooManyIntermediates);
+    }
+    Ok(())
+}
+
+/// A rule that Go had until 1.14 and Fabric kept: under an authority that restricts names, a certificate whose common name
+/// is a host name must have alternative names.
+fn check_names_constrained(chain: &[Certificate]) -> Result<(), ChainStepError> {
+    let Some((leaf, issuers)) = chain.split_first() else { return Ok(()) };
+    if leaf.subject_alternative_name().is_none()
+        && is_hostname(leaf.common_name())
+        && issuers.iter().any(Certificate::has_name_constraints)
+    {
+        return Err(ChainStepError::NameConstraintsWithoutNames);
+    }
+    Ok(())
+}
+
+fn is_hostname(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    !name.is_empty()
+        && name.split('.').enumerate().all(|(index, label)| {
+            let allowed =
+                |(at, c): (usize, char)| c.is_ascii_alphanumeric() || (c == '-' && at > 0) || "_:".contains(c);
+            !label.is_empty() && ((index == 0 && label == "*") || label.char_indices().all(allowed))
+        })
+}
+
+fn hint_name(certificate: &Certificate) -> String {
+    let subject = certificate.subject();
+    if !subject.common_name.is_empty() {
+        subject.common_name.clone()
+    } else if let Some(organization) = subject.organizations.first() {
+        organization.clone()
+    } else {
+        format!("serial:{}", certificate.serial_decimal())
+    }
+}
+
+/// A point in time as error texts print it, in UTC.
+fn rfc3339(seconds: i64) -> String {
+    const DAY: i64 = 86_400;
+    let (days, second) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY));
+    // Days since 1 March of year 0, counted in eras of 400 years.
+    let days = days + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_print_as_in_go() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_763_631_181, "2025-11-20T09:33:01Z"),
+            (-1, "1969-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(rfc3339(seconds), text);
+        }
+    }
+
+    #[test]
+    fn host_names_are_told_as_in_go() {
+        for name in ["a", "a.b", "*.example.com", "a_b:1", "example.com."] {
+            assert!(is_hostname(name), "{name}");
+        }
+        for name in ["", ".", "a..b", "-a", "a b", "user@example.com", "a.*"] {
+            assert!(!is_hostname(name), "{name}");
+        }
+    }
+}
