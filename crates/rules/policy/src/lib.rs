@@ -1,1 +1,31 @@
-//! Is this enough? Signature and implicit-meta policies and their language.
+//! Is this enough? Policies over signatures.
+//!
+//! What question this crate answers: *do these signatures suffice?* A [`SignaturePolicy`] says whose signatures are needed; an
+//! implicit-meta policy says of how many child groups the policy of that name must be satisfied; a [`PolicyTree`] holds all
+//! policies of a channel's configuration under their paths, such as `/Channel/Application/Writers`; an
+//! [`ApplicationPolicy`] is what chaincode definitions carry. Orderers ask before they order, peers before they answer and
+//! before they commit.
+//!
+//! Invariants:
+//! - Evaluation is greedy and in order, exactly as Fabric's, because verdicts on transactions depend on it: no backtracking,
+//!   and a signer counts once a policy.
+//! - Signers are told apart by their certificates in low-S form; a repeated one is skipped before its signature is checked.
+//! - A refusal begins with Fabric's words and then says what was needed and why each signer does not count.
+//!
+//! Absent: who could satisfy a policy (endorsement layouts), and the byzantine quorum policy of blocks.
+
+mod application;
+pub mod dsl;
+pub mod envelope;
+mod explain;
+pub mod implicit_meta;
+mod refusal;
+mod signature;
+mod signers;
+mod tree;
+
+pub use application::{ApplicationPolicy, ApplicationPolicyError};
+pub use refusal::PolicyRefusal;
+pub use signature::{CompileError, SignaturePolicy};
+pub use signers::{NotCounted, Signers};
+pub use tree::{PolicyTree, PolicyTreeError};
