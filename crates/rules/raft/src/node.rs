@@ -1,0 +1,455 @@
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use protobuf::Message as _;
+use raft::{Config, LightReady, RawNode, Ready, SoftState, StateRole, Storage, eraftpb};
+
+use crate::state::members;
+use crate::store::LogStore;
+use crate::{
+    Committed, CorruptState, DurableState, Entry, EntryKind, HardState, MembershipChange, Message, NodeId, Persist,
+    Snapshot,
+};
+
+/// Entries kept in memory before a snapshot, so that a consenter a little behind needs no snapshot
+/// (Fabric: `DefaultSnapshotCatchUpEntries`).
+const CATCH_UP_ENTRIES: u64 = 4;
+
+/// How the group runs: the part of the channel's `etcdraft.Options` that raft itself needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RaftOptions {
+    /// Ticks without a leader after which an election begins; above `heartbeat_tick`.
+    pub election_tick: usize,
+    /// Ticks between two heartbeats; not 0.
+    pub heartbeat_tick: usize,
+    /// Append messages to one follower under way at once; not 0.
+    pub max_inflight_messages: usize,
+    /// The most entry bytes in one append message (Fabric: the preferred size of a block).
+    pub max_message_bytes: u64,
+}
+
+/// What happens to a consenter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// One tick interval of the channel has passed.
+    Tick,
+    /// A `raftpb.Message` of another, authenticated consenter.
+    Message(Bytes),
+    /// Bytes to agree on. Leader only.
+    Propose(Bytes),
+    /// A consenter is to join or leave. Leader only, one at a time.
+    ProposeMembership(MembershipChange),
+    /// Hand leadership to another consenter.
+    TransferLeadership(NodeId),
+    /// A message to this consenter could not be sent.
+    Unreachable(NodeId),
+    /// A snapshot was sent to this consenter; whether it arrived decides when it is asked again.
+    SnapshotSent {
+        /// Whom it was for.
+        to: NodeId,
+        /// What came of it.
+        outcome: Result<(), ()>,
+    },
+    /// Everything committed is applied: replace the log so far by a snapshot with this content.
+    Compact {
+        /// The bytes last applied.
+        data: Bytes,
+    },
+}
+
+/// What must be done, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Send a message; it may be lost.
+    Send(Message),
+    /// Store this, durably where it says so.
+    Persist(Persist),
+    /// A snapshot from the leader is stored and replaces the log: obtain the state at which it was taken.
+    CatchUp(Snapshot),
+    /// Who leads, and this consenter's role, have changed.
+    Leader {
+        /// The leader before.
+        before: Option<NodeId>,
+        /// The leader now.
+        now: Option<NodeId>,
+        /// The role now.
+        role: Role,
+    },
+    /// These entries are committed: let them take effect.
+    Apply(Vec<Committed>),
+    /// Store this snapshot; entries up to its index may be forgotten afterwards.
+    Compact(Snapshot),
+    /// The engine has something to tell an operator.
+    Note(Note),
+}
+
+/// A remark of the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// How grave it is.
+    pub level: NoteLevel,
+    /// What it says.
+    pub text: String,
+}
+
+/// How grave a remark is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoteLevel {
+    /// As expected.
+    Info,
+    /// An operator should look.
+    Warning,
+}
+
+/// The part a consenter plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Follows a leader, or waits for one.
+    Follower,
+    /// Asks for votes, or whether asking would help.
+    Candidate,
+    /// Leads.
+    Leader,
+}
+
+impl From<StateRole> for Role {
+    fn from(role: StateRole) -> Self {
+        match role {
+            StateRole::Follower => Self::Follower,
+            StateRole::Candidate | StateRole::PreCandidate => Self::Candidate,
+            StateRole::Leader => Self::Leader,
+        }
+    }
+}
+
+/// Why an input was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// Only the leader proposes.
+    #[error("this node is not the Raft leader")]
+    NotLeader,
+    /// The leader takes no proposal now, because it hands over leadership.
+    #[error("the Raft leader takes no proposals while it hands over leadership")]
+    Dropped,
+    /// The bytes are no raft message, or of a kind that never travels.
+    #[error("malformed Raft message: {0}")]
+    Malformed(String),
+    /// The message is for another number: this consenter's own is out of date.
+    #[error("Raft message is for node {0}, which this node is not")]
+    Misaddressed(u64),
+    /// Effects of the input before are not drained.
+    #[error("effects of the previous input are still to be carried out")]
+    EffectsPending,
+    /// The stored state or the options cannot be.
+    #[error(transparent)]
+    Corrupt(#[from] CorruptState),
+    /// The engine's own refusal.
+    #[error("raft: {0}")]
+    Engine(raft::Error),
+}
+
+/// One consenter's raft.
+pub struct RaftNode {
+    id: NodeId,
+    raw: RawNode<LogStore>,
+    effects: VecDeque<Effect>,
+    /// The batch of work whose effects are being carried out.
+    under_way: Option<Ready>,
+    leader: Option<NodeId>,
+    role: Role,
+    members: Vec<NodeId>,
+    notes: Notes,
+}
+
+impl RaftNode {
+    /// A consenter that continues from what it stored. For a new group that is [`DurableState::found`], stored before;
+    /// a consenter that joins an existing group begins with nothing.
+    pub fn new(id: NodeId, options: RaftOptions, state: DurableState) -> Result<Self, Refused> {
+        let store = LogStore::new(state)?;
+        let initial = store.initial_state().map_err(Refused::Engine)?;
+        let config = Config {
+            id: id.get(),
+            election_tick: options.election_tick,
+            heartbeat_tick: options.heartbeat_tick,
+            applied: store.first_index().map_err(Refused::Engine)?.saturating_sub(1),
+            max_size_per_msg: options.max_message_bytes,
+            max_inflight_msgs: options.max_inflight_messages,
+            check_quorum: true,
+            pre_vote: true,
+            max_committed_size_per_ready: options.max_message_bytes,
+            ..Config::default()
+        };
+        let notes = Notes::default();
+        let logger = slog::Logger::root(notes.clone(), slog::o!());
+        Ok(Self {
+            id,
+            raw: RawNode::new(&config, store, &logger).map_err(Refused::Engine)?,
+            effects: VecDeque::new(),
+            under_way: None,
+            leader: None,
+            role: Role::Follower,
+            members: members(&initial.conf_state),
+            notes,
+        })
+    }
+
+    /// This consenter's number.
+    pub const fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// Who leads, as far as known.
+    pub const fn leader(&self) -> Option<NodeId> {
+        self.leader
+    }
+
+    /// Whether this consenter leads.
+    pub fn is_leader(&self) -> bool {
+        self.role == Role::Leader
+    }
+
+    /// The members in force here.
+    pub fn members(&self) -> &[NodeId] {
+        &self.members
+    }
+
+    /// The last index of the log, committed or not.
+    pub fn last_index(&self) -> u64 {
+        self.raw.raft.raft_log.last_index()
+    }
+
+    /// The last index whose entry took effect.
+    pub fn applied_index(&self) -> u64 {
+        self.raw.raft.raft_log.applied
+    }
+
+    /// Members the leader heard of within the last election timeout, itself included; empty on other consenters.
+    pub fn active_members(&self) -> Vec<NodeId> {
+        if !self.is_leader() {
+            return Vec::new();
+        }
+        let progress = self.raw.raft.prs();
+        let active = |id: &NodeId| *id == self.id || progress.get(id.get()).is_some_and(|p| p.recent_active);
+        self.members.iter().copied().filter(active).collect()
+    }
+
+    /// Takes one input. All effects of the one before must have been drained.
+    pub fn handle(&mut self, input: Input) -> Result<(), Refused> {
+        if self.under_way.is_some() || !self.effects.is_empty() {
+            return Err(Refused::EffectsPending);
+        }
+        match input {
+            Input::Tick => {
+                self.raw.tick();
+                Ok(())
+            }
+            Input::Message(bytes) => self.step(&bytes),
+            Input::Propose(data) => self.propose(|raw| raw.propose(Vec::new(), data.into())),
+            Input::ProposeMembership(change) => {
+                self.propose(|raw| raw.propose_conf_change(Vec::new(), change.to_engine()))
+            }
+            Input::TransferLeadership(to) => {
+                self.raw.transfer_leader(to.get());
+                Ok(())
+            }
+            Input::Unreachable(node) => {
+                self.raw.report_unreachable(node.get());
+                Ok(())
+            }
+            Input::SnapshotSent { to, outcome } => {
+                let status = match outcome {
+                    Ok(()) => raft::SnapshotStatus::Finish,
+                    Err(()) => raft::SnapshotStatus::Failure,
+                };
+                self.raw.report_snapshot(to.get(), status);
+                Ok(())
+            }
+            Input::Compact { data } => self.compact(data),
+        }
+    }
+
+    /// The next effect to carry out; `None` when the input is dealt with. Asking says that the effect before is done.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        loop {
+            if let Some(effect) = self.effects.pop_front() {
+                return Some(effect);
+            }
+            if let Some(ready) = self.under_way.take() {
+                let light = self.raw.advance(ready);
+                self.take_light(light);
+                self.raw.advance_apply();
+            } else if self.raw.has_ready() {
+                self.take_ready();
+            } else if !self.elect_alone() {
+                return None;
+            }
+        }
+    }
+
+    fn step(&mut self, bytes: &[u8]) -> Result<(), Refused> {
+        let mut message = eraftpb::Message::default();
+        message.merge_from_bytes(bytes).map_err(|error| Refused::Malformed(error.to_string()))?;
+        if message.to != self.id.get() {
+            return Err(Refused::Misaddressed(message.to));
+        }
+        if message.get_msg_type() == eraftpb::MessageType::MsgPropose {
+            return Err(Refused::Malformed("proposals are not forwarded".to_owned()));
+        }
+        match self.raw.step(message) {
+            Ok(()) | Err(raft::Error::StepPeerNotFound) => Ok(()),
+            Err(raft::Error::StepLocalMsg) => Err(Refused::Malformed("a kind that never travels".to_owned())),
+            Err(error) => Err(Refused::Engine(error)),
+        }
+    }
+
+    fn propose(&mut self, with: impl FnOnce(&mut RawNode<LogStore>) -> raft::Result<()>) -> Result<(), Refused> {
+        if !self.is_leader() {
+            return Err(Refused::NotLeader);
+        }
+        with(&mut self.raw).map_err(|error| match error {
+            raft::Error::ProposalDropped => Refused::Dropped,
+            other => Refused::Engine(other),
+        })
+    }
+
+    fn compact(&mut self, data: Bytes) -> Result<(), Refused> {
+        let index = self.applied_index();
+        let term = self.raw.store().term(index).map_err(Refused::Engine)?;
+        let snapshot = Snapshot { index, term, members: self.members.clone(), data };
+        self.raw.mut_store().compact(snapshot.clone(), CATCH_UP_ENTRIES);
+        self.effects.push_back(Effect::Compact(snapshot));
+        Ok(())
+    }
+
+    /// A lone member has nobody to wait for.
+    fn elect_alone(&mut self) -> bool {
+        let alone = self.members == [self.id] && self.role == Role::Follower && self.leader.is_none();
+        let log = &self.raw.raft.raft_log;
+        if !alone || log.applied < log.committed {
+            return false;
+        }
+        self.raw.campaign().is_ok() && self.raw.has_ready()
+    }
+
+    fn take_ready(&mut self) {
+        let mut ready = self.raw.ready();
+        self.send(ready.take_messages());
+        let received = (!ready.snapshot().is_empty()).then(|| Snapshot::from_engine(ready.snapshot()));
+        if let Some(snapshot) = &received {
+            self.members = snapshot.members.clone();
+            self.raw.mut_store().install(snapshot.clone());
+        }
+        self.raw.mut_store().append(ready.entries());
+        let persist = Persist {
+            snapshot: received.clone(),
+            entries: ready.entries().iter().map(Entry::from_engine).collect(),
+            hard_state: ready.hs().map(HardState::from),
+            durable: ready.must_sync(),
+        };
+        if persist != Persist::default() {
+            self.effects.push_back(Effect::Persist(persist));
+        }
+        self.send(ready.take_persisted_messages());
+        self.effects.extend(received.map(Effect::CatchUp));
+        self.note_leader(ready.ss());
+        let committed = ready.take_committed_entries();
+        self.apply(committed);
+        self.under_way = Some(ready);
+        self.take_notes();
+    }
+
+    fn take_light(&mut self, mut light: LightReady) {
+        if light.commit_index().is_some() {
+            let hard_state = Some(HardState::from(&self.raw.raft.hard_state()));
+            self.effects.push_back(Effect::Persist(Persist { hard_state, ..Persist::default() }));
+        }
+        self.send(light.take_messages());
+        let committed = light.take_committed_entries();
+        self.apply(committed);
+        self.take_notes();
+    }
+
+    fn send(&mut self, messages: Vec<eraftpb::Message>) {
+        for message in messages {
+            let Some(to) = NodeId::new(message.to) else { continue };
+            let is_snapshot = message.get_msg_type() == eraftpb::MessageType::MsgSnapshot;
+            let bytes = message.write_to_bytes().expect("writing to memory does not fail").into();
+            self.effects.push_back(Effect::Send(Message { to, bytes, is_snapshot }));
+        }
+    }
+
+    fn note_leader(&mut self, soft_state: Option<&SoftState>) {
+        let Some(state) = soft_state else { return };
+        let before = self.leader;
+        self.leader = NodeId::new(state.leader_id);
+        self.role = state.raft_state.into();
+        self.effects.push_back(Effect::Leader { before, now: self.leader, role: self.role });
+    }
+
+    fn apply(&mut self, entries: Vec<eraftpb::Entry>) {
+        let committed: Vec<_> = entries.iter().filter_map(|entry| self.commit(Entry::from_engine(entry))).collect();
+        if !committed.is_empty() {
+            self.effects.push_back(Effect::Apply(committed));
+        }
+    }
+
+    fn commit(&mut self, entry: Entry) -> Option<Committed> {
+        match entry.kind {
+            // The empty entry with which a leader begins its term.
+            EntryKind::Normal if entry.data.is_empty() => None,
+            EntryKind::Normal => Some(Committed::Proposal { index: entry.index, data: entry.data }),
+            EntryKind::Membership => {
+                let change = MembershipChange::decode(&entry.data)?;
+                match self.raw.apply_conf_change(&change.to_engine()) {
+                    Ok(state) => self.members = members(&state),
+                    Err(error) => self.effects.push_back(Effect::Note(Note {
+                        level: NoteLevel::Warning,
+                        text: format!("membership change {change:?} has no effect: {error}"),
+                    })),
+                }
+                Some(Committed::Membership { index: entry.index, change, members: self.members.clone() })
+            }
+        }
+    }
+
+    fn take_notes(&mut self) {
+        self.effects.extend(self.notes.take().into_iter().map(Effect::Note));
+    }
+}
+
+/// The most remarks held between two drains; later ones are dropped.
+const MAX_NOTES: usize = 64;
+
+/// Collects what the engine would write to a log. A lock because the engine's logger wants to be shared between threads;
+/// there is only ever one.
+#[derive(Clone, Default)]
+struct Notes(Arc<Mutex<Vec<Note>>>);
+
+impl Notes {
+    fn take(&self) -> Vec<Note> {
+        self.0.lock().map(|mut notes| std::mem::take(&mut *notes)).unwrap_or_default()
+    }
+}
+
+impl slog::Drain for Notes {
+    type Ok = ();
+    type Err = slog::Never;
+
+    fn log(&self, record: &slog::Record<'_>, _values: &slog::OwnedKVList) -> Result<(), slog::Never> {
+        let level = match record.level() {
+            slog::Level::Critical | slog::Level::Error | slog::Level::Warning => NoteLevel::Warning,
+            slog::Level::Info => NoteLevel::Info,
+            slog::Level::Debug | slog::Level::Trace => return Ok(()),
+        };
+        if let Ok(mut notes) = self.0.lock()
+            && notes.len() < MAX_NOTES
+        {
+            notes.push(Note { level, text: record.msg().to_string() });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,216 @@
+use std::collections::BTreeMap;
+
+use super::*;
+
+const OPTIONS: RaftOptions =
+    RaftOptions { election_tick: 10, heartbeat_tick: 1, max_inflight_messages: 5, max_message_bytes: 1 << 20 };
+
+fn id(number: u64) -> NodeId {
+    NodeId::new(number).unwrap()
+}
+
+/// One consenter with a disk that forgets what was not made durable.
+struct Machine {
+    node: RaftNode,
+    disk: DurableState,
+    applied: Vec<Bytes>,
+    outbox: Vec<Message>,
+}
+
+impl Machine {
+    fn start(number: u64, disk: DurableState) -> Self {
+        let node = RaftNode::new(id(number), OPTIONS, disk.clone()).unwrap();
+        let mut machine = Self { node, disk, applied: Vec::new(), outbox: Vec::new() };
+        machine.drain();
+        machine
+    }
+
+    fn input(&mut self, input: Input) -> Result<(), Refused> {
+        self.node.handle(input)?;
+        self.drain();
+        Ok(())
+    }
+
+    fn drain(&mut self) {
+        while let Some(effect) = self.node.poll_effect() {
+            match effect {
+                Effect::Send(message) => self.outbox.push(message),
+                Effect::Persist(persist) => self.persist(persist),
+                Effect::Apply(committed) => self.applied.extend(committed.into_iter().filter_map(|entry| match entry {
+                    Committed::Proposal { data, .. } => Some(data),
+                    Committed::Membership { .. } => None,
+                })),
+                Effect::Compact(snapshot) => {
+                    self.disk.entries.retain(|entry| entry.index > snapshot.index);
+                    self.disk.snapshot = Some(snapshot);
+                }
+                Effect::CatchUp(snapshot) => self.applied = vec![snapshot.data],
+                Effect::Leader { .. } | Effect::Note(_) => {}
+            }
+        }
+    }
+
+    fn persist(&mut self, persist: Persist) {
+        if let Some(snapshot) = persist.snapshot {
+            self.disk.entries.clear();
+            self.disk.snapshot = Some(snapshot);
+        }
+        if let Some(first) = persist.entries.first() {
+            self.disk.entries.retain(|entry| entry.index < first.index);
+        }
+        self.disk.entries.extend(persist.entries);
+        if let Some(hard_state) = persist.hard_state.filter(|_| persist.durable) {
+            self.disk.hard_state = hard_state;
+        }
+    }
+
+    fn restart(&mut self) {
+        *self = Self::start(self.node.id().get(), self.disk.clone());
+    }
+}
+
+struct Cluster(BTreeMap<NodeId, Machine>);
+
+impl Cluster {
+    fn found(size: u64) -> Self {
+        let members: Vec<_> = (1..=size).map(id).collect();
+        let machine = |node: &NodeId| (*node, Machine::start(node.get(), DurableState::found(&members)));
+        Self(members.iter().map(machine).collect())
+    }
+
+    /// Delivers messages until there are none.
+    fn settle(&mut self) {
+        loop {
+            let messages: Vec<_> = self.0.values_mut().flat_map(|machine| std::mem::take(&mut machine.outbox)).collect();
+            if messages.is_empty() {
+                return;
+            }
+            for message in messages {
+                if let Some(machine) = self.0.get_mut(&message.to) {
+                    machine.input(Input::Message(message.bytes)).unwrap();
+                }
+            }
+        }
+    }
+
+    /// Lets time pass until somebody leads.
+    fn elect(&mut self) -> NodeId {
+        for _ in 0..200 {
+            if let Some(leader) = self.0.values().find(|machine| machine.node.is_leader()) {
+                return leader.node.id();
+            }
+            self.tick();
+        }
+        panic!("nobody was elected within 200 ticks");
+    }
+
+    fn tick(&mut self) {
+        self.0.values_mut().for_each(|machine| machine.input(Input::Tick).unwrap());
+        self.settle();
+    }
+
+    fn machine(&mut self, node: NodeId) -> &mut Machine {
+        self.0.get_mut(&node).unwrap()
+    }
+}
+
+#[test]
+fn a_lone_consenter_leads_at_once_and_after_every_restart() {
+    let mut machine = Machine::start(1, DurableState::found(&[id(1)]));
+    assert!(machine.node.is_leader());
+    assert_eq!(machine.node.last_index(), machine.node.applied_index());
+    for round in 0..3u8 {
+        machine.input(Input::Propose(vec![round].into())).unwrap();
+        assert_eq!(machine.applied.last(), Some(&Bytes::from(vec![round])));
+        assert_eq!(machine.outbox, []);
+        machine.restart();
+        assert!(machine.node.is_leader());
+        assert_eq!(machine.applied.len(), usize::from(round) + 1, "everything proposed is applied again");
+    }
+}
+
+#[test]
+fn a_group_agrees_and_a_minority_crash_loses_nothing() {
+    let mut cluster = Cluster::found(3);
+    let leader = cluster.elect();
+    cluster.machine(leader).input(Input::Propose("one".into())).unwrap();
+    cluster.settle();
+    let follower = id(leader.get() % 3 + 1);
+    cluster.machine(follower).restart();
+    cluster.machine(leader).input(Input::Propose("two".into())).unwrap();
+    cluster.settle();
+    (0..3).for_each(|_| cluster.tick());
+    for machine in cluster.0.values() {
+        assert_eq!(machine.applied, ["one", "two"], "node {}", machine.node.id());
+    }
+}
+
+#[test]
+fn only_the_leader_proposes() {
+    let mut cluster = Cluster::found(3);
+    let leader = cluster.elect();
+    let follower = id(leader.get() % 3 + 1);
+    let refusal = cluster.machine(follower).input(Input::Propose("no".into())).unwrap_err();
+    assert!(matches!(refusal, Refused::NotLeader));
+}
+
+#[test]
+fn a_consenter_joins_from_nothing_and_leaves_again() {
+    let mut cluster = Cluster::found(1);
+    cluster.machine(id(1)).input(Input::Propose("one".into())).unwrap();
+    cluster.0.insert(id(2), Machine::start(2, DurableState::default()));
+    cluster.machine(id(1)).input(Input::ProposeMembership(MembershipChange::Add(id(2)))).unwrap();
+    (0..5).for_each(|_| cluster.tick());
+    cluster.machine(id(1)).input(Input::Propose("two".into())).unwrap();
+    (0..5).for_each(|_| cluster.tick());
+    assert_eq!(cluster.machine(id(2)).applied, ["one", "two"]);
+    assert_eq!(cluster.machine(id(2)).node.members(), [id(1), id(2)]);
+    cluster.machine(id(1)).input(Input::ProposeMembership(MembershipChange::Remove(id(2)))).unwrap();
+    (0..5).for_each(|_| cluster.tick());
+    assert_eq!(cluster.machine(id(1)).node.members(), [id(1)]);
+}
+
+#[test]
+fn a_late_consenter_receives_a_snapshot_of_a_compacted_log() {
+    let mut cluster = Cluster::found(1);
+    for number in 0..20u8 {
+        cluster.machine(id(1)).input(Input::Propose(vec![number].into())).unwrap();
+    }
+    cluster.machine(id(1)).input(Input::Compact { data: vec![19].into() }).unwrap();
+    cluster.machine(id(1)).restart();
+    assert!(cluster.machine(id(1)).node.is_leader());
+    assert_eq!(cluster.machine(id(1)).applied, [] as [&[u8]; 0], "the snapshot replaces what came before");
+    cluster.0.insert(id(2), Machine::start(2, DurableState::default()));
+    cluster.machine(id(1)).input(Input::ProposeMembership(MembershipChange::Add(id(2)))).unwrap();
+    (0..5).for_each(|_| cluster.tick());
+    assert_eq!(cluster.machine(id(2)).applied, [vec![19]]);
+    cluster.machine(id(2)).restart();
+    assert_eq!(cluster.machine(id(2)).node.members(), [id(1), id(2)]);
+}
+
+#[test]
+fn leadership_is_handed_over_on_request() {
+    let mut cluster = Cluster::found(3);
+    let leader = cluster.elect();
+    let next = id(leader.get() % 3 + 1);
+    cluster.machine(leader).input(Input::TransferLeadership(next)).unwrap();
+    cluster.settle();
+    assert!(cluster.machine(next).node.is_leader());
+}
+
+#[test]
+fn messages_that_are_malformed_or_for_others_are_refused() {
+    let mut machine = Machine::start(1, DurableState::found(&[id(1)]));
+    assert!(matches!(machine.input(Input::Message(vec![0xff; 9].into())), Err(Refused::Malformed(_))));
+    let mut message = eraftpb::Message::default();
+    message.to = 4;
+    let bytes = message.write_to_bytes().unwrap();
+    assert!(matches!(machine.input(Input::Message(bytes.into())), Err(Refused::Misaddressed(4))));
+}
+
+#[test]
+fn a_log_with_a_gap_is_refused() {
+    let mut disk = DurableState::found(&[id(1), id(2)]);
+    disk.entries.remove(0);
+    assert!(matches!(RaftNode::new(id(1), OPTIONS, disk), Err(Refused::Corrupt(_))));
+}
