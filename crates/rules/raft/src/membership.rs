@@ -117,10 +117,8 @@ impl Consenters {
             (1, [node]) => (Some(*node), None, Some(*node)),
             _ => return Err(too_many()),
         };
-        let numbered: Option<Vec<_>> = listed
-            .iter()
-            .map(|consenter| Some((known(consenter).or(number_of_added)?, consenter.clone())))
-            .collect();
+        let numbered: Option<Vec<_>> =
+            listed.iter().map(|consenter| Some((known(consenter).or(number_of_added)?, consenter.clone()))).collect();
         Ok(ConsenterChange {
             consenters: Self { numbered: numbered.ok_or_else(too_many)?, next },
             membership,
@@ -206,7 +204,10 @@ mod tests {
     #[test]
     fn two_changes_at_once_are_refused() {
         let error = Consenters::initial(list(&["a"])).change_to(&list(&["a", "b", "c"])).unwrap_err();
-        assert!(error.to_string().starts_with("update of more than one consenter at a time is not supported"), "{error}");
+        assert!(
+            error.to_string().starts_with("update of more than one consenter at a time is not supported"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -371,9 +371,15 @@ impl RaftNode {
     }
 
     fn send(&mut self, messages: Vec<eraftpb::Message>) {
-        for message in messages {
+        for mut message in messages {
             let Some(to) = NodeId::new(message.to) else { continue };
             let is_snapshot = message.get_msg_type() == eraftpb::MessageType::MsgSnapshot;
+            if is_snapshot {
+                // The receiver ignores a snapshot whose members it is not among, but it may have joined after the
+                // snapshot was taken (Fabric replaces the members too).
+                let current = crate::state::conf_state(&self.members);
+                message.mut_snapshot().mut_metadata().set_conf_state(current);
+            }
             let bytes = message.write_to_bytes().expect("writing to memory does not fail").into();
             self.effects.push_back(Effect::Send(Message { to, bytes, is_snapshot }));
         }

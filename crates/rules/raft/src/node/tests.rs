@@ -36,10 +36,12 @@ impl Machine {
             match effect {
                 Effect::Send(message) => self.outbox.push(message),
                 Effect::Persist(persist) => self.persist(persist),
-                Effect::Apply(committed) => self.applied.extend(committed.into_iter().filter_map(|entry| match entry {
-                    Committed::Proposal { data, .. } => Some(data),
-                    Committed::Membership { .. } => None,
-                })),
+                Effect::Apply(committed) => {
+                    self.applied.extend(committed.into_iter().filter_map(|entry| match entry {
+                        Committed::Proposal { data, .. } => Some(data),
+                        Committed::Membership { .. } => None,
+                    }))
+                }
                 Effect::Compact(snapshot) => {
                     self.disk.entries.retain(|entry| entry.index > snapshot.index);
                     self.disk.snapshot = Some(snapshot);
@@ -81,7 +83,8 @@ impl Cluster {
     /// Delivers messages until there are none.
     fn settle(&mut self) {
         loop {
-            let messages: Vec<_> = self.0.values_mut().flat_map(|machine| std::mem::take(&mut machine.outbox)).collect();
+            let messages: Vec<_> =
+                self.0.values_mut().flat_map(|machine| std::mem::take(&mut machine.outbox)).collect();
             if messages.is_empty() {
                 return;
             }
