@@ -1,0 +1,260 @@
+//! Who may use which function of a peer (Fabric: `core/aclmgmt`).
+//!
+//! Every function is a [`Resource`]. Some concern the peer itself and are for its own organisation, whatever a channel
+//! says; the others are for whoever satisfies a policy of the channel: the one its configuration names for the resource,
+//! or else the default.
+
+use std::fmt;
+
+use ripstop_msp::{LocalMsp, LocalPolicy, LocalRefusal};
+use ripstop_policy::PolicyRefusal;
+use ripstop_types::{ChannelId, SignedData};
+
+use crate::ChannelConfig;
+
+/// The default policy of reading.
+const CHANNEL_READERS: &str = "/Channel/Application/Readers";
+/// The default policy of writing.
+const CHANNEL_WRITERS: &str = "/Channel/Application/Writers";
+
+/// Whom a resource is for when no channel configuration says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DefaultPolicy {
+    /// Members of the peer's own organisation; channel configurations cannot change it.
+    Local(LocalPolicy),
+    /// Whoever satisfies this policy of the channel.
+    Channel(&'static str),
+    /// Nobody: the function no longer exists.
+    None,
+}
+
+macro_rules! resources {
+    ($($variant:ident = $name:literal, $policy:expr;)*) => {
+        /// A function of a peer, named as in access control lists.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Resource {
+            $(#[doc = concat!("`", $name, "`.")] $variant,)*
+        }
+
+        impl Resource {
+            /// All resources.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The name in access control lists, such as `qscc/GetChainInfo`.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            /// The resource of that name, if there is one.
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+
+            /// Whom it is for when no channel configuration says otherwise.
+            pub const fn default_policy(self) -> DefaultPolicy {
+                match self {
+                    $(Self::$variant => $policy,)*
+                }
+            }
+        }
+    };
+}
+
+const ADMINS: DefaultPolicy = DefaultPolicy::Local(LocalPolicy::Admins);
+const MEMBERS: DefaultPolicy = DefaultPolicy::Local(LocalPolicy::Members);
+const READERS: DefaultPolicy = DefaultPolicy::Channel(CHANNEL_READERS);
+const WRITERS: DefaultPolicy = DefaultPolicy::Channel(CHANNEL_WRITERS);
+
+resources! {
+    LifecycleInstallChaincode = "_lifecycle/InstallChaincode", ADMINS;
+    LifecycleQueryInstalledChaincode = "_lifecycle/QueryInstalledChaincode", ADMINS;
+    LifecycleGetInstalledChaincodePackage = "_lifecycle/GetInstalledChaincodePackage", ADMINS;
+    LifecycleQueryInstalledChaincodes = "_lifecycle/QueryInstalledChaincodes", ADMINS;
+    LifecycleApproveChaincodeDefinitionForMyOrg = "_lifecycle/ApproveChaincodeDefinitionForMyOrg", ADMINS;
+    LifecycleQueryApprovedChaincodeDefinition = "_lifecycle/QueryApprovedChaincodeDefinition", ADMINS;
+    LifecycleQueryApprovedChaincodeDefinitions = "_lifecycle/QueryApprovedChaincodeDefinitions", ADMINS;
+    LifecycleCommitChaincodeDefinition = "_lifecycle/CommitChaincodeDefinition", WRITERS;
+    LifecycleQueryChaincodeDefinition = "_lifecycle/QueryChaincodeDefinition", WRITERS;
+    LifecycleQueryChaincodeDefinitions = "_lifecycle/QueryChaincodeDefinitions", WRITERS;
+    LifecycleCheckCommitReadiness = "_lifecycle/CheckCommitReadiness", WRITERS;
+    SnapshotSubmitRequest = "snapshot/submitrequest", ADMINS;
+    SnapshotCancelRequest = "snapshot/cancelrequest", ADMINS;
+    SnapshotListPending = "snapshot/listpending", ADMINS;
+    LsccInstall = "lscc/Install", ADMINS;
+    LsccGetInstalledChaincodes = "lscc/GetInstalledChaincodes", ADMINS;
+    LsccDeploy = "lscc/Deploy", DefaultPolicy::None;
+    LsccUpgrade = "lscc/Upgrade", DefaultPolicy::None;
+    LsccChaincodeExists = "lscc/ChaincodeExists", READERS;
+    LsccGetDeploymentSpec = "lscc/GetDeploymentSpec", READERS;
+    LsccGetChaincodeData = "lscc/GetChaincodeData", READERS;
+    LsccGetInstantiatedChaincodes = "lscc/GetInstantiatedChaincodes", READERS;
+    LsccGetCollectionsConfig = "lscc/GetCollectionsConfig", READERS;
+    QsccGetChainInfo = "qscc/GetChainInfo", READERS;
+    QsccGetBlockByNumber = "qscc/GetBlockByNumber", READERS;
+    QsccGetBlockByHash = "qscc/GetBlockByHash", READERS;
+    QsccGetTransactionById = "qscc/GetTransactionByID", READERS;
+    QsccGetBlockByTxId = "qscc/GetBlockByTxID", READERS;
+    CsccJoinChain = "cscc/JoinChain", ADMINS;
+    CsccJoinChainBySnapshot = "cscc/JoinChainBySnapshot", ADMINS;
+    CsccJoinBySnapshotStatus = "cscc/JoinBySnapshotStatus", ADMINS;
+    CsccGetChannels = "cscc/GetChannels", MEMBERS;
+    CsccGetConfigBlock = "cscc/GetConfigBlock", READERS;
+    CsccGetChannelConfig = "cscc/GetChannelConfig", READERS;
+    PeerPropose = "peer/Propose", WRITERS;
+    PeerChaincodeToChaincode = "peer/ChaincodeToChaincode", WRITERS;
+    EventBlock = "event/Block", READERS;
+    EventFilteredBlock = "event/FilteredBlock", READERS;
+    GatewayCommitStatus = "gateway/CommitStatus", READERS;
+    GatewayChaincodeEvents = "gateway/ChaincodeEvents", READERS;
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Why somebody may not use a resource. Each text begins with Fabric's, brackets and all; the explanation stands behind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AclRefusal {
+    /// Not somebody the peer's own organisation means it for.
+    #[error(transparent)]
+    Local(LocalRefusal),
+    /// The same for requests that are no proposals.
+    #[error("{}", request_text(.0))]
+    LocalRequest(LocalRefusal),
+    /// The channel's default policy is not satisfied.
+    #[error(
+        "Failed evaluating policy on signed data during check policy on channel [{channel}] with policy [{policy}]: [{}]{}",
+        .refusal.headline(),
+        explanation(.refusal)
+    )]
+    Default {
+        /// The channel.
+        channel: ChannelId,
+        /// The policy's path.
+        policy: String,
+        /// Why not.
+        refusal: PolicyRefusal,
+    },
+    /// The policy that the channel's configuration names is not satisfied.
+    #[error(
+        "failed evaluating policy on signed data during check policy [{policy}]: [{}]{}",
+        .refusal.headline(),
+        explanation(.refusal)
+    )]
+    Configured {
+        /// The policy's path.
+        policy: String,
+        /// Why not.
+        refusal: PolicyRefusal,
+    },
+    /// The channel's configuration names a policy that it does not have.
+    #[error("failed evaluating policy on signed data during check policy [{policy}]: [policy {policy} not found]")]
+    PolicyNotFound {
+        /// The policy's path.
+        policy: String,
+    },
+    /// A resource of channels was used without one.
+    #[error("Failed to get policy manager for channel []: {0} needs a channel")]
+    NoChannel(Resource),
+    /// A resource that is for nobody.
+    #[error("Unmapped policy for {0}")]
+    Unmapped(Resource),
+}
+
+/// Fabric words the refusal of a signed request otherwise than that of a proposal.
+fn request_text(refusal: &LocalRefusal) -> String {
+    match refusal {
+        LocalRefusal::Identity { policy, source } => {
+            format!("failed deserializing signed data identity during channelless check policy with policy [{policy}]: [{source}]")
+        }
+        LocalRefusal::Principal { policy, source } => format!(
+            "failed verifying that the signed data identity satisfies local MSP principal during channelless check policy with policy [{policy}]: [{source}]"
+        ),
+        LocalRefusal::Signature(error) => error.to_string(),
+    }
+}
+
+fn explanation(refusal: &PolicyRefusal) -> String {
+    match refusal.explanation() {
+        "" => String::new(),
+        explanation => format!(": {explanation}"),
+    }
+}
+
+/// Checks that whoever signed something may use a resource. `channel` is the configuration of the channel that the request
+/// names; resources of the peer itself ignore it.
+pub fn check(
+    resource: Resource,
+    channel: Option<&ChannelConfig>,
+    local: &LocalMsp,
+    signed: &SignedData,
+) -> Result<(), AclRefusal> {
+    let default = match resource.default_policy() {
+        DefaultPolicy::Local(policy) => {
+            return local.check(policy, signed).map(drop).map_err(|refusal| match resource {
+                Resource::SnapshotSubmitRequest | Resource::SnapshotCancelRequest | Resource::SnapshotListPending => {
+                    AclRefusal::LocalRequest(refusal)
+                }
+                _ => AclRefusal::Local(refusal),
+            });
+        }
+        DefaultPolicy::Channel(policy) => Some(policy),
+        DefaultPolicy::None => None,
+    };
+    let channel = channel.ok_or(AclRefusal::NoChannel(resource))?;
+    let evaluate =
+        |policy: &str| channel.policies().evaluate(policy, std::slice::from_ref(signed), channel.msps());
+    if let Some(policy) = configured_policy(resource, channel) {
+        if !channel.policies().contains(policy) {
+            return Err(AclRefusal::PolicyNotFound { policy: policy.to_owned() });
+        }
+        return evaluate(policy).map_err(|refusal| AclRefusal::Configured { policy: policy.to_owned(), refusal });
+    }
+    let policy = default.ok_or(AclRefusal::Unmapped(resource))?;
+    evaluate(policy).map_err(|refusal| AclRefusal::Default {
+        channel: channel.channel_id().clone(),
+        policy: policy.to_owned(),
+        refusal,
+    })
+}
+
+/// The path of the policy that a channel has for a resource; `None` for resources that are no channel's.
+pub fn policy_path(resource: Resource, channel: &ChannelConfig) -> Option<&str> {
+    match resource.default_policy() {
+        DefaultPolicy::Local(_) => None,
+        DefaultPolicy::Channel(policy) => Some(configured_policy(resource, channel).unwrap_or(policy)),
+        DefaultPolicy::None => configured_policy(resource, channel),
+    }
+}
+
+fn configured_policy(resource: Resource, channel: &ChannelConfig) -> Option<&str> {
+    channel.application()?.acls.get(resource.name()).map(String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resources_have_fabrics_names_and_defaults() {
+        for resource in Resource::ALL {
+            assert_eq!(Resource::from_name(resource.name()), Some(*resource));
+        }
+        assert_eq!(Resource::ALL.len(), 40);
+        assert_eq!(Resource::from_name("qscc/GetBlock"), None);
+        let of = |name| Resource::from_name(name).unwrap().default_policy();
+        assert_eq!(of("_lifecycle/InstallChaincode"), ADMINS);
+        assert_eq!(of("_lifecycle/CheckCommitReadiness"), WRITERS);
+        assert_eq!(of("cscc/GetChannels"), MEMBERS);
+        assert_eq!(of("qscc/GetChainInfo"), READERS);
+        assert_eq!(of("peer/Propose"), WRITERS);
+        assert_eq!(of("lscc/Deploy"), DefaultPolicy::None);
+    }
+}
