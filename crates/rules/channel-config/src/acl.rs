@@ -172,7 +172,9 @@ pub enum AclRefusal {
 fn request_text(refusal: &LocalRefusal) -> String {
     match refusal {
         LocalRefusal::Identity { policy, source } => {
-            format!("failed deserializing signed data identity during channelless check policy with policy [{policy}]: [{source}]")
+            format!(
+                "failed deserializing signed data identity during channelless check policy with policy [{policy}]: [{source}]"
+            )
         }
         LocalRefusal::Principal { policy, source } => format!(
             "failed verifying that the signed data identity satisfies local MSP principal during channelless check policy with policy [{policy}]: [{source}]"
@@ -209,8 +211,7 @@ pub fn check(
         DefaultPolicy::None => None,
     };
     let channel = channel.ok_or(AclRefusal::NoChannel(resource))?;
-    let evaluate =
-        |policy: &str| channel.policies().evaluate(policy, std::slice::from_ref(signed), channel.msps());
+    let evaluate = |policy: &str| channel.policies().evaluate(policy, std::slice::from_ref(signed), channel.msps());
     if let Some(policy) = configured_policy(resource, channel) {
         if !channel.policies().contains(policy) {
             return Err(AclRefusal::PolicyNotFound { policy: policy.to_owned() });

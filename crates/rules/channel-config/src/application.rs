@@ -48,11 +48,7 @@ impl AnchorPeer {
 }
 
 impl ApplicationConfig {
-    pub(crate) fn read(
-        path: String,
-        group: &common::ConfigGroup,
-        msps: &mut MspBuilder,
-    ) -> Result<Self, ConfigError> {
+    pub(crate) fn read(path: String, group: &common::ConfigGroup, msps: &mut MspBuilder) -> Result<Self, ConfigError> {
         let group = Group::new(path, group, &[key::ACLS, key::CAPABILITIES])?;
         let names = group.capabilities()?;
         let capabilities = ApplicationCapabilities::from_names(names.iter().map(String::as_str))

@@ -194,8 +194,7 @@ impl ApplicationCapabilities {
 
     /// Whether there is private data.
     pub fn private_data(&self) -> bool {
-        self.at_least(ApplicationCapability::V1_2)
-            || self.contains(ApplicationCapability::V1_1_PVTDATA_EXPERIMENTAL)
+        self.at_least(ApplicationCapability::V1_2) || self.contains(ApplicationCapability::V1_1_PVTDATA_EXPERIMENTAL)
     }
 
     /// Whether keys may have endorsement policies of their own.

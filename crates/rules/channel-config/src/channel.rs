@@ -54,10 +54,8 @@ impl ChannelConfig {
     /// Reads and checks a configuration.
     pub fn new(channel_id: ChannelId, config: common::Config) -> Result<Self, ConfigError> {
         let root_path = format!("/{}", key::CHANNEL);
-        let root = config
-            .channel_group
-            .clone()
-            .ok_or_else(|| ConfigError::new(&root_path, ConfigFault::NoChannelGroup))?;
+        let root =
+            config.channel_group.clone().ok_or_else(|| ConfigError::new(&root_path, ConfigFault::NoChannelGroup))?;
         check_capability_order(&root_path, &root)?;
         check_names(&root_path, &root)?;
         let group = Group::new(
@@ -112,8 +110,10 @@ impl ChannelConfig {
 
     /// Reads the configuration in a configuration block.
     pub fn from_block(block: &Block) -> Result<Self, ConfigError> {
-        let fault = |reason: String| ConfigError::new(format!("block {}", block.number()), ConfigFault::NoConfigBlock(reason));
-        let envelope = block.config_envelope().ok_or_else(|| fault("its only transaction is no configuration".into()))?;
+        let fault =
+            |reason: String| ConfigError::new(format!("block {}", block.number()), ConfigFault::NoConfigBlock(reason));
+        let envelope =
+            block.config_envelope().ok_or_else(|| fault("its only transaction is no configuration".into()))?;
         Self::from_envelope(&envelope).map_err(|error| match error {
             EnvelopeFault::Form(reason) => fault(reason),
             EnvelopeFault::Config(error) => error,
@@ -191,16 +191,17 @@ impl ChannelConfig {
         for organization in orderer.organizations.values() {
             for address in &organization.endpoints {
                 if seen.insert(address) {
-                    endpoints.push(OrdererEndpoint {
-                        address: address.clone(),
-                        tls_roots: organization.tls_roots.clone(),
-                    });
+                    endpoints
+                        .push(OrdererEndpoint { address: address.clone(), tls_roots: organization.tls_roots.clone() });
                 }
             }
         }
         if endpoints.is_empty() {
-            let all: Arc<[Bytes]> =
-                orderer.organizations.values().flat_map(|organization| organization.tls_roots.iter().cloned()).collect();
+            let all: Arc<[Bytes]> = orderer
+                .organizations
+                .values()
+                .flat_map(|organization| organization.tls_roots.iter().cloned())
+                .collect();
             for address in &self.orderer_addresses {
                 if seen.insert(address) {
                     endpoints.push(OrdererEndpoint { address: address.clone(), tls_roots: all.clone() });
@@ -222,7 +223,10 @@ impl ChannelConfig {
     /// Checks that the channel is at a level that Fabric 3 networks run at: V2_0 everywhere. Nodes ask when they join.
     pub fn check_level(&self) -> Result<(), ConfigError> {
         let too_old = |group: &str, kind| {
-            Err(ConfigError::new(format!("/{}{group}/{}", key::CHANNEL, key::CAPABILITIES), ConfigFault::CapabilityTooOld(kind)))
+            Err(ConfigError::new(
+                format!("/{}{group}/{}", key::CHANNEL, key::CAPABILITIES),
+                ConfigFault::CapabilityTooOld(kind),
+            ))
         };
         if !self.capabilities.is_v2() {
             return too_old("", "channel");

@@ -62,7 +62,9 @@ pub enum ConsensusMetadataError {
     #[error("nil Raft config metadata options")]
     NoOptions,
     /// A number that must not be zero is.
-    #[error("none of HeartbeatTick ({heartbeat}), ElectionTick ({election}) and MaxInflightBlocks ({inflight}) can be zero")]
+    #[error(
+        "none of HeartbeatTick ({heartbeat}), ElectionTick ({election}) and MaxInflightBlocks ({inflight}) can be zero"
+    )]
     Zero {
         /// The ticks of a heartbeat.
         heartbeat: u32,

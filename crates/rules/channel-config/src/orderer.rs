@@ -9,7 +9,9 @@ use ripstop_types::{GoDuration, MspId};
 
 use crate::group::Group;
 use crate::organization::MspBuilder;
-use crate::{ChannelCapabilities, ConfigError, ConfigFault, ConsensusMetadataError, OrdererCapabilities, RaftMetadata, key};
+use crate::{
+    ChannelCapabilities, ConfigError, ConfigFault, ConsensusMetadataError, OrdererCapabilities, RaftMetadata, key,
+};
 
 /// The ordering of a channel (`/Channel/Orderer`).
 #[derive(Debug, Clone)]

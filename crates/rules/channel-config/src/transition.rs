@@ -41,18 +41,17 @@ pub enum TransitionError {
 pub(crate) fn check(current: &ChannelConfig, next: &ChannelConfig) -> Result<(), TransitionError> {
     if let Some(orderer) = current.orderer() {
         let next_orderer = next.orderer().ok_or(TransitionError::OrdererRemoved)?;
-        if !current.capabilities().consensus_type_migration()
-            && orderer.consensus_type != next_orderer.consensus_type
-        {
+        if !current.capabilities().consensus_type_migration() && orderer.consensus_type != next_orderer.consensus_type {
             return Err(TransitionError::ConsensusType {
                 from: orderer.consensus_type.clone(),
                 to: next_orderer.consensus_type.clone(),
             });
         }
-        if !current.capabilities().consensus_type_bft() && next.capabilities().consensus_type_bft() {
-            if let Some(name) = organizations_without_endpoints(&next_orderer.organizations).next() {
-                return Err(TransitionError::NoEndpoints(name.to_owned()));
-            }
+        if !current.capabilities().consensus_type_bft()
+            && next.capabilities().consensus_type_bft()
+            && let Some(name) = organizations_without_endpoints(&next_orderer.organizations).next()
+        {
+            return Err(TransitionError::NoEndpoints(name.to_owned()));
         }
         for (name, organization) in &orderer.organizations {
             let next = next_orderer.organizations.get(name).map(|next| &next.msp_id);
@@ -69,12 +68,7 @@ pub(crate) fn check(current: &ChannelConfig, next: &ChannelConfig) -> Result<(),
     Ok(())
 }
 
-fn check_msp_id(
-    section: &'static str,
-    org: &str,
-    from: &MspId,
-    to: Option<&MspId>,
-) -> Result<(), TransitionError> {
+fn check_msp_id(section: &'static str, org: &str, from: &MspId, to: Option<&MspId>) -> Result<(), TransitionError> {
     match to {
         Some(to) if to != from => {
             Err(TransitionError::MspId { section, org: org.to_owned(), from: from.clone(), to: to.clone() })

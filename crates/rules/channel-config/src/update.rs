@@ -79,9 +79,7 @@ pub enum UpdateError {
         current: u64,
     },
     /// Nothing changes.
-    #[error(
-        "error authorizing update: error validating DeltaSet: delta set was empty -- update would have no effect"
-    )]
+    #[error("error authorizing update: error validating DeltaSet: delta set was empty -- update would have no effect")]
     NoEffect,
     /// An element would get a policy that cannot be one.
     #[error("error authorizing update: error validating DeltaSet: invalid mod_policy for element {element}: {fault}")]
@@ -198,10 +196,7 @@ pub fn extract(envelope: &common::Envelope) -> Result<common::ConfigUpdateEnvelo
 /// Authorises an update against the current configuration and gives the next one: an orderer's part. The result's
 /// [`ChannelConfig::config`] goes into the configuration transaction. Whether settings of the consensus fit the nodes that
 /// run is for the consensus to check.
-pub fn propose(
-    current: &ChannelConfig,
-    update: &common::ConfigUpdateEnvelope,
-) -> Result<ChannelConfig, UpdateError> {
+pub fn propose(current: &ChannelConfig, update: &common::ConfigUpdateEnvelope) -> Result<ChannelConfig, UpdateError> {
     let root = authorize(current, update)?;
     let sequence = current.sequence().checked_add(1).ok_or(UpdateError::LastSequence)?;
     succeed(current, common::Config { sequence, channel_group: Some(root) })
@@ -300,9 +295,7 @@ impl<'a> Proposal<'a> {
     fn delta(&self) -> Delta<'a> {
         self.write
             .iter()
-            .filter(|(name, written)| {
-                self.read.get(name).is_none_or(|read| read.version() != written.version())
-            })
+            .filter(|(name, written)| self.read.get(name).is_none_or(|read| read.version() != written.version()))
             .map(|(name, written)| (name.clone(), *written))
             .collect()
     }
@@ -366,11 +359,8 @@ impl<'a> Proposal<'a> {
         let Element::Group(group) = self.find(name, delta)? else {
             return Err(UpdateError::Missing(name.to_string()));
         };
-        let mut rebuilt = common::ConfigGroup {
-            version: group.version,
-            mod_policy: group.mod_policy.clone(),
-            ..Default::default()
-        };
+        let mut rebuilt =
+            common::ConfigGroup { version: group.version, mod_policy: group.mod_policy.clone(), ..Default::default() };
         for child in group.groups.keys() {
             rebuilt.groups.insert(child.clone(), self.rebuild_group(&name.group(child), delta)?);
         }

@@ -169,11 +169,7 @@ pub(super) fn first_difference(left: &common::ConfigGroup, right: &common::Confi
     difference_below(&ElementKey::root(), left, right).map(|key| key.to_string())
 }
 
-fn difference_below(
-    key: &ElementKey,
-    left: &common::ConfigGroup,
-    right: &common::ConfigGroup,
-) -> Option<ElementKey> {
+fn difference_below(key: &ElementKey, left: &common::ConfigGroup, right: &common::ConfigGroup) -> Option<ElementKey> {
     if left == right {
         return None;
     }
