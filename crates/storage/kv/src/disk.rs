@@ -1,0 +1,133 @@
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fjall::config::{FilterPolicy, PartitioningPolicy, PinningPolicy};
+use fjall::{Database, KeyspaceCreateOptions, PersistMode, Readable};
+
+use crate::store::{Durability, Engine, Frozen, RawScan, Write};
+use crate::{Keyspace, KvError, Options, Reads};
+
+/// Bytes of all journals together; the least that the engine takes. Opening reads them all.
+const JOURNAL_BYTES: u64 = 64 << 20;
+
+/// Threads that sort write buffers out to disk and merge files.
+const WORKER_THREADS: usize = 2;
+
+/// How many files the engine keeps open.
+const OPEN_FILES: usize = 200;
+
+/// The engine on disk.
+pub(crate) struct Disk {
+    database: Database,
+    keyspaces: Arc<[(&'static str, fjall::Keyspace)]>,
+}
+
+impl Disk {
+    pub(crate) fn open(directory: &Path, keyspaces: &[Keyspace], options: Options) -> Result<Self, KvError> {
+        let database = Database::builder(directory)
+            .cache_size(options.cache_bytes)
+            .max_journaling_size(JOURNAL_BYTES)
+            .max_cached_files(Some(OPEN_FILES))
+            .worker_threads(WORKER_THREADS)
+            .open()?;
+        let keyspaces = keyspaces
+            .iter()
+            .map(|keyspace| {
+                let handle = database.keyspace(keyspace.name, || tuned(keyspace.reads, options))?;
+                Ok((keyspace.name, handle))
+            })
+            .collect::<Result<_, KvError>>()?;
+        Ok(Self { database, keyspaces })
+    }
+}
+
+fn tuned(reads: Reads, options: Options) -> KeyspaceCreateOptions {
+    let tuned = KeyspaceCreateOptions::default()
+        .max_memtable_size(options.write_buffer_bytes)
+        .filter_block_pinning_policy(PinningPolicy::all(true))
+        .index_block_pinning_policy(PinningPolicy::all(true))
+        .filter_block_partitioning_policy(PartitioningPolicy::all(false))
+        .index_block_partitioning_policy(PartitioningPolicy::all(false));
+    match reads {
+        Reads::Point => tuned,
+        Reads::Range => tuned.filter_policy(FilterPolicy::disabled()).expect_point_read_hits(true),
+    }
+}
+
+fn find<'a>(
+    keyspaces: &'a [(&'static str, fjall::Keyspace)],
+    name: &'static str,
+) -> Result<&'a fjall::Keyspace, KvError> {
+    let found = keyspaces.iter().find(|(keyspace, _)| *keyspace == name);
+    found.map(|(_, handle)| handle).ok_or(KvError::NoKeyspace(name))
+}
+
+impl Engine for Disk {
+    fn write(&self, writes: Vec<Write>, durability: Durability) -> Result<(), KvError> {
+        let mode = match durability {
+            Durability::Buffered => PersistMode::Buffer,
+            Durability::Synced => PersistMode::SyncData,
+        };
+        let mut batch = self.database.batch().durability(Some(mode));
+        for write in writes {
+            let keyspace = find(&self.keyspaces, write.keyspace)?;
+            if write.key.is_empty() {
+                return Err(KvError::EmptyKey);
+            }
+            match write.value {
+                Some(value) => batch.insert(keyspace, write.key, value.as_ref()),
+                None => batch.remove(keyspace, write.key),
+            }
+        }
+        Ok(batch.commit()?)
+    }
+
+    fn freeze(&self) -> Arc<dyn Frozen> {
+        Arc::new(FrozenDisk { snapshot: self.database.snapshot(), keyspaces: Arc::clone(&self.keyspaces) })
+    }
+}
+
+struct FrozenDisk {
+    snapshot: fjall::Snapshot,
+    keyspaces: Arc<[(&'static str, fjall::Keyspace)]>,
+}
+
+impl Frozen for FrozenDisk {
+    fn get(&self, keyspace: &'static str, key: &[u8]) -> Result<Option<Bytes>, KvError> {
+        if key.is_empty() {
+            return Ok(None);
+        }
+        let found = self.snapshot.get(find(&self.keyspaces, keyspace)?, key)?;
+        Ok(found.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
+    fn range(&self, keyspace: &'static str, start: &[u8], end: Option<&[u8]>) -> Result<RawScan, KvError> {
+        let keyspace = find(&self.keyspaces, keyspace)?;
+        let found = match end {
+            Some(end) => self.snapshot.range(keyspace, start..end),
+            None => self.snapshot.range(keyspace, start..),
+        };
+        Ok(Box::new(found.map(|entry| {
+            let (key, value) = entry.into_inner()?;
+            Ok((key.to_vec(), Bytes::copy_from_slice(&value)))
+        })))
+    }
+}
+
+/// Moves a store's directory that cannot be used out of the way, beside itself, so that it can be rebuilt and looked
+/// into. Only the last one is kept. The store must not be open.
+pub fn set_aside(directory: &Path) -> io::Result<PathBuf> {
+    let mut name = directory.file_name().unwrap_or_default().to_os_string();
+    name.push(".unusable");
+    let aside = directory.with_file_name(name);
+    match std::fs::remove_dir_all(&aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    match std::fs::rename(directory, &aside) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(aside),
+        other => other.map(|()| aside),
+    }
+}

@@ -1,0 +1,131 @@
+//! Both engines behave as one ordered map, long keys included.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use ripstop_kv::{Batch, Durability, Keyspace, Options, Reads, Store, set_aside};
+
+const KEYS: Keyspace = Keyspace { name: "keys", reads: Reads::Point };
+const OTHER: Keyspace = Keyspace { name: "other", reads: Reads::Range };
+
+/// Short keys over few letters, and long ones with equal beginnings.
+fn key() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        4 => proptest::collection::vec(prop_oneof![Just(0u8), Just(1), Just(0xff)], 1..5),
+        1 => (59_999usize..60_003, proptest::collection::vec(0u8..3, 0..3)).prop_map(|(length, tail)| {
+            let mut key = vec![1; length];
+            key.extend(tail);
+            key
+        }),
+    ]
+}
+
+fn check(store: &Store, expected: &BTreeMap<Vec<u8>, Bytes>, bounds: &[(Vec<u8>, Vec<u8>)]) {
+    let snapshot = store.snapshot();
+    for (key, value) in expected {
+        assert_eq!(snapshot.get(&KEYS, key).unwrap().as_ref(), Some(value));
+    }
+    let all: Vec<_> = snapshot.range(&KEYS, &[], None).unwrap().map(Result::unwrap).collect();
+    let wanted: Vec<_> = expected.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    assert!(all == wanted, "the whole range differs");
+    for (start, end) in bounds {
+        let found: Vec<_> = snapshot.range(&KEYS, start, Some(end)).unwrap().map(|pair| pair.unwrap().0).collect();
+        let wanted: Vec<_> = expected.keys().filter(|key| *key >= start && *key < end).cloned().collect();
+        assert!(found == wanted, "a part of the range differs");
+        assert_eq!(snapshot.get(&KEYS, start).unwrap(), expected.get(start).cloned());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_store_is_an_ordered_map(
+        batches in proptest::collection::vec(
+            proptest::collection::vec((key(), proptest::option::of(proptest::collection::vec(any::<u8>(), 0..4))), 1..12),
+            1..5,
+        ),
+        bounds in proptest::collection::vec((key(), key()), 1..6),
+    ) {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Store::open(directory.path(), &[KEYS, OTHER], Options::default()).unwrap();
+        let memory = Store::memory(&[KEYS, OTHER]);
+        let mut expected = BTreeMap::new();
+        for changes in batches {
+            for store in [&disk, &memory] {
+                let mut batch = Batch::new();
+                for (key, value) in &changes {
+                    match value {
+                        Some(value) => batch.put(&KEYS, key.clone(), value.clone()),
+                        None => batch.delete(&KEYS, key.clone()),
+                    }
+                }
+                store.write(batch, Durability::Buffered).unwrap();
+            }
+            for (key, value) in changes {
+                match value {
+                    Some(value) => expected.insert(key, value.into()),
+                    None => expected.remove(&key),
+                };
+            }
+            check(&disk, &expected, &bounds);
+            check(&memory, &expected, &bounds);
+        }
+        drop(disk);
+        let reopened = Store::open(directory.path(), &[KEYS, OTHER], Options::default()).unwrap();
+        check(&reopened, &expected, &bounds);
+    }
+}
+
+#[test]
+fn a_snapshot_does_not_see_later_batches() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Store::open(directory.path(), &[KEYS], Options::default()).unwrap();
+    for store in [disk, Store::memory(&[KEYS])] {
+        let put = |value: &'static str| {
+            let mut batch = Batch::new();
+            batch.put(&KEYS, *b"k", value);
+            store.write(batch, Durability::Synced).unwrap();
+        };
+        put("one");
+        let before = store.snapshot();
+        let scan = before.range(&KEYS, b"a", None).unwrap();
+        put("two");
+        assert_eq!(before.get(&KEYS, b"k").unwrap().unwrap(), "one");
+        assert_eq!(scan.map(|pair| pair.unwrap().1).collect::<Vec<_>>(), ["one"]);
+        assert_eq!(store.snapshot().get(&KEYS, b"k").unwrap().unwrap(), "two");
+    }
+}
+
+#[test]
+fn prefixes_and_unknown_keyspaces() {
+    let store = Store::memory(&[KEYS]);
+    let mut batch = Batch::new();
+    for key in [&[1][..], &[1, 0xff], &[1, 0xff, 0xff, 0], &[2], &[0xff, 0xff]] {
+        batch.put(&KEYS, key, "");
+    }
+    store.write(batch, Durability::Buffered).unwrap();
+    let count = |prefix: &[u8]| store.snapshot().prefix(&KEYS, prefix).unwrap().count();
+    assert_eq!([count(&[1]), count(&[1, 0xff]), count(&[0xff]), count(&[])], [3, 2, 1, 5]);
+    assert!(store.snapshot().get(&OTHER, b"k").is_err());
+    let mut batch = Batch::new();
+    batch.put(&KEYS, [], "");
+    assert!(store.write(batch, Durability::Buffered).is_err());
+}
+
+#[test]
+fn a_damaged_store_can_be_set_aside() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state");
+    for _ in 0..2 {
+        let store = Store::open(&path, &[KEYS], Options::default()).unwrap();
+        let mut batch = Batch::new();
+        batch.put(&KEYS, *b"k", "v");
+        store.write(batch, Durability::Synced).unwrap();
+        drop(store);
+        let aside = set_aside(&path).unwrap();
+        assert!(aside.exists() && !path.exists());
+    }
+    assert!(Store::open(&path, &[KEYS], Options::default()).unwrap().snapshot().get(&KEYS, b"k").unwrap().is_none());
+}
