@@ -1,0 +1,113 @@
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::location::Location;
+use crate::record::{MAX_VARINT, record_length};
+
+/// How many block files stay open for reading; the one not used for longest is closed.
+const OPEN_FILES: usize = 16;
+
+/// The block files of a directory: `blockfile_000000`, `blockfile_000001` and so on.
+pub(crate) struct Files {
+    directory: PathBuf,
+    open: Mutex<VecDeque<(u32, Arc<File>)>>,
+}
+
+impl Files {
+    pub(crate) fn new(directory: &Path) -> Self {
+        Self { directory: directory.to_owned(), open: Mutex::new(VecDeque::with_capacity(OPEN_FILES)) }
+    }
+
+    pub(crate) fn path(&self, file: u32) -> PathBuf {
+        self.directory.join(format!("blockfile_{file:06}"))
+    }
+
+    /// How many files there are. They are numbered without gaps.
+    pub(crate) fn count(&self) -> io::Result<u32> {
+        let mut count = 0;
+        while self.path(count).try_exists()? {
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// A file for appending, made where it does not exist. A new file's name is synchronised too.
+    pub(crate) fn writable(&self, file: u32) -> io::Result<File> {
+        let path = self.path(file);
+        if path.try_exists()? {
+            return OpenOptions::new().read(true).write(true).open(path);
+        }
+        let created = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        File::open(&self.directory)?.sync_all()?;
+        Ok(created)
+    }
+
+    pub(crate) fn length(&self, file: u32) -> io::Result<u64> {
+        Ok(self.readable(file)?.metadata()?.len())
+    }
+
+    /// The content of the record at a location whose length is known.
+    pub(crate) fn read(&self, location: Location) -> io::Result<Bytes> {
+        let mut record = vec![0; location.length as usize];
+        self.readable(location.file)?.read_exact_at(&mut record, location.offset)?;
+        let record = Bytes::from(record);
+        match record_length(&record) {
+            Some((length, prefix)) if length == (record.len() - prefix) as u64 => Ok(record.slice(prefix..)),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the record's length is not the one expected")),
+        }
+    }
+
+    /// The location of the record that begins at `offset`, by its length prefix. `None`: cut off, or no record.
+    pub(crate) fn locate(&self, file: u32, offset: u64, file_length: u64) -> io::Result<Option<Location>> {
+        let available = file_length.saturating_sub(offset).min(MAX_VARINT as u64) as usize;
+        let mut start = [0; MAX_VARINT];
+        let Some(start) = start.get_mut(..available) else { return Ok(None) };
+        self.readable(file)?.read_exact_at(start, offset)?;
+        let Some((content, prefix)) = record_length(start).filter(|(content, _)| *content > 0) else { return Ok(None) };
+        let length = content.saturating_add(prefix as u64);
+        if length > file_length - offset {
+            return Ok(None);
+        }
+        Ok(u32::try_from(length).ok().map(|length| Location { file, offset, length }))
+    }
+
+    /// Whether a file holds nothing but zeros from `offset` on, as after a loss of power.
+    pub(crate) fn is_zero_from(&self, file: u32, mut offset: u64, file_length: u64) -> io::Result<bool> {
+        let readable = self.readable(file)?;
+        let mut chunk = vec![0; 64 << 10];
+        while offset < file_length {
+            let part = chunk.len().min((file_length - offset) as usize);
+            let Some(part) = chunk.get_mut(..part) else { return Ok(false) };
+            readable.read_exact_at(part, offset)?;
+            if part.iter().any(|byte| *byte != 0) {
+                return Ok(false);
+            }
+            offset += part.len() as u64;
+        }
+        Ok(true)
+    }
+
+    fn readable(&self, file: u32) -> io::Result<Arc<File>> {
+        let mut open = self.open.lock();
+        if let Some(position) = open.iter().position(|(number, _)| *number == file) {
+            if let Some(found) = open.remove(position) {
+                let handle = Arc::clone(&found.1);
+                open.push_back(found);
+                return Ok(handle);
+            }
+        }
+        let handle = Arc::new(File::open(self.path(file))?);
+        if open.len() >= OPEN_FILES {
+            open.pop_front();
+        }
+        open.push_back((file, Arc::clone(&handle)));
+        Ok(handle)
+    }
+}

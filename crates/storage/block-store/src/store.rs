@@ -1,0 +1,278 @@
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use ripstop_types::{Block, BlockNumber, put_varuint};
+use tokio::sync::watch;
+
+use crate::files::Files;
+use crate::follow::Follower;
+use crate::location::{Location, LocationArray};
+use crate::record::{MAX_VARINT, RecordError, decode_block, encode_block};
+use crate::recover::recover;
+
+/// How many of the newest blocks stay in memory for those who follow the chain.
+const RECENT_BLOCKS: usize = 16;
+
+/// How many bytes of transactions those blocks may have together; above it only the newest is kept.
+const RECENT_BYTES: usize = 8 << 20;
+
+/// Why the block store cannot read or write.
+#[derive(Debug, thiserror::Error)]
+pub enum BlockStoreError {
+    /// The disk or the file system failed.
+    #[error("the block files cannot be read or written: {0}")]
+    Io(#[from] io::Error),
+    /// A block in the middle of the chain is damaged. Restore the directory from a copy, or remove it and fetch the
+    /// chain anew.
+    #[error("block file {file} is damaged at byte {offset}: {reason}")]
+    Damaged {
+        /// The number of the file.
+        file: u32,
+        /// Where the record begins.
+        offset: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A block that was whole when the store was opened does not decode.
+    #[error("block {block}: {source}")]
+    Record {
+        /// The block.
+        block: BlockNumber,
+        /// What is wrong.
+        source: RecordError,
+    },
+    /// The block is not the next one.
+    #[error("block number should have been {expected} but was {offered}")]
+    NotNext {
+        /// The number that must come next.
+        expected: u64,
+        /// The number of the block.
+        offered: BlockNumber,
+    },
+    /// The block does not name the hash of the last one.
+    #[error(
+        "unexpected Previous block hash of block {block}. Expected PreviousHash = [{expected}], PreviousHash referred in the latest block= [{offered}]"
+    )]
+    NotChained {
+        /// The block.
+        block: BlockNumber,
+        /// The hash of the last block, hexadecimal.
+        expected: String,
+        /// The hash it names, hexadecimal.
+        offered: String,
+    },
+    /// The block is longer than a file can hold.
+    #[error("block {0} is longer than 4 GiB")]
+    TooLong(BlockNumber),
+    /// An earlier write failed, and what is on disk is unknown until the store is opened again.
+    #[error("the block store must be opened again after a failed write")]
+    Failed,
+}
+
+/// How block files are laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockStoreOptions {
+    /// A new file begins when a record would make the last one longer than this many bytes.
+    pub max_file_bytes: u64,
+}
+
+impl Default for BlockStoreOptions {
+    /// As Fabric: 64 MiB.
+    fn default() -> Self {
+        Self { max_file_bytes: 64 << 20 }
+    }
+}
+
+/// How long a chain is and how it ends.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ChainTip {
+    /// The number of blocks.
+    pub height: u64,
+    /// The hash of the last block's header; empty when there is no block.
+    pub current_hash: Bytes,
+    /// The hash of the header before that; empty when there is none.
+    pub previous_hash: Bytes,
+}
+
+/// The blocks of one channel, in files. Share it in an `Arc`; one at a time appends.
+pub struct BlockStore {
+    files: Files,
+    options: BlockStoreOptions,
+    writer: Mutex<Writer>,
+    /// Separate from the writer, so that reading does not wait for an append.
+    locations: RwLock<LocationArray>,
+    recent: RwLock<VecDeque<Arc<Block>>>,
+    visible: RwLock<ChainTip>,
+    heights: watch::Sender<u64>,
+}
+
+struct Writer {
+    file: File,
+    number: u32,
+    offset: u64,
+    tip: ChainTip,
+    failed: bool,
+}
+
+impl BlockStore {
+    /// Opens the block files of a directory, or begins an empty chain; removes a block that a crash cut off. All whole
+    /// blocks are visible.
+    pub fn open(directory: &Path, options: BlockStoreOptions) -> Result<Self, BlockStoreError> {
+        std::fs::create_dir_all(directory)?;
+        let files = Files::new(directory);
+        let mut locations = LocationArray::open(&directory.join("locations"))?;
+        let end = recover(&files, &mut locations)?;
+        let writer = Writer {
+            file: files.writable(end.file)?,
+            number: end.file,
+            offset: end.offset,
+            tip: end.tip.clone(),
+            failed: false,
+        };
+        Ok(Self {
+            files,
+            options,
+            writer: Mutex::new(writer),
+            locations: RwLock::new(locations),
+            recent: RwLock::new(VecDeque::with_capacity(RECENT_BLOCKS)),
+            heights: watch::Sender::new(end.tip.height),
+            visible: RwLock::new(end.tip),
+        })
+    }
+
+    /// Writes the next block. When this returns, the block survives a crash; it becomes visible with
+    /// [`Self::publish`]. After an error nothing of the block remains, or the store must be opened again.
+    pub fn append(&self, block: Arc<Block>) -> Result<(), BlockStoreError> {
+        let mut writer = self.writer.lock();
+        if writer.failed {
+            return Err(BlockStoreError::Failed);
+        }
+        let tip = &writer.tip;
+        if block.number().get() != tip.height {
+            return Err(BlockStoreError::NotNext { expected: tip.height, offered: block.number() });
+        }
+        if tip.height > 0 && block.header.previous_hash != tip.current_hash {
+            return Err(BlockStoreError::NotChained {
+                block: block.number(),
+                expected: hex(&tip.current_hash),
+                offered: hex(&block.header.previous_hash),
+            });
+        }
+        let content = encode_block(&block);
+        let mut record = Vec::with_capacity(content.len() + MAX_VARINT);
+        put_varuint(&mut record, content.len() as u64);
+        record.extend_from_slice(&content);
+        let length = u32::try_from(record.len()).map_err(|_| BlockStoreError::TooLong(block.number()))?;
+        if let Err(error) = self.write(&mut writer, &record, length) {
+            writer.failed = true;
+            return Err(error.into());
+        }
+        writer.tip.advance(&block);
+        self.remember(block);
+        Ok(())
+    }
+
+    fn write(&self, writer: &mut Writer, record: &[u8], length: u32) -> io::Result<()> {
+        if writer.offset > 0 && writer.offset + u64::from(length) > self.options.max_file_bytes {
+            writer.file = self.files.writable(writer.number + 1)?;
+            writer.number += 1;
+            writer.offset = 0;
+        }
+        writer.file.write_all_at(record, writer.offset)?;
+        writer.file.sync_data()?;
+        let location = Location { file: writer.number, offset: writer.offset, length };
+        self.locations.write().push(location)?;
+        writer.offset = location.end();
+        Ok(())
+    }
+
+    /// Makes all appended blocks visible and wakes those who wait for them.
+    pub fn publish(&self) {
+        let tip = self.writer.lock().tip.clone();
+        let height = tip.height;
+        *self.visible.write() = tip;
+        self.heights.send_replace(height);
+    }
+
+    /// How many blocks are visible; the next one has this number.
+    pub fn height(&self) -> u64 {
+        *self.heights.borrow()
+    }
+
+    /// How many blocks are safe on disk, visible or not.
+    pub fn appended(&self) -> u64 {
+        self.writer.lock().tip.height
+    }
+
+    /// Height and hashes of the visible chain.
+    pub fn tip(&self) -> ChainTip {
+        self.visible.read().clone()
+    }
+
+    /// The number of visible blocks, now and in future.
+    pub fn heights(&self) -> watch::Receiver<u64> {
+        self.heights.subscribe()
+    }
+
+    /// A cursor that gives block `from`, then each one after it, waiting where needed.
+    pub fn follow(self: &Arc<Self>, from: BlockNumber) -> Follower {
+        Follower::new(Arc::clone(self), from)
+    }
+
+    /// A visible block; `None` when there is none of that number.
+    pub fn block(&self, number: BlockNumber) -> Result<Option<Arc<Block>>, BlockStoreError> {
+        if number.get() >= self.height() {
+            return Ok(None);
+        }
+        self.appended_block(number)
+    }
+
+    /// A block on disk, visible or not.
+    pub fn appended_block(&self, number: BlockNumber) -> Result<Option<Arc<Block>>, BlockStoreError> {
+        if let Some(found) = self.recall(number) {
+            return Ok(Some(found));
+        }
+        let location = {
+            let locations = self.locations.read();
+            if number.get() >= locations.count() {
+                return Ok(None);
+            }
+            locations.get(number.get())?
+        };
+        let block = decode_block(self.files.read(location)?)
+            .map_err(|source| BlockStoreError::Record { block: number, source })?;
+        Ok(Some(Arc::new(block)))
+    }
+
+    fn recall(&self, number: BlockNumber) -> Option<Arc<Block>> {
+        let recent = self.recent.read();
+        let first = recent.front()?.number().get();
+        let position = usize::try_from(number.get().checked_sub(first)?).ok()?;
+        recent.get(position).cloned()
+    }
+
+    fn remember(&self, block: Arc<Block>) {
+        let mut recent = self.recent.write();
+        recent.push_back(block);
+        let bytes = |recent: &VecDeque<Arc<Block>>| -> usize {
+            recent.iter().flat_map(|block| &block.data).map(Bytes::len).sum()
+        };
+        while recent.len() > 1 && (recent.len() > RECENT_BLOCKS || bytes(&recent) > RECENT_BYTES) {
+            recent.pop_front();
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
