@@ -18,6 +18,8 @@ mod seek;
 mod service;
 mod session;
 mod source;
+#[cfg(test)]
+mod tests;
 
 pub use pull::{BlockPuller, OrdererEndpoint, PullConfig, PullError, PullTarget, PulledBlock};
 pub use service::{DeliverConfig, DeliverService, Delivery, ExpirationCheck, PeerDeliver, TlsBinding};

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use prost::Message;
 use rand::seq::IndexedRandom;
-use ripstop_crypto::SigningIdentity;
+use ripstop_keys::{EnvelopeHeader, SigningIdentity, sign_envelope};
 use ripstop_proto::orderer::atomic_broadcast_client::AtomicBroadcastClient;
 use ripstop_proto::{common, orderer};
 use ripstop_transport::{ClientTls, Endpoint, Keepalive, KeyPair, MAX_MESSAGE_SIZE};
@@ -265,24 +265,16 @@ impl BlockPuller {
         let tls_cert_hash = self.config.tls.as_ref().map(|pair| Digest::of(pair.leaf()));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let timestamp = Timestamp { seconds: now.as_secs() as i64, nanos: now.subsec_nanos() as i32 };
-        let channel_header = common::ChannelHeader {
-            r#type: HeaderType::DeliverSeekInfo.number(),
-            channel_id: self.target.channel().as_str().to_owned(),
-            timestamp: Some(prost_types::Timestamp { seconds: timestamp.seconds, nanos: timestamp.nanos }),
+        let header = EnvelopeHeader {
+            kind: HeaderType::DeliverSeekInfo,
+            channel_id: Some(self.target.channel()),
+            tx_id: None,
+            extension: Bytes::new(),
             tls_cert_hash: tls_cert_hash.map(Digest::to_bytes).unwrap_or_default(),
-            ..Default::default()
+            timestamp,
         };
-        let signer = &self.config.signer;
-        let nonce: [u8; 24] = rand::random();
-        let signature_header =
-            common::SignatureHeader { creator: signer.identity().raw.clone(), nonce: nonce.to_vec().into() };
-        let header = common::Header {
-            channel_header: channel_header.encode_to_vec().into(),
-            signature_header: signature_header.encode_to_vec().into(),
-        };
-        let payload = common::Payload { header: Some(header), data: info.encode_to_vec().into() }.encode_to_vec();
-        let signature = signer.sign(&payload).map_err(|error| PullError::Sign(error.to_string()))?;
-        Ok(common::Envelope { payload: payload.into(), signature })
+        sign_envelope(&self.config.signer, &header, info.encode_to_vec().into())
+            .map_err(|error| PullError::Sign(error.to_string()))
     }
 }
 

@@ -1,0 +1,120 @@
+//! Servers and clients on loopback, with certificates as cryptogen makes them.
+
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair as Key};
+use ripstop_proto::protos;
+use ripstop_proto::protos::endorser_client::EndorserClient;
+use ripstop_proto::protos::endorser_server::{Endorser, EndorserServer};
+use ripstop_transport::{
+    ClientAuth, ClientRoots, ClientTls, Endpoint, KeyPair, Listener, PeerInfo, ServerKeepalive, ServerTls, serve_grpc,
+};
+use tokio::sync::oneshot;
+use tonic::service::Routes;
+use tonic::{Code, Request, Response, Status};
+
+struct Authority {
+    issuer: CertifiedIssuer<'static, Key>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "tlsca.example.com");
+        Self { issuer: CertifiedIssuer::self_signed(params, Key::generate().unwrap()).unwrap() }
+    }
+
+    fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    fn issue(&self) -> KeyPair {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let key = Key::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        KeyPair::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap()
+    }
+}
+
+/// Answers with the hash of the certificate the client showed.
+struct WhoAmI;
+
+#[tonic::async_trait]
+impl Endorser for WhoAmI {
+    async fn process_proposal(
+        &self,
+        request: Request<protos::SignedProposal>,
+    ) -> Result<Response<protos::ProposalResponse>, Status> {
+        let peer = PeerInfo::of(&request).ok_or_else(|| Status::internal("no peer"))?;
+        let payload = peer.certificate_hash().map(|hash| hash.to_bytes()).unwrap_or_default();
+        Ok(Response::new(protos::ProposalResponse { payload, ..Default::default() }))
+    }
+}
+
+async fn serve(tls: Option<ServerTls>) -> (String, oneshot::Sender<()>) {
+    let listener = Listener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.address().to_string();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let routes = Routes::new(EndorserServer::new(WhoAmI));
+    tokio::spawn(serve_grpc(listener, tls, ServerKeepalive::default(), routes, async {
+        stopped.await.ok();
+    }));
+    (address, stop)
+}
+
+async fn ask(endpoint: Endpoint) -> Result<Vec<u8>, Status> {
+    let endpoint = endpoint.connect_timeout(Duration::from_secs(60));
+    let answer = EndorserClient::new(endpoint.channel()).process_proposal(protos::SignedProposal::default()).await?;
+    Ok(answer.into_inner().payload.to_vec())
+}
+
+#[tokio::test]
+async fn plain_connections_work_and_name_no_certificate() {
+    let (address, _stop) = serve(None).await;
+    assert_eq!(ask(Endpoint::new(&address).unwrap()).await.unwrap(), b"");
+}
+
+#[tokio::test]
+async fn without_mutual_tls_a_certificate_is_seen_but_not_needed() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let (address, _stop) = serve(Some(ServerTls::new(ours.issue(), ClientAuth::Requested).unwrap())).await;
+    let endpoint = || Endpoint::new(&address).unwrap();
+    let roots = ours.pem();
+    let tls = |pair| ClientTls::new([roots.as_bytes()], pair).unwrap();
+    assert_eq!(ask(endpoint().tls(tls(None))).await.unwrap(), b"");
+    let stranger = theirs.issue();
+    let hash = ripstop_types::Digest::of(stranger.leaf());
+    assert_eq!(ask(endpoint().tls(tls(Some(stranger)))).await.unwrap(), hash.as_bytes());
+    // A server whose issuer the client does not trust, and one whose name does not fit.
+    let untrusting = ClientTls::new([theirs.pem().as_bytes()], None).unwrap();
+    let refused = ask(endpoint().tls(untrusting)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+    let elsewhere = ask(endpoint().tls(tls(None)).server_name("peer0.org9.example.com")).await.unwrap_err();
+    assert_eq!(elsewhere.code(), Code::Unavailable);
+    assert_eq!(ask(endpoint().tls(tls(None)).server_name("localhost")).await.unwrap(), b"");
+}
+
+#[tokio::test]
+async fn roots_of_clients_can_change_while_the_server_runs() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let roots = ClientRoots::new();
+    let tls = ServerTls::new(ours.issue(), ClientAuth::Required(roots.clone())).unwrap();
+    assert!(tls.requires_client_certificate());
+    let (address, _stop) = serve(Some(tls)).await;
+    let server_roots = ours.pem();
+    let client = theirs.issue();
+    let endpoint = |pair| {
+        let tls = ClientTls::new([server_roots.as_bytes()], pair).unwrap();
+        Endpoint::new(&address).unwrap().tls(tls)
+    };
+    assert!(ask(endpoint(Some(client.clone()))).await.is_err(), "no roots yet");
+    roots.replace([ours.pem().as_bytes(), theirs.pem().as_bytes()]).unwrap();
+    assert!(ask(endpoint(Some(client.clone()))).await.is_ok());
+    assert!(ask(endpoint(None)).await.is_err(), "a certificate is required");
+    assert!(roots.replace([b"no certificate".as_slice()]).is_err());
+    assert!(ask(endpoint(Some(client.clone()))).await.is_ok(), "a wrong set changes nothing");
+    roots.replace([ours.pem().as_bytes()]).unwrap();
+    assert!(ask(endpoint(Some(client))).await.is_err(), "no longer trusted");
+}
