@@ -1,0 +1,103 @@
+use ripstop_channel_config::ChannelConfig;
+use ripstop_msp::Role;
+use ripstop_policy::envelope::signed_by_any;
+use ripstop_proto::protos::{
+    CollectionConfigPackage, CollectionPolicyConfig, StaticCollectionConfig, collection_config,
+    collection_policy_config,
+};
+use ripstop_rwset::StateView;
+use ripstop_types::MspId;
+
+use crate::{ChaincodeDefinition, Committed, NAMESPACE, QueryError, ReadState, definition};
+
+/// Every organization has a collection of this prefix and its MSP id in every namespace, without any definition.
+pub const IMPLICIT_COLLECTION_PREFIX: &str = "_implicit_org_";
+
+/// The name of an organization's implicit collection.
+pub fn implicit_collection(org: &MspId) -> String {
+    format!("{IMPLICIT_COLLECTION_PREFIX}{org}")
+}
+
+/// Whose implicit collection this is; none for a collection of another kind.
+pub fn implicit_collection_org(collection: &str) -> Option<MspId> {
+    collection.strip_prefix(IMPLICIT_COLLECTION_PREFIX).map(MspId::new)
+}
+
+/// The configuration of an implicit collection: the members of the organization, kept for ever, never disseminated
+/// beyond what the peer's own configuration asks for.
+pub fn implicit_collection_config(org: &MspId) -> StaticCollectionConfig {
+    StaticCollectionConfig {
+        name: implicit_collection(org),
+        member_orgs_policy: Some(CollectionPolicyConfig {
+            payload: Some(collection_policy_config::Payload::SignaturePolicy(signed_by_any(
+                Role::Member,
+                &[org.clone()],
+            ))),
+        }),
+        ..StaticCollectionConfig::default()
+    }
+}
+
+/// Why the collections of a chaincode are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectionError {
+    /// The definition could not be read.
+    #[error(transparent)]
+    Definition(#[from] QueryError),
+    /// No chaincode of that name is committed.
+    #[error("namespace {0} is not defined")]
+    NotDefined(String),
+}
+
+/// The collections that a definition lists.
+pub fn explicit_collections(package: &CollectionConfigPackage) -> impl Iterator<Item = &StaticCollectionConfig> {
+    package.config.iter().filter_map(|config| match &config.payload {
+        Some(collection_config::Payload::StaticCollectionConfig(collection)) => Some(collection),
+        None => None,
+    })
+}
+
+/// The configuration of one collection, explicit or implicit; none when the chaincode has no such collection.
+pub fn collection(
+    state: &dyn StateView,
+    channel: &ChannelConfig,
+    chaincode: &str,
+    name: &str,
+) -> Result<Option<StaticCollectionConfig>, CollectionError> {
+    Ok(all_collections(state, channel, chaincode)?.into_iter().find(|collection| collection.name == name))
+}
+
+/// All collections a chaincode may use: those of its definition, then the implicit one of every organization of the
+/// channel. `_lifecycle` itself has the implicit ones only.
+pub fn all_collections(
+    state: &dyn StateView,
+    channel: &ChannelConfig,
+    chaincode: &str,
+) -> Result<Vec<StaticCollectionConfig>, CollectionError> {
+    let explicit = match committed(&mut Committed(state), chaincode)? {
+        Some(definition) => definition.parameters.collections,
+        None => return Err(CollectionError::NotDefined(chaincode.to_owned())),
+    };
+    let implicit = application_orgs(channel).into_iter().map(|org| implicit_collection_config(&org));
+    Ok(explicit_collections(&explicit).cloned().chain(implicit).collect())
+}
+
+/// The committed definition of a name, where `_lifecycle` always has an empty one.
+pub(crate) fn committed(state: &mut dyn ReadState, name: &str) -> Result<Option<ChaincodeDefinition>, QueryError> {
+    if name == NAMESPACE {
+        return Ok(Some(ChaincodeDefinition::default()));
+    }
+    definition(state, name)
+}
+
+/// The MSP ids of the channel's application organizations, sorted.
+pub(crate) fn application_orgs(channel: &ChannelConfig) -> Vec<MspId> {
+    let mut orgs: Vec<MspId> = channel
+        .application()
+        .into_iter()
+        .flat_map(|application| application.organizations.values())
+        .map(|org| org.msp_id.clone())
+        .collect();
+    orgs.sort();
+    orgs
+}
