@@ -1,27 +1,38 @@
 //! The `peer` command.
 //!
 //! What question this crate answers: *what does an operator ask of a peer, and in which words is he answered?* Flags,
-//! environment, output and exit codes are those of Fabric's `peer`, because scripts depend on them. The client side of
+//! environment, output and exit status are those of Fabric's `peer`, because scripts depend on them. The client's side of
 //! the journey (propose, endorse, assemble, broadcast, wait for the commit) is [`client`], which `ripstop up` uses too.
+//! The peer itself, which all this talks to, is wired together in [`node`].
 //!
-//! Invariants: what a script reads goes to standard output, everything else to standard error; the exit status is 0 or 1.
+//! Invariants: what a script reads goes to standard output, everything else to standard error; the exit status is 0 or 1;
+//! the same input gives the same package bytes everywhere.
 //!
-//! Absent: `peer channel create` (there is no system channel; channels are made by `osnadmin channel join`).
+//! Absent: `peer channel create` (there is no system channel; channels begin with `osnadmin channel join`).
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::error::{ContextKind, ErrorKind};
+use clap::{CommandFactory as _, FromArgMatches as _};
 
+pub mod client;
+mod commands;
+mod flags;
 pub mod node;
+pub mod package;
+mod session;
+mod text;
 
-/// The `peer` command line.
+use commands::Failure;
+
+/// Operates a peer and is its client.
 #[derive(Debug, clap::Parser)]
-#[command(name = "peer", args_override_self = true, disable_help_subcommand = false)]
+#[command(name = "peer", args_override_self = true, disable_help_subcommand = true)]
 struct PeerCommand {
     /// Legacy logging level flag
     #[arg(long = "logging-level", global = true, hide = true)]
-    logging_level: Option<String>,
+    _logging_level: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -31,25 +42,97 @@ enum Command {
     /// Operate a peer node: start.
     #[command(subcommand)]
     Node(node::NodeCommand),
+    /// Query or invoke a chaincode: invoke|query.
+    Chaincode(commands::chaincode::ChaincodeCommand),
+    /// Operate a channel: fetch|join|list|getinfo.
+    Channel(commands::channel::ChannelCommand),
+    /// Perform _lifecycle operations
+    Lifecycle(commands::lifecycle::LifecycleCommand),
     /// Print fabric peer version.
     Version,
 }
 
 /// Runs `peer` with the arguments of a process, the first of which is the program's name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let command = match PeerCommand::try_parse_from(args) {
-        Ok(command) => command,
-        Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    let mut grammar = PeerCommand::command();
+    let (command, path) = match grammar.try_get_matches_from_mut(args) {
+        Ok(matches) => {
+            let mut path = Vec::new();
+            let mut at = &matches;
+            while let Some((name, below)) = at.subcommand() {
+                path.push(name.to_owned());
+                at = below;
+            }
+            match PeerCommand::from_arg_matches(&matches) {
+                Ok(command) => (command.command, path),
+                Err(error) => return refuse(&error),
+            }
+        }
+        Err(error) => return refuse(&error),
+    };
+    if let Command::Node(node) = command {
+        return node.run().unwrap_or_else(|error| {
+            eprintln!("Error: {error:#}");
+            ExitCode::FAILURE
+        });
+    }
+    start_logging();
+    let result = match command {
+        Command::Chaincode(chaincode) => chaincode.run(),
+        Command::Channel(channel) => channel.run(),
+        Command::Lifecycle(lifecycle) => lifecycle.run(),
+        Command::Version | Command::Node(_) => {
+            commands::version::print();
+            Ok(())
         }
     };
-    let result = match command.command {
-        Command::Node(node) => node.run(),
-        Command::Version => Ok(ExitCode::SUCCESS),
-    };
-    result.unwrap_or_else(|error| {
-        eprintln!("Error: {error:#}");
-        ExitCode::FAILURE
-    })
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Work(error)) => {
+            eprintln!("Error: {error:#}");
+            ExitCode::FAILURE
+        }
+        Err(Failure::Usage(problem)) => {
+            let mut command = &mut grammar;
+            for name in &path {
+                match command.find_subcommand_mut(name) {
+                    Some(_) => {}
+                    None => break,
+                }
+                command = command.find_subcommand_mut(name).expect("it was found in the line before");
+            }
+            eprintln!("Error: {problem}\n{}", command.render_help());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_logging() {
+    let variable = |name| std::env::var(name).ok();
+    let (spec, format) = (variable("FABRIC_LOGGING_SPEC"), variable("FABRIC_LOGGING_FORMAT"));
+    if let Err(error) = ripstop_operations::start_logging(spec.as_deref(), format.as_deref()) {
+        eprintln!("Error: {error}");
+    }
+}
+
+/// Says what is wrong with a command line, as Fabric's commands do: `Error: unknown flag: --x` and the usage, status 1.
+/// A command that lacks its subcommand explains itself and succeeds.
+fn refuse(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            print!("{error}");
+            ExitCode::SUCCESS
+        }
+        ErrorKind::UnknownArgument => {
+            let flag = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+            let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
+            eprintln!("Error: unknown flag: {flag}\n{usage}");
+            ExitCode::FAILURE
+        }
+        _ => {
+            let text = error.to_string();
+            eprintln!("Error: {}", text.strip_prefix("error: ").unwrap_or(&text));
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -1,0 +1,292 @@
+//! `peer chaincode`: calling chaincodes.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+
+use anyhow::{Context, anyhow};
+use base64::Engine as _;
+use bytes::Bytes;
+use ripstop_proto::{Message, protos};
+use ripstop_types::{ChannelId, HeaderType};
+
+use super::{Failure, block_on, usage};
+use crate::client::{CommitWatch, Invocation, endorse_on_all};
+use crate::flags::{OrdererFlags, PeerFlags, WaitFlags, Waiting};
+use crate::session::{Session, Targets};
+use crate::text;
+
+/// Query or invoke a chaincode: invoke|query.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ChaincodeCommand {
+    #[command(flatten)]
+    orderer: OrdererFlags,
+    /// Transient map of arguments in JSON encoding
+    #[arg(long = "transient", global = true)]
+    transient: Option<String>,
+    #[command(subcommand)]
+    command: Subcommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Subcommand {
+    /// Invoke the specified chaincode. It will try to commit the endorsed transaction to the network.
+    Invoke {
+        #[command(flatten)]
+        call: CallFlags,
+        /// Is this invocation for init (useful for supporting legacy chaincodes in the new lifecycle)
+        #[arg(short = 'I', long = "isInit")]
+        init: bool,
+        #[command(flatten)]
+        wait: WaitFlags,
+    },
+    /// Get endorsed result of chaincode function call and print it. It won't generate transaction.
+    Query {
+        #[command(flatten)]
+        call: CallFlags,
+        /// If true, output the query value as raw bytes, otherwise format as a printable string
+        #[arg(short = 'r', long = "raw")]
+        raw: bool,
+        /// If true, output the query value byte array in hexadecimal. Incompatible with --raw
+        #[arg(short = 'x', long = "hex")]
+        hex: bool,
+    },
+}
+
+/// What is called.
+#[derive(Debug, clap::Args)]
+struct CallFlags {
+    /// Name of the chaincode
+    #[arg(short = 'n', long = "name", default_value = "")]
+    name: String,
+    /// Constructor message for the chaincode in JSON format
+    #[arg(short = 'c', long = "ctor", default_value = "{}", allow_hyphen_values = true)]
+    input: String,
+    /// The channel on which this command should be executed
+    #[arg(short = 'C', long = "channelID", default_value = "")]
+    channel: String,
+    #[command(flatten)]
+    peers: PeerFlags,
+}
+
+/// How a query's result is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Output {
+    Text,
+    Raw,
+    Hex,
+}
+
+impl ChaincodeCommand {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        let transient = self.transient.as_deref();
+        match &self.command {
+            Subcommand::Invoke { call, init, wait } => {
+                let mut invocation = call.invocation(transient)?;
+                invocation.init = *init;
+                block_on(invoke(&self.orderer, call, wait, invocation))
+            }
+            Subcommand::Query { call, raw, hex } => {
+                let output = match (raw, hex) {
+                    (true, true) => {
+                        return Err(anyhow!("options --raw (-r) and --hex (-x) are not compatible").into());
+                    }
+                    (true, false) => Output::Raw,
+                    (false, true) => Output::Hex,
+                    (false, false) => Output::Text,
+                };
+                let invocation = call.invocation(transient)?;
+                block_on(query(call, invocation, output))
+            }
+        }
+    }
+}
+
+impl CallFlags {
+    fn invocation(&self, transient: Option<&str>) -> Result<Invocation, Failure> {
+        if self.channel.is_empty() {
+            return usage("The required parameter 'channelID' is empty. Rerun the command with -C flag");
+        }
+        if self.name.is_empty() {
+            return usage("must supply value for chaincode name parameter");
+        }
+        Ok(Invocation {
+            channel: self.channel.clone(),
+            chaincode: self.name.clone(),
+            args: arguments(&self.input).map_err(Failure::Usage)?,
+            init: false,
+            transient: transient.filter(|text| !text.is_empty()).map(transient_map).transpose()?.unwrap_or_default(),
+        })
+    }
+}
+
+/// Reads `{"Args":["f","a"]}` or `{"Function":"f","Args":["a"]}`; member names in any case.
+fn arguments(json: &str) -> Result<Vec<Bytes>, String> {
+    let keys = "must contain the following keys: 'Args' or 'Function' and 'Args'";
+    if json == "{}" {
+        return Err(format!("empty JSON chaincode parameters {keys}"));
+    }
+    let object: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(json).map_err(|error| format!("chaincode argument error: {error}"))?;
+    let members = object.len();
+    let object: BTreeMap<String, serde_json::Value> =
+        object.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
+    let function = object.get("function");
+    let Some(args) = object.get("args").filter(|_| members <= 2 && (members != 2 || function.is_some())) else {
+        return Err(format!("non-empty JSON chaincode parameters {keys}"));
+    };
+    let text = |value: &serde_json::Value| match value {
+        serde_json::Value::String(text) => Ok(text.clone()),
+        other => Err(format!("chaincode argument error: json: cannot unmarshal {other} into Go value of type string")),
+    };
+    let args = match args {
+        serde_json::Value::Array(args) => args.iter().map(text).collect::<Result<Vec<_>, _>>()?,
+        serde_json::Value::Null => Vec::new(),
+        other => return Err(format!("chaincode argument error: 'Args' is no list: {other}")),
+    };
+    let function = function.map(text).transpose()?.filter(|function| !function.is_empty());
+    Ok(function.into_iter().chain(args).map(Bytes::from).collect())
+}
+
+/// Reads `{"name":"<base64>"}`.
+fn transient_map(json: &str) -> anyhow::Result<BTreeMap<String, Bytes>> {
+    let encoded: BTreeMap<String, String> = serde_json::from_str(json).context("error parsing transient string")?;
+    let decode = |(name, value): (String, String)| {
+        let bytes = base64::engine::general_purpose::STANDARD.decode(&value);
+        anyhow::Ok((name, bytes.context("error parsing transient string")?.into()))
+    };
+    encoded.into_iter().map(decode).collect()
+}
+
+async fn invoke(
+    orderer: &OrdererFlags,
+    call: &CallFlags,
+    wait: &WaitFlags,
+    invocation: Invocation,
+) -> Result<(), Failure> {
+    let session = Session::open()?;
+    let peers = session
+        .peers(&call.peers, &call.channel, None, "invoke", Targets::Several)
+        .context("error validating peer connection parameters")?;
+    let Some(first_peer) = peers.first() else { return Err(anyhow!("no endorser clients retrieved").into()) };
+    let orderers = session.orderers(orderer, &call.channel, first_peer).await?;
+    let signer = &session.signer;
+    let proposal = invocation.propose(signer, HeaderType::EndorserTransaction)?;
+    let responses = endorse_on_all(&peers, &proposal)
+        .await
+        .map_err(|error| anyhow!("error endorsing invoke: {error} - proposal response: <nil>"))?;
+    let first = responses.first().context("no proposal responses received")?;
+    let failed = |error: &dyn std::fmt::Display| {
+        anyhow!("{error} - proposal response: {}", text::proposal_response(Some(first)))
+    };
+    let answer = first.response.clone().unwrap_or_default();
+    if answer.status < 400 {
+        let transaction = proposal
+            .assemble(&responses, signer)
+            .map_err(|error| failed(&format!("could not assemble transaction: {error}")))?;
+        let without_response = |error| anyhow!("{error} - proposal response: <nil>");
+        let watch = match wait.waits_or(Waiting::No) {
+            Waiting::No => None,
+            Waiting::ForCommit => {
+                let begun =
+                    CommitWatch::begin(&peers, &ChannelId::new(&call.channel)?, &proposal.tx_id, signer, wait.timeout)
+                        .await;
+                Some(begun.map_err(without_response)?)
+            }
+        };
+        for orderer in &orderers {
+            orderer
+                .broadcast(transaction.clone())
+                .await
+                .map_err(|error| failed(&format!("error sending transaction for invoke: {error}")))?;
+        }
+        if let Some(watch) = watch {
+            watch.wait().await.map_err(without_response)?;
+        }
+    }
+    if first.endorsement.is_none() {
+        return Err(anyhow!("endorsement failure during invoke. response: {}", text::response(&answer)).into());
+    }
+    let endorsed = endorsed_response(first)?;
+    tracing::info!(
+        target: "chaincodeCmd",
+        function = "chaincodeInvokeOrQuery",
+        "Chaincode invoke successful. result: {}",
+        text::response(&endorsed)
+    );
+    Ok(())
+}
+
+fn endorsed_response(response: &protos::ProposalResponse) -> anyhow::Result<protos::Response> {
+    let payload = protos::ProposalResponsePayload::decode(response.payload.clone())
+        .context("error while unmarshalling proposal response payload")?;
+    let action =
+        protos::ChaincodeAction::decode(payload.extension).context("error while unmarshalling chaincode action")?;
+    Ok(action.response.unwrap_or_default())
+}
+
+async fn query(call: &CallFlags, invocation: Invocation, output: Output) -> Result<(), Failure> {
+    let session = Session::open()?;
+    if call.peers.addresses.len() > 1 {
+        return Err(anyhow!(
+            "error validating peer connection parameters: 'query' command can only be executed against one peer. received {}",
+            call.peers.addresses.len()
+        )
+        .into());
+    }
+    let peers = session
+        .peers(&call.peers, &call.channel, None, "query", Targets::One)
+        .context("error validating peer connection parameters")?;
+    let Some(peer) = peers.first() else { return Err(anyhow!("no endorser clients retrieved").into()) };
+    let answer = peer
+        .query(&invocation, &session.signer)
+        .await
+        .map_err(|error| anyhow!("error endorsing query: {error} - proposal response: <nil>"))?;
+    let response = answer.response.clone().unwrap_or_default();
+    if answer.endorsement.is_none() {
+        return Err(anyhow!("endorsement failure during query. response: {}", text::response(&response)).into());
+    }
+    let payload = &response.payload;
+    match output {
+        Output::Text => {
+            let mut stdout = std::io::stdout().lock();
+            stdout.write_all(payload)?;
+            stdout.write_all(b"\n")?;
+        }
+        Output::Hex => println!("{}", hex::encode(payload)),
+        // Go prints a slice of bytes as decimal numbers.
+        Output::Raw => {
+            println!("[{}]", payload.iter().map(u8::to_string).collect::<Vec<_>>().join(" "));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_come_in_two_forms_and_any_case() {
+        let read = |json| {
+            arguments(json).map(|args| args.iter().map(|a| String::from_utf8(a.to_vec()).unwrap()).collect::<Vec<_>>())
+        };
+        assert_eq!(read(r#"{"Args":["f","a"]}"#).unwrap(), ["f", "a"]);
+        assert_eq!(read(r#"{"function":"f","args":["a"]}"#).unwrap(), ["f", "a"]);
+        assert_eq!(read(r#"{"Args":[]}"#).unwrap(), [""; 0]);
+        for (bad, words) in [
+            ("{}", "empty JSON chaincode parameters must contain the following keys: 'Args' or 'Function' and 'Args'"),
+            (r#"{"Function":"f"}"#, "non-empty JSON chaincode parameters must contain"),
+            (r#"{"Args":[],"x":1}"#, "non-empty JSON chaincode parameters must contain"),
+            (r#"{"Args":[1]}"#, "chaincode argument error"),
+            ("[", "chaincode argument error"),
+        ] {
+            assert!(read(bad).unwrap_err().contains(words), "{bad}");
+        }
+    }
+
+    #[test]
+    fn transient_values_are_base64() {
+        assert_eq!(transient_map(r#"{"k":"YQ=="}"#).unwrap()["k"], "a");
+        assert!(transient_map(r#"{"k":"?"}"#).unwrap_err().to_string().contains("error parsing transient string"));
+    }
+}

@@ -1,0 +1,189 @@
+//! `peer channel`: which channels a peer keeps, and their blocks.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, anyhow, bail};
+use bytes::Bytes;
+use ripstop_keys::SigningIdentity;
+use ripstop_proto::{Message, common, protos};
+use ripstop_types::{Block, ChannelId, HeaderType};
+
+use super::{Failure, block_on, usage};
+use crate::client::{BlockRequest, CallError, Invocation, Orderer, Patience, Peer, Seek};
+use crate::flags::OrdererFlags;
+use crate::session::Session;
+use crate::text;
+
+/// Operate a channel: fetch|join|list|getinfo.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ChannelCommand {
+    #[command(flatten)]
+    orderer: OrdererFlags,
+    #[command(subcommand)]
+    command: Subcommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Subcommand {
+    /// Joins the peer to a channel.
+    Join {
+        /// Path to file containing genesis block
+        #[arg(short = 'b', long = "blockpath")]
+        block: Option<PathBuf>,
+    },
+    /// List of channels peer has joined.
+    List,
+    /// get blockchain information of a specified channel. Requires '-c'.
+    Getinfo {
+        /// The channel
+        #[arg(short = 'c', long = "channelID")]
+        channel: Option<String>,
+    },
+    /// Fetch a specified block, writing it to a file.
+    Fetch {
+        /// The channel
+        #[arg(short = 'c', long = "channelID", default_value = "")]
+        channel: String,
+        /// Whether fetch requests should ignore errors and return blocks on a best effort basis
+        #[arg(long = "bestEffort")]
+        best_effort: bool,
+        /// <newest|oldest|config|(number)> [outputfile]
+        #[arg(value_name = "newest|oldest|config|(number)] [outputfile")]
+        arguments: Vec<String>,
+    },
+    /// There is no system channel: channels are made with osnadmin channel join.
+    #[command(hide = true)]
+    Create {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        _arguments: Vec<String>,
+    },
+}
+
+impl ChannelCommand {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        match self.command {
+            Subcommand::Join { block } => {
+                let Some(path) = block else { return usage("Must supply genesis block path") };
+                block_on(async {
+                    let session = Session::open()?;
+                    let block =
+                        std::fs::read(&path).with_context(|| format!("genesis block file not found open {}", path.display()))?;
+                    join(&session.own_peer()?, block.into(), &session.signer).await?;
+                    tracing::info!(target: "channelCmd", function = "executeJoin", "Successfully submitted proposal to join channel");
+                    Ok(())
+                })
+            }
+            Subcommand::List => block_on(list()),
+            Subcommand::Getinfo { channel } => match channel.filter(|channel| !channel.is_empty()) {
+                Some(channel) => block_on(chain_info(channel)),
+                None => usage("Must supply channel ID"),
+            },
+            Subcommand::Fetch { channel, best_effort, arguments } => {
+                let (target, file) = match arguments.as_slice() {
+                    [] => return usage("fetch target required, oldest, newest, config, or a number"),
+                    [target] => (target.clone(), format!("{channel}_{target}.block")),
+                    [target, file] => (target.clone(), file.clone()),
+                    _ => return usage("trailing args detected"),
+                };
+                let patience = if best_effort { Patience::BestEffort } else { Patience::Strict };
+                block_on(fetch(&self.orderer, channel, patience, target, file))
+            }
+            Subcommand::Create { .. } => {
+                Err(anyhow!("channels are not created through a system channel any more: make a genesis block with configtxgen -outputBlock and give it to each orderer with osnadmin channel join").into())
+            }
+        }
+    }
+}
+
+/// Gives a peer a channel's genesis block (or a later configuration block's successor of it), from which it joins.
+pub(crate) async fn join(peer: &Peer, block: Bytes, signer: &SigningIdentity) -> anyhow::Result<()> {
+    let call = Invocation::new("", "cscc", "JoinChain", [block]);
+    let proposal = call.propose(signer, HeaderType::Config)?;
+    let answer = peer.endorse(&proposal).await.map_err(|error| anyhow!("proposal failed (err: {error})"))?;
+    let answer = answer.response.unwrap_or_default();
+    if answer.status != 0 && answer.status != 200 {
+        bail!("proposal failed (err: bad proposal response {}: {})", answer.status, answer.message);
+    }
+    Ok(())
+}
+
+async fn list() -> Result<(), Failure> {
+    let session = Session::open()?;
+    let call = Invocation::new("", "cscc", "GetChannels", []);
+    let answer = session.own_peer()?.query(&call, &session.signer).await;
+    let answer = answer.map_err(|error| anyhow!("Failed sending proposal, got {error}"))?.response.unwrap_or_default();
+    if answer.status != 200 {
+        return Err(anyhow!("Received bad response, status {}: {}", answer.status, answer.message).into());
+    }
+    let channels =
+        protos::ChannelQueryResponse::decode(answer.payload).context("Cannot read channels list response")?;
+    println!("Channels peers has joined: ");
+    for channel in channels.channels {
+        println!("{}", channel.channel_id);
+    }
+    Ok(())
+}
+
+async fn chain_info(channel: String) -> Result<(), Failure> {
+    let session = Session::open()?;
+    let call = Invocation::new("", "qscc", "GetChainInfo", [channel.into()]);
+    let answer = session.own_peer()?.query(&call, &session.signer).await.context("failed sending proposal")?;
+    let answer = answer.response.unwrap_or_default();
+    if answer.status != 200 {
+        return Err(anyhow!("received bad response, status {}: {}", answer.status, answer.message).into());
+    }
+    let info = common::BlockchainInfo::decode(answer.payload).context("cannot read qscc response")?;
+    println!("Blockchain info: {}", text::chain_info(&info));
+    Ok(())
+}
+
+/// Who delivers the block.
+enum Source {
+    Orderer(Orderer),
+    Peer(Peer),
+}
+
+impl Source {
+    async fn block(&self, asked: BlockRequest<'_>, signer: &SigningIdentity) -> Result<Block, CallError> {
+        let block = match self {
+            Self::Orderer(orderer) => orderer.block(asked, signer).await,
+            Self::Peer(peer) => peer.block(asked, signer).await,
+        }?;
+        tracing::info!(target: "cli.common", function = "readBlock", "Received block: {}", block.number());
+        Ok(block)
+    }
+}
+
+async fn fetch(
+    flags: &OrdererFlags,
+    channel: String,
+    patience: Patience,
+    target: String,
+    file: String,
+) -> Result<(), Failure> {
+    let session = Session::open()?;
+    let source = match flags.orderer.as_deref() {
+        Some(address) if address.split(':').count() == 2 => Source::Orderer(session.orderer(flags, address)?),
+        _ => Source::Peer(session.own_peer()?),
+    };
+    tracing::info!(target: "channelCmd", function = "InitCmdFactory", "Endorser and orderer connections initialized");
+    let signer = &session.signer;
+    let channel = ChannelId::new(&channel)?;
+    let at = |seek| BlockRequest { channel: &channel, seek, patience };
+    let block = match target.as_str() {
+        "oldest" => source.block(at(Seek::Oldest), signer).await?,
+        "newest" => source.block(at(Seek::Newest), signer).await?,
+        "config" => {
+            let newest = source.block(at(Seek::Newest), signer).await?;
+            let number = newest.metadata.last_config().context("cannot find the last config block")?;
+            tracing::info!(target: "channelCmd", function = "fetch", "Retrieving last config block: {number}");
+            source.block(at(Seek::Number(number.get())), signer).await?
+        }
+        number => match number.parse() {
+            Ok(number) => source.block(at(Seek::Number(number)), signer).await?,
+            Err(_) => return Err(anyhow!("fetch target illegal: {target}").into()),
+        },
+    };
+    std::fs::write(&file, block.to_proto().encode_to_vec()).with_context(|| format!("cannot write {file}"))?;
+    Ok(())
+}

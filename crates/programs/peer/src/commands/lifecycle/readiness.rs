@@ -1,0 +1,66 @@
+use ripstop_proto::lifecycle;
+
+use super::definition::DefinitionFlags;
+use super::{Output, ask, only_peer};
+use crate::commands::Failure;
+use crate::flags::PeerFlags;
+use crate::session::Session;
+use crate::text;
+
+/// How much is printed about an organisation that has not approved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Detail {
+    Approvals,
+    Mismatches,
+}
+
+/// Prints which organisations approved exactly this definition.
+pub(super) async fn check(
+    definition: &DefinitionFlags,
+    peers: &PeerFlags,
+    output: Output,
+    detail: Detail,
+) -> Result<(), Failure> {
+    let call = definition.readiness()?;
+    let session = Session::open()?;
+    let peer = only_peer(&session, peers, &definition.channel, None, "checkcommitreadiness")?;
+    let mut result: lifecycle::CheckCommitReadinessResult = ask(&session, &peer, &call, "query failed").await?;
+    if detail == Detail::Approvals {
+        result.mismatches.clear();
+    }
+    match output {
+        Output::Json => {
+            for item in result.mismatches.values_mut().flat_map(|mismatches| &mut mismatches.items) {
+                *item = explained(item);
+            }
+            println!("{}", text::indented(&text::readiness(&result)));
+        }
+        Output::Text => {
+            println!(
+                "Chaincode definition for chaincode '{}', version '{}', sequence '{}' on channel '{}' approval status by org:",
+                definition.name, definition.version, definition.sequence, definition.channel
+            );
+            for (organisation, approved) in &result.approvals {
+                let mismatches = result.mismatches.get(organisation).map(|m| m.items.join(", ")).unwrap_or_default();
+                if mismatches.is_empty() {
+                    println!("{organisation}: {approved}");
+                } else {
+                    println!("{organisation}: {approved} (mismatch: [{mismatches}])");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A part of a definition with the flags that decide it.
+fn explained(item: &str) -> String {
+    let flags = match item {
+        "ChaincodeParameters" => "Check the Sequence, ChaincodeName",
+        "EndorsementInfo" => "Check the Version, InitRequired, EndorsementPlugin",
+        "ValidationInfo" => "Check the ValidationParameter, ValidationPlugin",
+        "Collections" => "Check the Collections",
+        other => return other.to_owned(),
+    };
+    format!("{item} ({flags})")
+}

@@ -1,0 +1,307 @@
+//! Messages as Go's `%v` prints them, which scripts search, and JSON as Go's `encoding/json` writes generated structs.
+
+use std::fmt::Write;
+
+use base64::Engine as _;
+use ripstop_proto::{common, lifecycle, protos};
+use serde_json::{Map, Value, json};
+
+/// A chaincode's answer: `status:200 message:"..." payload:"..."`.
+pub(crate) fn response(response: &protos::Response) -> String {
+    let mut out = String::new();
+    if response.status != 0 {
+        let _ = write!(out, "status:{}", response.status);
+    }
+    field(&mut out, "message", response.message.as_bytes());
+    field(&mut out, "payload", &response.payload);
+    out
+}
+
+/// A peer's answer to a proposal; `<nil>` when there is none.
+pub(crate) fn proposal_response(answer: Option<&protos::ProposalResponse>) -> String {
+    let Some(answer) = answer else { return "<nil>".to_owned() };
+    let mut out = String::new();
+    if answer.version != 0 {
+        let _ = write!(out, "version:{}", answer.version);
+    }
+    if let Some(inner) = &answer.response {
+        nested(&mut out, "response", &response(inner));
+    }
+    field(&mut out, "payload", &answer.payload);
+    if let Some(endorsement) = &answer.endorsement {
+        let mut inner = String::new();
+        field(&mut inner, "endorser", &endorsement.endorser);
+        field(&mut inner, "signature", &endorsement.signature);
+        nested(&mut out, "endorsement", &inner);
+    }
+    out
+}
+
+fn space(out: &mut String) {
+    if !out.is_empty() {
+        out.push(' ');
+    }
+}
+
+fn nested(out: &mut String, name: &str, content: &str) {
+    space(out);
+    let _ = write!(out, "{name}:{{{content}}}");
+}
+
+fn field(out: &mut String, name: &str, value: &[u8]) {
+    if value.is_empty() {
+        return;
+    }
+    space(out);
+    let _ = write!(out, "{name}:\"");
+    for chunk in value.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '"' | '\\' => {
+                    out.push('\\');
+                    out.push(c);
+                }
+                '\n' => out.push_str("\\n"),
+                '\r' => out.push_str("\\r"),
+                '\t' => out.push_str("\\t"),
+                c if c < ' ' || c == '\x7f' => {
+                    let _ = write!(out, "\\x{:02x}", c as u32);
+                }
+                c if ('\u{80}'..='\u{9f}').contains(&c) => {
+                    let _ = write!(out, "\\u{:04x}", c as u32);
+                }
+                c => out.push(c),
+            }
+        }
+        for byte in chunk.invalid() {
+            let _ = write!(out, "\\x{byte:02x}");
+        }
+    }
+    out.push('"');
+}
+
+/// JSON with tabs, and with `<`, `>` and `&` escaped, as `json.MarshalIndent` writes it.
+pub(crate) fn indented(value: &Value) -> String {
+    let mut bytes = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"\t");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
+    // Writing a JSON value into memory does not fail, and what it writes is UTF-8.
+    let _ = serde::Serialize::serialize(value, &mut serializer);
+    String::from_utf8_lossy(&bytes).replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+}
+
+/// An object without the members Go leaves out: null, `false`, 0, and whatever is empty.
+fn object(members: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
+    let worth = |value: &Value| match value {
+        Value::Null => false,
+        Value::Bool(value) => *value,
+        Value::Number(value) => value.as_f64() != Some(0.0),
+        Value::String(value) => !value.is_empty(),
+        Value::Array(value) => !value.is_empty(),
+        // A pointer to an empty struct is written; empty maps are passed as null.
+        Value::Object(_) => true,
+    };
+    Value::Object(members.into_iter().filter(|(_, v)| worth(v)).map(|(k, v)| (k.to_owned(), v)).collect())
+}
+
+fn base64(bytes: &[u8]) -> Value {
+    base64::engine::general_purpose::STANDARD.encode(bytes).into()
+}
+
+fn map<'a, V: 'a>(entries: impl IntoIterator<Item = (&'a String, &'a V)>, value: impl Fn(&V) -> Value) -> Value {
+    let entries: Map<String, Value> = entries.into_iter().map(|(k, v)| (k.clone(), value(v))).collect();
+    if entries.is_empty() { Value::Null } else { Value::Object(entries) }
+}
+
+/// What `peer channel getinfo` prints.
+pub(crate) fn chain_info(info: &common::BlockchainInfo) -> Value {
+    object([
+        ("height", info.height.into()),
+        ("currentBlockHash", base64(&info.current_block_hash)),
+        ("previousBlockHash", base64(&info.previous_block_hash)),
+    ])
+}
+
+/// What `queryinstalled` prints.
+pub(crate) fn installed(result: &lifecycle::QueryInstalledChaincodesResult) -> Value {
+    let chaincodes = result.installed_chaincodes.iter().map(|installed| {
+        let references = map(&installed.references, |references| {
+            let chaincodes = references
+                .chaincodes
+                .iter()
+                .map(|c| object([("name", c.name.as_str().into()), ("version", c.version.as_str().into())]));
+            object([("chaincodes", chaincodes.collect())])
+        });
+        object([
+            ("package_id", installed.package_id.as_str().into()),
+            ("label", installed.label.as_str().into()),
+            ("references", references),
+        ])
+    });
+    object([("installed_chaincodes", chaincodes.collect())])
+}
+
+/// What `checkcommitreadiness` prints.
+pub(crate) fn readiness(result: &lifecycle::CheckCommitReadinessResult) -> Value {
+    object([
+        ("approvals", map(&result.approvals, |approved| (*approved).into())),
+        (
+            "mismatches",
+            map(&result.mismatches, |mismatches| {
+                object([("items", mismatches.items.iter().map(String::as_str).collect())])
+            }),
+        ),
+    ])
+}
+
+/// What `querycommitted` prints for one chaincode.
+pub(crate) fn definition(result: &lifecycle::QueryChaincodeDefinitionResult) -> Value {
+    object([
+        ("sequence", result.sequence.into()),
+        ("version", result.version.as_str().into()),
+        ("endorsement_plugin", result.endorsement_plugin.as_str().into()),
+        ("validation_plugin", result.validation_plugin.as_str().into()),
+        ("validation_parameter", base64(&result.validation_parameter)),
+        ("collections", collections(result.collections.as_ref())),
+        ("init_required", result.init_required.into()),
+        ("approvals", map(&result.approvals, |approved| (*approved).into())),
+    ])
+}
+
+/// What `querycommitted` prints for a whole channel.
+pub(crate) fn definitions(result: &lifecycle::QueryChaincodeDefinitionsResult) -> Value {
+    let definitions = result.chaincode_definitions.iter().map(|definition| {
+        object([
+            ("name", definition.name.as_str().into()),
+            ("sequence", definition.sequence.into()),
+            ("version", definition.version.as_str().into()),
+            ("endorsement_plugin", definition.endorsement_plugin.as_str().into()),
+            ("validation_plugin", definition.validation_plugin.as_str().into()),
+            ("validation_parameter", base64(&definition.validation_parameter)),
+            ("collections", collections(definition.collections.as_ref())),
+            ("init_required", definition.init_required.into()),
+        ])
+    });
+    object([("chaincode_definitions", definitions.collect())])
+}
+
+/// What `queryapproved` prints.
+pub(crate) fn approved(result: &lifecycle::QueryApprovedChaincodeDefinitionResult) -> Value {
+    use lifecycle::chaincode_source::Type;
+    let source = result.source.as_ref().map_or(Value::Null, |source| match &source.r#type {
+        Some(Type::LocalPackage(local)) => {
+            json!({"Type": {"LocalPackage": object([("package_id", local.package_id.as_str().into())])}})
+        }
+        Some(Type::Unavailable(_)) => json!({"Type": {"Unavailable": {}}}),
+        None => json!({"Type": null}),
+    });
+    object([
+        ("sequence", result.sequence.into()),
+        ("version", result.version.as_str().into()),
+        ("endorsement_plugin", result.endorsement_plugin.as_str().into()),
+        ("validation_plugin", result.validation_plugin.as_str().into()),
+        ("validation_parameter", base64(&result.validation_parameter)),
+        ("collections", collections(result.collections.as_ref())),
+        ("init_required", result.init_required.into()),
+        ("source", source),
+    ])
+}
+
+fn collections(package: Option<&protos::CollectionConfigPackage>) -> Value {
+    let Some(package) = package else { return Value::Null };
+    let configs = package.config.iter().map(|config| {
+        let protos::collection_config::Payload::StaticCollectionConfig(collection) = match &config.payload {
+            Some(payload) => payload,
+            None => return json!({"Payload": null}),
+        };
+        let collection = object([
+            ("name", collection.name.as_str().into()),
+            ("member_orgs_policy", member_policy(collection.member_orgs_policy.as_ref())),
+            ("required_peer_count", collection.required_peer_count.into()),
+            ("maximum_peer_count", collection.maximum_peer_count.into()),
+            ("block_to_live", collection.block_to_live.into()),
+            ("member_only_read", collection.member_only_read.into()),
+            ("member_only_write", collection.member_only_write.into()),
+            ("endorsement_policy", application_policy(collection.endorsement_policy.as_ref())),
+        ]);
+        json!({"Payload": {"StaticCollectionConfig": collection}})
+    });
+    object([("config", configs.collect())])
+}
+
+fn member_policy(policy: Option<&protos::CollectionPolicyConfig>) -> Value {
+    let Some(policy) = policy else { return Value::Null };
+    match &policy.payload {
+        Some(protos::collection_policy_config::Payload::SignaturePolicy(policy)) => {
+            json!({"Payload": {"SignaturePolicy": signature_policy(policy)}})
+        }
+        None => json!({"Payload": null}),
+    }
+}
+
+fn application_policy(policy: Option<&protos::ApplicationPolicy>) -> Value {
+    use protos::application_policy::Type;
+    let Some(policy) = policy else { return Value::Null };
+    match &policy.r#type {
+        Some(Type::SignaturePolicy(policy)) => json!({"Type": {"SignaturePolicy": signature_policy(policy)}}),
+        Some(Type::ChannelConfigPolicyReference(reference)) => {
+            json!({"Type": {"ChannelConfigPolicyReference": reference}})
+        }
+        None => json!({"Type": null}),
+    }
+}
+
+fn signature_policy(policy: &common::SignaturePolicyEnvelope) -> Value {
+    let identities = policy.identities.iter().map(|principal| {
+        object([
+            ("principal_classification", principal.principal_classification.into()),
+            ("principal", base64(&principal.principal)),
+        ])
+    });
+    object([
+        ("version", policy.version.into()),
+        ("rule", policy.rule.as_ref().map_or(Value::Null, rule)),
+        ("identities", identities.collect()),
+    ])
+}
+
+/// Nesting is bounded by the decoder that made the message.
+fn rule(policy: &common::SignaturePolicy) -> Value {
+    use common::signature_policy::Type;
+    match &policy.r#type {
+        Some(Type::SignedBy(index)) => json!({"Type": {"SignedBy": index}}),
+        Some(Type::NOutOf(some)) => {
+            let inner = object([("n", some.n.into()), ("rules", some.rules.iter().map(rule).collect())]);
+            json!({"Type": {"NOutOf": inner}})
+        }
+        None => json!({"Type": null}),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_read_as_go_prints_them() {
+        let answer =
+            protos::Response { status: 500, message: "say \"no\"\n".to_owned(), payload: b"\xff\x00a".to_vec().into() };
+        assert_eq!(response(&answer), r#"status:500 message:"say \"no\"\n" payload:"\xff\x00a""#);
+        let whole = protos::ProposalResponse { version: 1, response: Some(answer), ..Default::default() };
+        let text = proposal_response(Some(&whole));
+        assert!(text.starts_with(r#"version:1 response:{status:500 message:"say"#), "{text}");
+        assert_eq!(proposal_response(None), "<nil>");
+    }
+
+    #[test]
+    fn json_leaves_out_what_is_empty_and_indents_with_tabs() {
+        let result = lifecycle::CheckCommitReadinessResult {
+            approvals: [("Org1MSP".to_owned(), true), ("Org2MSP".to_owned(), false)].into(),
+            ..Default::default()
+        };
+        let expected = "{\n\t\"approvals\": {\n\t\t\"Org1MSP\": true,\n\t\t\"Org2MSP\": false\n\t}\n}";
+        assert_eq!(indented(&readiness(&result)), expected);
+        let info = common::BlockchainInfo { height: 3, current_block_hash: vec![1].into(), ..Default::default() };
+        assert_eq!(chain_info(&info).to_string(), r#"{"height":3,"currentBlockHash":"AQ=="}"#);
+    }
+}
