@@ -1,0 +1,90 @@
+use std::sync::Arc;
+
+use prost::Message;
+use ripstop_kv::Batch;
+use ripstop_proto::transientstore::TxPvtReadWriteSetWithConfigInfo;
+use ripstop_rwset::TxPrivateRwSet;
+use ripstop_types::TxId;
+
+use crate::PrivateStoreError;
+use crate::keys::{self, ENDORSED, TRANSIENT};
+use crate::store::LazyStore;
+
+/// How many entries one clean-up removes at most; what is left goes with the next.
+const PURGE_BATCH: usize = 10_000;
+
+/// The private writes of one endorsement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransientSet {
+    /// The ledger's height when it was endorsed.
+    pub endorsed_at: u64,
+    /// The writes.
+    pub writes: TxPrivateRwSet,
+}
+
+/// Private writes by transaction, between endorsement and commit. Shared by endorsers and the committer.
+pub struct TransientStore(Arc<LazyStore>);
+
+impl TransientStore {
+    pub(crate) fn new(store: Arc<LazyStore>) -> Self {
+        Self(store)
+    }
+
+    /// Keeps the private writes of an endorsed proposal. Returns after they are safe on disk. The same proposal may be
+    /// endorsed several times, with different results; all are kept.
+    pub fn put(&self, tx_id: &TxId, set: &TransientSet) -> Result<(), PrivateStoreError> {
+        let message = TxPvtReadWriteSetWithConfigInfo {
+            endorsed_at: set.endorsed_at,
+            pvt_rwset: Some(set.writes.to_proto()),
+            ..Default::default()
+        };
+        let value = message.encode_to_vec();
+        let key = keys::transient(tx_id, &value);
+        let mut batch = Batch::new();
+        batch.put(&ENDORSED, keys::endorsed(set.endorsed_at, &key), "");
+        batch.put(&TRANSIENT, key, value);
+        self.0.write(batch)
+    }
+
+    /// All writes kept for a transaction.
+    pub fn get(&self, tx_id: &TxId) -> Result<Vec<TransientSet>, PrivateStoreError> {
+        let Some(snapshot) = self.0.snapshot() else { return Ok(vec![]) };
+        snapshot
+            .prefix(&TRANSIENT, &keys::transient_prefix(tx_id))?
+            .map(|entry| {
+                let message = TxPvtReadWriteSetWithConfigInfo::decode(entry?.1)?;
+                let writes = TxPrivateRwSet::from_proto(message.pvt_rwset.unwrap_or_default())?;
+                Ok(TransientSet { endorsed_at: message.endorsed_at, writes })
+            })
+            .collect()
+    }
+
+    /// Forgets transactions that are committed.
+    pub fn purge<'a>(&self, tx_ids: impl IntoIterator<Item = &'a TxId>) -> Result<(), PrivateStoreError> {
+        let Some(snapshot) = self.0.snapshot() else { return Ok(()) };
+        let mut batch = Batch::new();
+        for tx_id in tx_ids {
+            for entry in snapshot.prefix(&TRANSIENT, &keys::transient_prefix(tx_id))? {
+                let (key, value) = entry?;
+                let height = TxPvtReadWriteSetWithConfigInfo::decode(value)?.endorsed_at;
+                batch.delete(&ENDORSED, keys::endorsed(height, &key));
+                batch.delete(&TRANSIENT, key);
+            }
+        }
+        self.0.write(batch)
+    }
+
+    /// Forgets what was endorsed below a height and is not committed by now.
+    pub fn purge_below(&self, height: u64) -> Result<(), PrivateStoreError> {
+        let Some(snapshot) = self.0.snapshot() else { return Ok(()) };
+        let mut batch = Batch::new();
+        for entry in snapshot.range(&ENDORSED, &[], Some(&height.to_be_bytes()))?.take(PURGE_BATCH) {
+            let (key, _) = entry?;
+            if let Some(transient_key) = key.get(8..) {
+                batch.delete(&TRANSIENT, transient_key);
+            }
+            batch.delete(&ENDORSED, key);
+        }
+        self.0.write(batch)
+    }
+}

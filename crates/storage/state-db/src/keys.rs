@@ -1,0 +1,179 @@
+//! The bytes of keys and values.
+//!
+//! | keyspace | key | value |
+//! |---|---|---|
+//! | `state` | `00` namespace `00` key | value of a public key |
+//! | `state` | `01` namespace `00` collection `00` SHA-256 of the key | hash of a private value |
+//! | `state` | `02` namespace `00` collection `00` key | clear private value |
+//! | `hist` | namespace `00` OPV(length of key) key ¬block (u64) ¬place (u32) | empty |
+//! | `meta` | `savepoint` | format (1 byte) OPV(number of the last block) commit hash (0 or 32 bytes) |
+//!
+//! A value in `state` is: version (OPV block, OPV place) varint(length of metadata) metadata value. Numbers in `hist` are
+//! inverted and big-endian, so the newest change comes first. (OPV: [`ripstop_types::put_ordered_varuint`].)
+
+use bytes::{Buf, Bytes};
+use ripstop_kv::{Keyspace, Reads};
+use ripstop_rwset::StateValue;
+use ripstop_types::{BlockNumber, Height, get_ordered_varuint, put_ordered_varuint, put_varuint};
+
+pub(crate) const STATE: Keyspace = Keyspace { name: "state", reads: Reads::Point };
+pub(crate) const HISTORY: Keyspace = Keyspace { name: "hist", reads: Reads::Range };
+pub(crate) const META: Keyspace = Keyspace { name: "meta", reads: Reads::Range };
+
+/// The keyspaces that state and history need.
+pub const KEYSPACES: [Keyspace; 3] = [STATE, HISTORY, META];
+
+pub(crate) const SAVEPOINT_KEY: &[u8] = b"savepoint";
+
+/// The form of all entries described here. Another form is rebuilt from the blocks.
+const FORMAT: u8 = 1;
+
+/// Up to which block the state, history and index are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Savepoint {
+    /// The last block.
+    pub block: BlockNumber,
+    /// Its commit hash; empty where there is none.
+    pub commit_hash: Bytes,
+}
+
+impl Savepoint {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = vec![FORMAT];
+        put_ordered_varuint(&mut out, self.block.get());
+        out.extend_from_slice(&self.commit_hash);
+        out
+    }
+
+    pub(crate) fn decode(value: &Bytes) -> Option<Self> {
+        let (format, rest) = value.split_first()?;
+        let (block, commit_hash) = get_ordered_varuint(rest).ok()?;
+        let known = *format == FORMAT && matches!(commit_hash.len(), 0 | 32);
+        known.then(|| Self { block: BlockNumber::new(block), commit_hash: value.slice_ref(commit_hash) })
+    }
+}
+
+const PUBLIC: u8 = 0;
+const HASHED: u8 = 1;
+const PRIVATE: u8 = 2;
+
+fn joined(kind: u8, names: &[&str], key: &[u8]) -> Vec<u8> {
+    let length = names.iter().map(|name| name.len() + 1).sum::<usize>() + key.len() + 1;
+    let mut out = Vec::with_capacity(length);
+    out.push(kind);
+    for name in names {
+        out.extend_from_slice(name.as_bytes());
+        out.push(0);
+    }
+    out.extend_from_slice(key);
+    out
+}
+
+pub(crate) fn public(namespace: &str, key: &str) -> Vec<u8> {
+    joined(PUBLIC, &[namespace], key.as_bytes())
+}
+
+pub(crate) fn hashed(namespace: &str, collection: &str, key_hash: &[u8]) -> Vec<u8> {
+    joined(HASHED, &[namespace, collection], key_hash)
+}
+
+pub(crate) fn private(namespace: &str, collection: &str, key: &str) -> Vec<u8> {
+    joined(PRIVATE, &[namespace, collection], key.as_bytes())
+}
+
+/// The beginning of all history keys of a key.
+pub(crate) fn history_prefix(namespace: &str, key: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(namespace.len() + key.len() + 16);
+    out.extend_from_slice(namespace.as_bytes());
+    out.push(0);
+    put_ordered_varuint(&mut out, key.len() as u64);
+    out.extend_from_slice(key.as_bytes());
+    out
+}
+
+pub(crate) fn history(namespace: &str, key: &str, version: Height) -> Vec<u8> {
+    let mut out = history_prefix(namespace, key);
+    out.extend_from_slice(&(!version.block.get()).to_be_bytes());
+    let place = u32::try_from(version.tx).expect("a block has fewer than 2^32 transactions, its bytes are fewer");
+    out.extend_from_slice(&(!place).to_be_bytes());
+    out
+}
+
+/// The version at the end of a history key.
+pub(crate) fn history_version(key: &[u8]) -> Option<Height> {
+    let (rest, place) = key.split_last_chunk::<4>()?;
+    let (_, block) = rest.split_last_chunk::<8>()?;
+    Some(Height::new(BlockNumber::new(!u64::from_be_bytes(*block)), u64::from(!u32::from_be_bytes(*place))))
+}
+
+pub(crate) fn encode_value(value: &[u8], version: Height, metadata: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(value.len() + metadata.len() + 16);
+    version.put(&mut out);
+    put_varuint(&mut out, metadata.len() as u64);
+    out.extend_from_slice(metadata);
+    out.extend_from_slice(value);
+    out
+}
+
+pub(crate) fn decode_value(mut stored: Bytes) -> Option<StateValue> {
+    let (version, rest) = Height::get(&stored).ok()?;
+    stored.advance(stored.len() - rest.len());
+    let length = usize::try_from(take_varuint(&mut stored)?).ok()?;
+    if length > stored.len() {
+        return None;
+    }
+    let metadata = stored.split_to(length);
+    Some(StateValue { value: stored, version, metadata })
+}
+
+fn take_varuint(input: &mut Bytes) -> Option<u64> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let byte = *input.first()?;
+        input.advance(1);
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn values_survive(value: Vec<u8>, metadata: Vec<u8>, block: u64, tx: u64) {
+            let version = Height::new(BlockNumber::new(block), tx);
+            let decoded = decode_value(encode_value(&value, version, &metadata).into()).unwrap();
+            prop_assert_eq!(decoded, StateValue { value: value.into(), version, metadata: metadata.into() });
+        }
+
+        #[test]
+        fn no_bytes_make_the_readers_panic(raw: Vec<u8>) {
+            let raw = Bytes::from(raw);
+            let _ = decode_value(raw.clone());
+            let _ = history_version(&raw);
+            let _ = Savepoint::decode(&raw);
+        }
+
+        #[test]
+        fn newer_changes_come_first(one in any::<(u64, u32)>(), two in any::<(u64, u32)>()) {
+            let version = |(block, tx): (u64, u32)| Height::new(BlockNumber::new(block), u64::from(tx));
+            let (one, two) = (version(one), version(two));
+            let order = history("ns", "key", one).cmp(&history("ns", "key", two));
+            prop_assert_eq!(order, two.cmp(&one));
+            prop_assert_eq!(history_version(&history("ns", "key", one)), Some(one));
+        }
+
+        #[test]
+        fn savepoints_survive(block: u64, hashed: bool) {
+            let commit_hash = if hashed { Bytes::from_static(&[7; 32]) } else { Bytes::new() };
+            let savepoint = Savepoint { block: BlockNumber::new(block), commit_hash };
+            prop_assert_eq!(Savepoint::decode(&savepoint.encode().into()), Some(savepoint));
+        }
+    }
+}

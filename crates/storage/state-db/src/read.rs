@@ -1,0 +1,122 @@
+use bytes::Bytes;
+use ripstop_kv::{Scan, Snapshot};
+use ripstop_rwset::{StateError, StateIter, StateValue};
+use ripstop_types::Height;
+
+use crate::keys::{self, Savepoint};
+
+/// Reads the state after one exact block.
+#[derive(Clone)]
+pub struct StateReader(Snapshot);
+
+impl StateReader {
+    /// Reads from a snapshot.
+    pub fn new(snapshot: Snapshot) -> Self {
+        Self(snapshot)
+    }
+
+    /// The snapshot.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.0
+    }
+
+    /// Up to which block the state is written. `None`: nothing is written yet, or in another form.
+    pub fn savepoint(&self) -> Result<Option<Savepoint>, StateError> {
+        let stored = self.0.get(&keys::META, keys::SAVEPOINT_KEY).map_err(StateError::new)?;
+        Ok(stored.as_ref().and_then(Savepoint::decode))
+    }
+
+    /// The value of a public key.
+    pub fn public(&self, namespace: &str, key: &str) -> Result<Option<StateValue>, StateError> {
+        self.get(&keys::public(namespace, key))
+    }
+
+    /// The hash of a private value, by the hash of the key.
+    pub fn hashed(&self, namespace: &str, collection: &str, key_hash: &[u8]) -> Result<Option<StateValue>, StateError> {
+        self.get(&keys::hashed(namespace, collection, key_hash))
+    }
+
+    /// A clear private value.
+    pub fn private(&self, namespace: &str, collection: &str, key: &str) -> Result<Option<StateValue>, StateError> {
+        self.get(&keys::private(namespace, collection, key))
+    }
+
+    /// Public keys from `start` (inclusive) to `end` (exclusive; empty means to the end of the namespace), in order.
+    pub fn public_range(&self, namespace: &str, start: &str, end: &str) -> Result<StateIter<'static>, StateError> {
+        self.range(&keys::public(namespace, ""), start, end)
+    }
+
+    /// Clear private keys of a range, as [`Self::public_range`].
+    pub fn private_range(
+        &self,
+        namespace: &str,
+        collection: &str,
+        start: &str,
+        end: &str,
+    ) -> Result<StateIter<'static>, StateError> {
+        self.range(&keys::private(namespace, collection, ""), start, end)
+    }
+
+    /// The transactions that changed a public key, newest first.
+    pub fn history(&self, namespace: &str, key: &str) -> Result<HistoryIter, StateError> {
+        let prefix = keys::history_prefix(namespace, key);
+        let length = prefix.len() + 12;
+        let scan = self.0.prefix(&keys::HISTORY, &prefix).map_err(StateError::new)?;
+        Ok(HistoryIter { scan, length })
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<StateValue>, StateError> {
+        match self.0.get(&keys::STATE, key).map_err(StateError::new)? {
+            None => Ok(None),
+            Some(stored) => decode(stored).map(Some),
+        }
+    }
+
+    fn range(&self, prefix: &[u8], start: &str, end: &str) -> Result<StateIter<'static>, StateError> {
+        let first = [prefix, start.as_bytes()].concat();
+        let scan = if end.is_empty() {
+            // All keys of a namespace follow its separator, the byte 0: the byte 1 ends it.
+            let mut after = prefix.to_vec();
+            if let Some(separator) = after.last_mut() {
+                *separator = 1;
+            }
+            self.0.range(&keys::STATE, &first, Some(&after))
+        } else {
+            self.0.range(&keys::STATE, &first, Some(&[prefix, end.as_bytes()].concat()))
+        };
+        let skip = prefix.len();
+        let decoded = scan.map_err(StateError::new)?.map(move |pair| {
+            let (key, stored) = pair.map_err(StateError::new)?;
+            let key = key.get(skip..).unwrap_or_default().to_vec();
+            Ok((String::from_utf8(key).map_err(StateError::new)?, decode(stored)?))
+        });
+        Ok(Box::new(decoded))
+    }
+}
+
+fn decode(stored: Bytes) -> Result<StateValue, StateError> {
+    keys::decode_value(stored).ok_or_else(|| StateError::new("a value of the state is damaged"))
+}
+
+/// The versions of a key, newest first.
+pub struct HistoryIter {
+    scan: Scan,
+    length: usize,
+}
+
+impl Iterator for HistoryIter {
+    type Item = Result<Height, StateError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let key = match self.scan.next()? {
+                Err(error) => return Some(Err(StateError::new(error))),
+                Ok((key, _)) => key,
+            };
+            // The prefix holds the length of the key, so all that begin with it are of this key; a damaged one is not.
+            if key.len() == self.length {
+                return keys::history_version(&key).map(Ok);
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+use bytes::Bytes;
+use ripstop_kv::Batch;
+use ripstop_rwset::UpdateBatch;
+use ripstop_types::Height;
+
+use crate::Savepoint;
+use crate::keys;
+
+/// Puts what a block changes into a batch.
+#[derive(Debug)]
+pub struct StateWriter<'a>(&'a mut Batch);
+
+impl<'a> StateWriter<'a> {
+    /// Writes into `batch`.
+    pub fn new(batch: &'a mut Batch) -> Self {
+        Self(batch)
+    }
+
+    /// Public values, hashes of private values, and history.
+    pub fn put_updates(&mut self, updates: &UpdateBatch) {
+        for (namespace, key, update) in updates.public_updates() {
+            let stored_key = keys::public(namespace, key);
+            self.put(stored_key, update.value.as_ref(), update.version, &update.metadata);
+        }
+        for (namespace, collection, key_hash, update) in updates.hashed_updates() {
+            let stored_key = keys::hashed(namespace, collection, key_hash);
+            self.put(stored_key, update.value.as_ref(), update.version, &update.metadata);
+        }
+        for entry in updates.history() {
+            let key = keys::history(&entry.namespace, &entry.key, entry.version);
+            self.0.put(&keys::HISTORY, key, Bytes::new());
+        }
+    }
+
+    /// A clear private value; `None` removes it.
+    pub fn put_private(
+        &mut self,
+        namespace: &str,
+        collection: &str,
+        key: &str,
+        value: Option<&Bytes>,
+        version: Height,
+    ) {
+        self.put(keys::private(namespace, collection, key), value, version, &[]);
+    }
+
+    /// Up to which block the batch brings the state.
+    pub fn put_savepoint(&mut self, savepoint: &Savepoint) {
+        self.0.put(&keys::META, keys::SAVEPOINT_KEY, savepoint.encode());
+    }
+
+    fn put(&mut self, key: Vec<u8>, value: Option<&Bytes>, version: Height, metadata: &[u8]) {
+        match value {
+            Some(value) => self.0.put(&keys::STATE, key, keys::encode_value(value, version, metadata)),
+            None => self.0.delete(&keys::STATE, key),
+        }
+    }
+}
