@@ -1,7 +1,12 @@
 use std::path::PathBuf;
 
+use ripstop_block_store::BlockStoreError;
+use ripstop_channel_config::ConfigError;
+use ripstop_kv::KvError;
+use ripstop_private_store::PrivateStoreError;
 use ripstop_rwset::StateError;
-use ripstop_types::{BlockNumber, ChannelId};
+use ripstop_types::{BlockNumber, ChannelId, MetadataError, TxId};
+use ripstop_validation::{GenesisError, ReplayError};
 
 /// A ledger could not be read. The storage is damaged or the disk fails; nothing can be decided.
 #[derive(Debug, thiserror::Error)]
@@ -9,6 +14,29 @@ pub enum LedgerError {
     /// The state could not be read.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The index could not be read.
+    #[error(transparent)]
+    Index(#[from] KvError),
+    /// The blocks could not be read.
+    #[error(transparent)]
+    Blocks(#[from] BlockStoreError),
+    /// The index names a transaction that the blocks do not have.
+    #[error("transaction [{0}] is indexed, but its block does not hold it")]
+    NoTransaction(TxId),
+    /// The history names a transaction that does not write the key. Fabric's words.
+    #[error(
+        "no namespace or key is found for namespace {namespace} and key {key} with decoded blockNum {block} and tranNum {transaction}"
+    )]
+    NoHistory {
+        /// The namespace.
+        namespace: String,
+        /// The key.
+        key: String,
+        /// The block.
+        block: BlockNumber,
+        /// The transaction's place in it.
+        transaction: u64,
+    },
 }
 
 /// A ledger could not be opened.
@@ -22,9 +50,112 @@ pub enum OpenError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The blocks could not be read. They are the truth; restore them from a copy, or remove the channel's directory and
+    /// join again.
+    #[error("channel [{channel}]: {source}")]
+    Blocks {
+        /// The channel.
+        channel: ChannelId,
+        /// Why not.
+        source: BlockStoreError,
+    },
+    /// The state could not be written, even from the beginning.
+    #[error("channel [{channel}]: the state cannot be rebuilt from the blocks: {source}")]
+    Rebuild {
+        /// The channel.
+        channel: ChannelId,
+        /// Why not.
+        source: RecoverError,
+    },
+    /// The private data could not be read. It stands nowhere else on this peer; restore it from a copy, or move the
+    /// directory `private` away and do without.
+    #[error("channel [{channel}]: {source}")]
+    Private {
+        /// The channel.
+        channel: ChannelId,
+        /// Why not.
+        source: PrivateStoreError,
+    },
+    /// The channel's configuration could not be read.
+    #[error("channel [{channel}]: the configuration in the state: {source}")]
+    Config {
+        /// The channel.
+        channel: ChannelId,
+        /// Why not.
+        source: LedgerConfigError,
+    },
+    /// The blocks belong to another channel than the directory's name says.
+    #[error("the directory of channel [{directory}] holds the blocks of channel [{found}]")]
+    ForeignBlocks {
+        /// The directory.
+        directory: ChannelId,
+        /// What its first block says.
+        found: String,
+    },
+    /// There is no block.
+    #[error("channel [{0}] has no block; remove its directory and join again")]
+    Empty(ChannelId),
 }
 
-/// A ledger could not be created.
+/// Why a state does not follow from the blocks.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// The key-value store failed.
+    #[error(transparent)]
+    Store(#[from] KvError),
+    /// The state could not be read.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The blocks could not be read.
+    #[error(transparent)]
+    Blocks(#[from] BlockStoreError),
+    /// The private data could not be read.
+    #[error(transparent)]
+    Private(#[from] PrivateStoreError),
+    /// A block cannot be replayed.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// A block's metadata does not decode.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// The state is ahead of the blocks.
+    #[error("the state is written up to block {state}, but there are only {blocks} blocks")]
+    Ahead {
+        /// The last block in the state.
+        state: BlockNumber,
+        /// The number of blocks.
+        blocks: u64,
+    },
+    /// The state came about in another way than the blocks say.
+    #[error("block {block} records commit hash [{recorded}], but the state has [{computed}]")]
+    Diverged {
+        /// The block.
+        block: BlockNumber,
+        /// What the block says.
+        recorded: String,
+        /// What follows from the state.
+        computed: String,
+    },
+}
+
+/// Why there is no usable configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerConfigError {
+    /// The state could not be read.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// There is none.
+    #[error("there is none")]
+    Missing,
+    /// It does not decode.
+    #[error("it does not decode: {0}")]
+    Decode(#[from] prost::DecodeError),
+    /// It breaks a rule.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+/// A ledger could not be created. Nothing is left of the attempt.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
     /// The channel has one already. Fabric's words.
@@ -32,13 +163,25 @@ pub enum CreateError {
     Exists(ChannelId),
     /// The block cannot begin a channel.
     #[error("the block cannot begin a channel: {0}")]
-    NotGenesis(String),
+    NotGenesis(#[from] GenesisError),
+    /// The block's configuration breaks a rule.
+    #[error("the block cannot begin a channel: {0}")]
+    Config(#[from] ConfigError),
     /// The new ledger could not be written.
+    #[error("cannot create the ledger of channel [{channel}]: {source}")]
+    Write {
+        /// The channel.
+        channel: ChannelId,
+        /// Why not.
+        source: BlockStoreError,
+    },
+    /// The new ledger could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
 }
 
-/// A block could not be committed. Nothing of it is visible; the channel must stop and be opened again.
+/// A block could not be committed. Nothing of it is visible; except for [`Self::NotNext`] the channel must stop and the
+/// ledger be opened again.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// The block is not the next one.
@@ -52,4 +195,18 @@ pub enum CommitError {
     /// The ledger could not be read or written.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The private data could not be written.
+    #[error(transparent)]
+    Private(#[from] PrivateStoreError),
+    /// The new configuration cannot be used.
+    #[error("the configuration of block {block}: {source}")]
+    Config {
+        /// The block.
+        block: BlockNumber,
+        /// Why not.
+        source: LedgerConfigError,
+    },
+    /// An earlier commit failed.
+    #[error("the ledger of channel [{0}] must be opened again after a failed commit")]
+    Failed(ChannelId),
 }

@@ -1,13 +1,24 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
-use ripstop_rwset::TxPrivateRwSet;
-use ripstop_types::{Block, BlockNumber, ChannelId, Digest, TxId, ValidationCode};
+use parking_lot::Mutex;
+use prost::Message;
+use ripstop_block_store::{BlockStore, BlockStoreOptions, Follower};
+use ripstop_channel_config::ChannelConfig;
+use ripstop_kv::{Durability, Options, Store};
+use ripstop_private_store::{PrivateStore, TransientStore};
+use ripstop_proto::common;
+use ripstop_rwset::{CHANNEL_CONFIG_KEY, CHANNEL_CONFIG_NAMESPACE, StateView, TxPrivateRwSet};
+use ripstop_types::{Block, BlockNumber, ChannelId, Digest, MspId, TxId, ValidationCode};
+use ripstop_validation::ValidatedBlock;
+use tokio::sync::watch;
 
-use ripstop_private_store::TransientStore;
-
-use crate::{Follower, History, LedgerError, Simulator, StateSnapshot};
+use crate::error::LedgerConfigError;
+use crate::recover::open_state;
+use crate::{CommitError, History, LedgerError, OpenError, Simulator, StateSnapshot, apply, private};
 
 /// How long a chain is and how it ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,76 +48,220 @@ pub struct CommittedTransaction {
 pub struct PrivateData(pub BTreeMap<u64, TxPrivateRwSet>);
 
 /// The ledger of one channel. Shared by all who read it; one at a time commits.
-pub struct Ledger {}
+pub struct Ledger {
+    channel_id: ChannelId,
+    blocks: Arc<BlockStore>,
+    store: Store,
+    private: PrivateStore,
+    current: ArcSwap<Current>,
+    committing: Mutex<Committing>,
+}
+
+/// All that a commit swaps at once.
+struct Current {
+    state: Arc<StateSnapshot>,
+    config: Arc<ChannelConfig>,
+    organizations: Arc<BTreeSet<MspId>>,
+}
+
+/// Whether what is on disk is known.
+#[derive(PartialEq, Eq)]
+enum Committing {
+    Ready,
+    Failed,
+}
 
 impl Ledger {
+    pub(crate) fn open(channel_id: ChannelId, directory: &Path, options: Options) -> Result<Arc<Self>, OpenError> {
+        let blocks = BlockStore::open(&directory.join("blocks"), BlockStoreOptions::default())
+            .map_err(|source| OpenError::Blocks { channel: channel_id.clone(), source })?;
+        check_first_block(&channel_id, &blocks)?;
+        let private = PrivateStore::open(&directory.join("private"))
+            .map_err(|source| OpenError::Private { channel: channel_id.clone(), source })?;
+        let (store, state) = open_state(&channel_id, &directory.join("state"), options, &blocks, &private)?;
+        let current = Current::new(&channel_id, state)
+            .map_err(|source| OpenError::Config { channel: channel_id.clone(), source })?;
+        Ok(Arc::new(Self {
+            channel_id,
+            blocks: Arc::new(blocks),
+            store,
+            private,
+            current: ArcSwap::from_pointee(current),
+            committing: Mutex::new(Committing::Ready),
+        }))
+    }
+
     /// The channel.
     pub fn channel_id(&self) -> &ChannelId {
-        todo!()
+        &self.channel_id
     }
 
     /// How many blocks are committed; the next one has this number.
     pub fn height(&self) -> u64 {
-        todo!()
+        self.blocks.height()
+    }
+
+    /// The number of committed blocks, now and in future.
+    pub fn heights(&self) -> watch::Receiver<u64> {
+        self.blocks.heights()
     }
 
     /// Height and hashes.
     pub fn info(&self) -> ChainInfo {
-        todo!()
+        let tip = self.blocks.tip();
+        ChainInfo { height: tip.height, current_hash: tip.current_hash, previous_hash: tip.previous_hash }
     }
 
     /// The commit hash of the last block; empty where there is none (after the genesis block).
     pub fn commit_hash(&self) -> Bytes {
-        todo!()
+        self.current.load().state.commit_hash().clone()
+    }
+
+    /// The configuration that is in force for the next block.
+    pub fn config(&self) -> Arc<ChannelConfig> {
+        Arc::clone(&self.current.load().config)
     }
 
     /// A block by number; `None` when it is not committed yet.
-    pub fn block(&self, _number: BlockNumber) -> Result<Option<Arc<Block>>, LedgerError> {
-        todo!()
+    pub fn block(&self, number: BlockNumber) -> Result<Option<Arc<Block>>, LedgerError> {
+        Ok(self.blocks.block(number)?)
     }
 
     /// A block by the hash of its header.
-    pub fn block_by_hash(&self, _hash: &Digest) -> Result<Option<Arc<Block>>, LedgerError> {
-        todo!()
+    pub fn block_by_hash(&self, hash: &Digest) -> Result<Option<Arc<Block>>, LedgerError> {
+        match self.snapshot().block(hash.as_bytes())? {
+            Some(number) => Ok(self.blocks.appended_block(number)?),
+            None => Ok(None),
+        }
     }
 
     /// The block that holds a transaction. Where an id occurs several times, its first occurrence counts.
-    pub fn block_by_tx_id(&self, _tx_id: &TxId) -> Result<Option<Arc<Block>>, LedgerError> {
-        todo!()
+    pub fn block_by_tx_id(&self, tx_id: &TxId) -> Result<Option<Arc<Block>>, LedgerError> {
+        match self.snapshot().transaction(tx_id)? {
+            Some(location) => Ok(self.blocks.appended_block(location.height.block)?),
+            None => Ok(None),
+        }
     }
 
     /// A transaction with its verdict (what `qscc` answers as `ProcessedTransaction`).
-    pub fn transaction(&self, _tx_id: &TxId) -> Result<Option<CommittedTransaction>, LedgerError> {
-        todo!()
+    pub fn transaction(&self, tx_id: &TxId) -> Result<Option<CommittedTransaction>, LedgerError> {
+        let Some(location) = self.snapshot().transaction(tx_id)? else { return Ok(None) };
+        let block = self.blocks.appended_block(location.height.block)?;
+        let place = usize::try_from(location.height.tx).ok();
+        let envelope = block
+            .zip(place)
+            .and_then(|(block, place)| block.data.get(place).cloned())
+            .ok_or_else(|| LedgerError::NoTransaction(tx_id.clone()))?;
+        Ok(Some(CommittedTransaction { envelope, code: location.code, block: location.height.block }))
     }
 
     /// The verdict on a transaction and the block it stands in.
-    pub fn validation_code(&self, _tx_id: &TxId) -> Result<Option<(ValidationCode, BlockNumber)>, LedgerError> {
-        todo!()
+    pub fn validation_code(&self, tx_id: &TxId) -> Result<Option<(ValidationCode, BlockNumber)>, LedgerError> {
+        let found = self.snapshot().transaction(tx_id)?;
+        Ok(found.map(|location| (location.code, location.height.block)))
     }
 
     /// The state after the last committed block.
     pub fn snapshot(&self) -> Arc<StateSnapshot> {
-        todo!()
+        Arc::clone(&self.current.load().state)
     }
 
     /// Begins a simulation against [`Self::snapshot`]. Any number of simulations may run at once.
-    pub fn simulate(&self, _tx_id: TxId) -> Simulator {
-        todo!()
+    pub fn simulate(&self, tx_id: TxId) -> Simulator {
+        let current = self.current.load();
+        Simulator::new(tx_id, Arc::clone(&current.state), Arc::clone(&current.organizations))
     }
 
     /// The changes of a public key, newest first.
-    pub fn history(&self, _namespace: &str, _key: &str) -> Result<History, LedgerError> {
-        todo!()
+    pub fn history(&self, namespace: &str, key: &str) -> Result<History, LedgerError> {
+        let versions = self.snapshot().history(namespace, key)?;
+        Ok(History::new(Arc::clone(&self.blocks), versions, namespace, key))
     }
 
     /// Private writes between endorsement and commit.
     pub fn transient(&self) -> &TransientStore {
-        todo!()
+        self.private.transient()
     }
 
     /// A cursor that gives block `from`, then each one after it, waiting where needed.
-    pub fn follow(self: &Arc<Self>, _from: BlockNumber) -> Follower {
-        todo!()
+    pub fn follow(&self, from: BlockNumber) -> Follower {
+        self.blocks.follow(from)
     }
+
+    /// Commits the next block, on the caller's thread: its private data, the block itself, then all that follows from it.
+    /// Readers see all of it at once, when it is done.
+    pub fn commit(&self, validated: ValidatedBlock, private: PrivateData) -> Result<(), CommitError> {
+        let mut committing = self.committing.lock();
+        if *committing == Committing::Failed {
+            return Err(CommitError::Failed(self.channel_id.clone()));
+        }
+        let (offered, height) = (validated.block().number(), self.height());
+        if offered.get() != height {
+            return Err(CommitError::NotNext { offered, height });
+        }
+        *committing = Committing::Failed;
+        self.write(validated, private)?;
+        *committing = Committing::Ready;
+        Ok(())
+    }
+
+    fn write(&self, validated: ValidatedBlock, private: PrivateData) -> Result<(), CommitError> {
+        let before = self.current.load_full();
+        let number = validated.block().number();
+        let new_config = match validated.updates().public(CHANNEL_CONFIG_NAMESPACE, CHANNEL_CONFIG_KEY) {
+            None => None,
+            Some(update) => {
+                let envelope = update.value.clone().unwrap_or_default();
+                let config = read_config(&self.channel_id, envelope)
+                    .map_err(|source| CommitError::Config { block: number, source })?;
+                Some(Arc::new(config))
+            }
+        };
+        let private = private::proven(private.0, validated.updates().private_expectations());
+        let batch = apply::batch(&validated, &private, &before.state).map_err(LedgerError::from)?;
+        let commit_hash = apply::commit_hash(&validated);
+        self.private.committed().put(number, &private)?;
+        self.blocks.append(Arc::new(validated.into_block())).map_err(LedgerError::from)?;
+        self.store.write(batch, Durability::Buffered).map_err(LedgerError::from)?;
+        let state = Arc::new(StateSnapshot::new(self.store.snapshot(), number.next().get(), commit_hash));
+        let (config, organizations) = match new_config {
+            None => (Arc::clone(&before.config), Arc::clone(&before.organizations)),
+            Some(config) => (Arc::clone(&config), organizations(&config)),
+        };
+        self.current.store(Arc::new(Current { state, config, organizations }));
+        self.blocks.publish();
+        Ok(())
+    }
+}
+
+impl Current {
+    fn new(channel_id: &ChannelId, state: StateSnapshot) -> Result<Self, LedgerConfigError> {
+        let stored = state.get(CHANNEL_CONFIG_NAMESPACE, CHANNEL_CONFIG_KEY)?.ok_or(LedgerConfigError::Missing)?;
+        let config = Arc::new(read_config(channel_id, stored.value)?);
+        let organizations = organizations(&config);
+        Ok(Self { state: Arc::new(state), config, organizations })
+    }
+}
+
+fn read_config(channel_id: &ChannelId, envelope: Bytes) -> Result<ChannelConfig, LedgerConfigError> {
+    let envelope = common::ConfigEnvelope::decode(envelope)?;
+    let config = envelope.config.ok_or(LedgerConfigError::Missing)?;
+    Ok(ChannelConfig::new(channel_id.clone(), config)?)
+}
+
+fn organizations(config: &ChannelConfig) -> Arc<BTreeSet<MspId>> {
+    let members = config.application().into_iter().flat_map(|application| application.organizations.values());
+    Arc::new(members.map(|organization| organization.msp_id.clone()).collect())
+}
+
+fn check_first_block(channel_id: &ChannelId, blocks: &BlockStore) -> Result<(), OpenError> {
+    let first = blocks
+        .block(BlockNumber::GENESIS)
+        .map_err(|source| OpenError::Blocks { channel: channel_id.clone(), source })?
+        .ok_or_else(|| OpenError::Empty(channel_id.clone()))?;
+    let found = first.channel_id().unwrap_or_default();
+    if found != channel_id.as_str() {
+        return Err(OpenError::ForeignBlocks { directory: channel_id.clone(), found });
+    }
+    Ok(())
 }

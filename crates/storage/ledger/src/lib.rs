@@ -8,6 +8,7 @@
 //! - The block file is the log: a block is appended and synchronised first, all else is derived from it. State, history,
 //!   index, savepoint and commit hash of a block are one atomic batch. Opening replays what the batch of a crash lost.
 //!   Killing the process at any instant is safe.
+//! - Clear private data cannot be derived, so it is synchronised before the block that it belongs to.
 //! - One writer a ledger, on the caller's thread. Readers hold a [`StateSnapshot`] of one exact height and never wait.
 //! - [`Ledger::commit`] is the only door into the state, and takes validated blocks only.
 //! - A configuration block swaps [`Ledger::config`] after its commit, between two blocks.
@@ -15,20 +16,22 @@
 //!
 //! Absent: verdicts (`validation`), networks, and any knowledge of who may read what.
 
+mod apply;
 mod error;
-mod follow;
 mod history;
 mod ledger;
+mod private;
+mod recover;
 mod registry;
 mod simulate;
 mod snapshot;
 
 pub use error::{CommitError, CreateError, LedgerError, OpenError};
-pub use follow::Follower;
 pub use history::{History, KeyModification};
 pub use ledger::{ChainInfo, CommittedTransaction, Ledger, PrivateData};
 pub use registry::{LedgerOptions, Ledgers};
+pub use ripstop_block_store::{BlockStoreError, Follower};
 pub use ripstop_private_store::{TransientError, TransientSet, TransientStore};
 pub use ripstop_rwset::{StateError, StateIter, StateValue, StateView};
-pub use simulate::{KeyValue, RangeId, SimulateError, SimulationResults, Simulator, WrittenKey};
+pub use simulate::{KeyValue, RangeId, SimulateError, SimulationResults, Simulator, VersionText, WrittenKey};
 pub use snapshot::StateSnapshot;

@@ -1,9 +1,20 @@
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::{Mutex, RwLock};
+use ripstop_block_store::{BlockStore, BlockStoreError, BlockStoreOptions};
+use ripstop_channel_config::ChannelConfig;
+use ripstop_kv::Options;
 use ripstop_types::{Block, ChannelId};
+use ripstop_validation::ValidatedBlock;
 
 use crate::{CreateError, Ledger, OpenError};
+
+/// The beginning of the names of directories in which a ledger is being made. No channel's name begins so.
+const CREATING: &str = ".creating-";
 
 /// How ledgers use memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,26 +33,75 @@ impl Default for LedgerOptions {
 }
 
 /// All ledgers of a peer: one directory, in it one directory a channel.
-pub struct Ledgers {}
+pub struct Ledgers {
+    root: PathBuf,
+    options: Options,
+    open: RwLock<BTreeMap<ChannelId, Arc<Ledger>>>,
+    /// Held while a ledger is made, so that two attempts for one channel do not meet.
+    creating: Mutex<()>,
+}
 
 impl Ledgers {
     /// Opens all ledgers under `root`, recovering each; makes the directory where it does not exist.
-    pub fn open(_root: &Path, _options: LedgerOptions) -> Result<Self, OpenError> {
-        todo!()
+    pub fn open(root: &Path, options: LedgerOptions) -> Result<Self, OpenError> {
+        let options = Options { cache_bytes: options.cache_bytes, write_buffer_bytes: options.write_buffer_bytes };
+        let at_root = |source| OpenError::Directory { path: root.to_owned(), source };
+        fs::create_dir_all(root).map_err(at_root)?;
+        let mut open = BTreeMap::new();
+        for entry in fs::read_dir(root).map_err(at_root)? {
+            let entry = entry.map_err(at_root)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with(CREATING) {
+                fs::remove_dir_all(entry.path()).map_err(at_root)?;
+            } else if let Ok(channel) = ChannelId::new(&name) {
+                open.insert(channel.clone(), Ledger::open(channel, &entry.path(), options)?);
+            } else {
+                tracing::warn!("{} is no ledger and is left alone", entry.path().display());
+            }
+        }
+        Ok(Self { root: root.to_owned(), options, open: RwLock::new(open), creating: Mutex::new(()) })
     }
 
     /// Creates the ledger of the channel that `genesis` begins. After a crash in the middle it is as if not called.
-    pub fn create(&self, _genesis: Block) -> Result<Arc<Ledger>, CreateError> {
-        todo!()
+    pub fn create(&self, genesis: Block) -> Result<Arc<Ledger>, CreateError> {
+        let _creating = self.creating.lock();
+        let channel = ChannelConfig::from_block(&genesis)?.channel_id().clone();
+        if self.get(&channel).is_some() {
+            return Err(CreateError::Exists(channel));
+        }
+        let block = ValidatedBlock::genesis(genesis)?.into_block();
+        let directory = self.root.join(channel.as_str());
+        self.place(&channel, &directory, block)
+            .map_err(|source| CreateError::Write { channel: channel.clone(), source })?;
+        let ledger = Ledger::open(channel.clone(), &directory, self.options)?;
+        self.open.write().insert(channel, Arc::clone(&ledger));
+        Ok(ledger)
+    }
+
+    /// Writes the first block beside the ledgers, then puts it in its place: a directory with a channel's name always
+    /// holds a whole ledger. Its state follows when it is opened.
+    fn place(&self, channel: &ChannelId, directory: &Path, block: Block) -> Result<(), BlockStoreError> {
+        let creating = self.root.join(format!("{CREATING}{channel}"));
+        match fs::remove_dir_all(&creating) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        let blocks = BlockStore::open(&creating.join("blocks"), BlockStoreOptions::default())?;
+        blocks.append(Arc::new(block))?;
+        drop(blocks);
+        File::open(&creating)?.sync_all()?;
+        fs::rename(&creating, directory)?;
+        File::open(&self.root)?.sync_all()?;
+        Ok(())
     }
 
     /// The ledger of a channel.
-    pub fn get(&self, _channel: &ChannelId) -> Option<Arc<Ledger>> {
-        todo!()
+    pub fn get(&self, channel: &ChannelId) -> Option<Arc<Ledger>> {
+        self.open.read().get(channel).cloned()
     }
 
     /// All channels, in order of their names.
     pub fn list(&self) -> Vec<ChannelId> {
-        todo!()
+        self.open.read().keys().cloned().collect()
     }
 }

@@ -1,50 +1,77 @@
+use bytes::Bytes;
+use ripstop_block_store::{TransactionIndex, TransactionLocation};
+use ripstop_kv::{KvError, Snapshot};
 use ripstop_rwset::{StateError, StateIter, StateValue, StateView};
-use ripstop_types::TxId;
+use ripstop_state_db::{HistoryIter, StateReader};
+use ripstop_types::{BlockNumber, TxId};
 
 /// The state of a channel after one exact block. Cheap to hold; do not hold one for minutes, because the engine keeps
 /// what it shows.
 pub struct StateSnapshot {
+    reader: StateReader,
     height: u64,
+    commit_hash: Bytes,
 }
 
 impl StateSnapshot {
+    pub(crate) fn new(snapshot: Snapshot, height: u64, commit_hash: Bytes) -> Self {
+        Self { reader: StateReader::new(snapshot), height, commit_hash }
+    }
+
     /// How many blocks the state reflects.
     pub fn height(&self) -> u64 {
         self.height
     }
 
+    /// The commit hash of the last of these blocks; empty where there is none.
+    pub fn commit_hash(&self) -> &Bytes {
+        &self.commit_hash
+    }
+
     /// As [`StateView::range`], independent of this borrow.
-    pub fn range_owned(&self, _namespace: &str, _start: &str, _end: &str) -> Result<StateIter<'static>, StateError> {
-        todo!()
+    pub fn range_owned(&self, namespace: &str, start: &str, end: &str) -> Result<StateIter<'static>, StateError> {
+        self.reader.public_range(namespace, start, end)
     }
 
     /// As [`StateView::private_range`], independent of this borrow.
     pub fn private_range_owned(
         &self,
-        _namespace: &str,
-        _collection: &str,
-        _start: &str,
-        _end: &str,
+        namespace: &str,
+        collection: &str,
+        start: &str,
+        end: &str,
     ) -> Result<StateIter<'static>, StateError> {
-        todo!()
+        self.reader.private_range(namespace, collection, start, end)
+    }
+
+    pub(crate) fn transaction(&self, tx_id: &TxId) -> Result<Option<TransactionLocation>, KvError> {
+        TransactionIndex::transaction(self.reader.snapshot(), tx_id)
+    }
+
+    pub(crate) fn block(&self, hash: &[u8]) -> Result<Option<BlockNumber>, KvError> {
+        TransactionIndex::block(self.reader.snapshot(), hash)
+    }
+
+    pub(crate) fn history(&self, namespace: &str, key: &str) -> Result<HistoryIter, StateError> {
+        self.reader.history(namespace, key)
     }
 }
 
 impl StateView for StateSnapshot {
-    fn get(&self, _namespace: &str, _key: &str) -> Result<Option<StateValue>, StateError> {
-        todo!()
+    fn get(&self, namespace: &str, key: &str) -> Result<Option<StateValue>, StateError> {
+        self.reader.public(namespace, key)
     }
 
     fn range(&self, namespace: &str, start: &str, end: &str) -> Result<StateIter<'_>, StateError> {
         self.range_owned(namespace, start, end)
     }
 
-    fn hashed(&self, _namespace: &str, _collection: &str, _key_hash: &[u8]) -> Result<Option<StateValue>, StateError> {
-        todo!()
+    fn hashed(&self, namespace: &str, collection: &str, key_hash: &[u8]) -> Result<Option<StateValue>, StateError> {
+        self.reader.hashed(namespace, collection, key_hash)
     }
 
-    fn private(&self, _namespace: &str, _collection: &str, _key: &str) -> Result<Option<StateValue>, StateError> {
-        todo!()
+    fn private(&self, namespace: &str, collection: &str, key: &str) -> Result<Option<StateValue>, StateError> {
+        self.reader.private(namespace, collection, key)
     }
 
     fn private_range(
@@ -57,7 +84,7 @@ impl StateView for StateSnapshot {
         self.private_range_owned(namespace, collection, start, end)
     }
 
-    fn has_transaction(&self, _tx_id: &TxId) -> Result<bool, StateError> {
-        todo!()
+    fn has_transaction(&self, tx_id: &TxId) -> Result<bool, StateError> {
+        Ok(self.transaction(tx_id).map_err(StateError::new)?.is_some())
     }
 }

@@ -4,11 +4,14 @@ use prost::Message;
 use ripstop_kv::Batch;
 use ripstop_proto::transientstore::TxPvtReadWriteSetWithConfigInfo;
 use ripstop_rwset::TxPrivateRwSet;
-use ripstop_types::TxId;
+use ripstop_types::{BlockNumber, TxId};
 
 use crate::PrivateStoreError;
 use crate::keys::{self, ENDORSED, TRANSIENT};
 use crate::store::LazyStore;
+
+/// The transient store could not be read or written.
+pub type TransientError = PrivateStoreError;
 
 /// How many entries one clean-up removes at most; what is left goes with the next.
 const PURGE_BATCH: usize = 10_000;
@@ -60,7 +63,7 @@ impl TransientStore {
     }
 
     /// Forgets transactions that are committed.
-    pub fn purge<'a>(&self, tx_ids: impl IntoIterator<Item = &'a TxId>) -> Result<(), PrivateStoreError> {
+    pub fn purge(&self, tx_ids: &[TxId]) -> Result<(), PrivateStoreError> {
         let Some(snapshot) = self.0.snapshot() else { return Ok(()) };
         let mut batch = Batch::new();
         for tx_id in tx_ids {
@@ -75,10 +78,10 @@ impl TransientStore {
     }
 
     /// Forgets what was endorsed below a height and is not committed by now.
-    pub fn purge_below(&self, height: u64) -> Result<(), PrivateStoreError> {
+    pub fn purge_below(&self, height: BlockNumber) -> Result<(), PrivateStoreError> {
         let Some(snapshot) = self.0.snapshot() else { return Ok(()) };
         let mut batch = Batch::new();
-        for entry in snapshot.range(&ENDORSED, &[], Some(&height.to_be_bytes()))?.take(PURGE_BATCH) {
+        for entry in snapshot.range(&ENDORSED, &[], Some(&height.get().to_be_bytes()))?.take(PURGE_BATCH) {
             let (key, _) = entry?;
             if let Some(transient_key) = key.get(8..) {
                 batch.delete(&TRANSIENT, transient_key);

@@ -23,7 +23,7 @@ fn transient_writes_survive_until_they_are_purged() {
     let (one, two, three) = (TxId::new("one"), TxId::new("two"), TxId::new("three"));
     let store = PrivateStore::open(&path).unwrap();
     assert!(store.transient().get(&one).unwrap().is_empty());
-    store.transient().purge([&one]).unwrap();
+    store.transient().purge(&[one.clone()]).unwrap();
     assert!(!path.exists(), "reading and purging make no store");
     store.transient().put(&one, &set(5, "a")).unwrap();
     store.transient().put(&one, &set(6, "b")).unwrap();
@@ -35,10 +35,10 @@ fn transient_writes_survive_until_they_are_purged() {
     let mut found = store.transient().get(&one).unwrap();
     found.sort_by_key(|set| set.endorsed_at);
     assert_eq!(found, [set(5, "a"), set(6, "b")]);
-    store.transient().purge([&one]).unwrap();
+    store.transient().purge(&[one.clone()]).unwrap();
     assert!(store.transient().get(&one).unwrap().is_empty());
     assert_eq!(store.transient().get(&two).unwrap().len(), 1);
-    store.transient().purge_below(7).unwrap();
+    store.transient().purge_below(BlockNumber::new(7)).unwrap();
     assert!(store.transient().get(&two).unwrap().is_empty());
     assert_eq!(store.transient().get(&three).unwrap(), [set(7, "a")]);
 }

@@ -1,0 +1,118 @@
+//! Bringing the state up to the blocks, from wherever a crash left it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bytes::Bytes;
+use ripstop_block_store::{BlockStore, TransactionIndex};
+use ripstop_kv::{Durability, Keyspace, Options, Store, set_aside};
+use ripstop_private_store::PrivateStore;
+use ripstop_rwset::{TxPrivateRwSet, commit_hash};
+use ripstop_state_db::{KEYSPACES, StateReader};
+use ripstop_types::{BlockNumber, ChannelId};
+use ripstop_validation::ValidatedBlock;
+
+use crate::error::RecoverError;
+use crate::{OpenError, StateSnapshot, apply, private};
+
+/// How often the progress of a long replay is logged, in blocks.
+const PROGRESS: u64 = 10_000;
+
+/// Opens the state and replays what it lacks. A state that cannot be used is set aside and begun anew.
+pub(crate) fn open_state(
+    channel: &ChannelId,
+    directory: &Path,
+    options: Options,
+    blocks: &BlockStore,
+    private: &PrivateStore,
+) -> Result<(Store, StateSnapshot), OpenError> {
+    let reason = match caught_up(directory, options, blocks, private) {
+        Ok(opened) => return Ok(opened),
+        Err(reason) => reason,
+    };
+    let aside = set_aside(directory).map_err(|source| OpenError::Directory { path: directory.to_owned(), source })?;
+    tracing::warn!(
+        "channel [{channel}]: the state cannot be used ({reason}); it was moved to {} and is rebuilt from {} blocks",
+        aside.display(),
+        blocks.appended()
+    );
+    caught_up(directory, options, blocks, private)
+        .map_err(|source| OpenError::Rebuild { channel: channel.clone(), source })
+}
+
+fn caught_up(
+    directory: &Path,
+    options: Options,
+    blocks: &BlockStore,
+    private: &PrivateStore,
+) -> Result<(Store, StateSnapshot), RecoverError> {
+    let keyspaces: Vec<Keyspace> = KEYSPACES.into_iter().chain(TransactionIndex::KEYSPACES).collect();
+    let store = Store::open(directory, &keyspaces, options)?;
+    let mut current = written(&store, blocks)?;
+    let height = blocks.appended();
+    if current.height() < height {
+        tracing::info!("replaying blocks {} to {} into the state", current.height(), height - 1);
+    }
+    while current.height() < height {
+        current = replay_next(&store, current, blocks, private)?;
+        if current.height().is_multiple_of(PROGRESS) {
+            tracing::info!("replayed up to block {} of {height}", current.height());
+        }
+    }
+    Ok((store, current))
+}
+
+/// The state as it was written last, if the blocks agree that it may be so.
+fn written(store: &Store, blocks: &BlockStore) -> Result<StateSnapshot, RecoverError> {
+    let snapshot = store.snapshot();
+    let Some(savepoint) = StateReader::new(snapshot.clone()).savepoint()? else {
+        return Ok(StateSnapshot::new(snapshot, 0, Bytes::new()));
+    };
+    let Some(block) = blocks.appended_block(savepoint.block)? else {
+        return Err(RecoverError::Ahead { state: savepoint.block, blocks: blocks.appended() });
+    };
+    same_hash(savepoint.block, &block.metadata.commit_hash()?, &savepoint.commit_hash)?;
+    Ok(StateSnapshot::new(snapshot, savepoint.block.next().get(), savepoint.commit_hash))
+}
+
+/// Writes the next block's changes, computed from the verdicts it records, and checks that they are those that were
+/// computed when it was committed.
+fn replay_next(
+    store: &Store,
+    current: StateSnapshot,
+    blocks: &BlockStore,
+    private: &PrivateStore,
+) -> Result<StateSnapshot, RecoverError> {
+    let number = BlockNumber::new(current.height());
+    let Some(block) = blocks.appended_block(number)? else { return Ok(current) };
+    let validated = ValidatedBlock::replay(ripstop_types::Block::clone(&block), &current)?;
+    let recorded = apply::commit_hash(&validated);
+    if number == BlockNumber::new(1) || !current.commit_hash().is_empty() {
+        let updates = validated.updates().canonical_bytes();
+        let computed = commit_hash(validated.codes(), &updates, current.commit_hash());
+        same_hash(number, &recorded, computed.as_bytes())?;
+    }
+    let sets = private_writes(&validated, private)?;
+    store.write(apply::batch(&validated, &sets, &current)?, Durability::Buffered)?;
+    Ok(StateSnapshot::new(store.snapshot(), number.next().get(), recorded))
+}
+
+/// What this peer knows of a block's private writes: they were stored before the block.
+fn private_writes(
+    validated: &ValidatedBlock,
+    private: &PrivateStore,
+) -> Result<BTreeMap<u64, TxPrivateRwSet>, RecoverError> {
+    let expected = validated.updates().private_expectations();
+    if expected.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    Ok(private::proven(private.committed().get(validated.block().number())?, expected))
+}
+
+fn same_hash(block: BlockNumber, recorded: &[u8], computed: &[u8]) -> Result<(), RecoverError> {
+    if recorded == computed {
+        return Ok(());
+    }
+    let text = |hash: &[u8]| hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    Err(RecoverError::Diverged { block, recorded: text(recorded), computed: text(computed) })
+}
