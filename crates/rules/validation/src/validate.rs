@@ -1,11 +1,20 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use prost::Message;
+use ripstop_channel_config::{ChannelConfig, ConfigError};
 use ripstop_proto::common;
 use ripstop_rwset::{StateError, StateView, TxRwSet, UpdateBatch, commit_hash};
 use ripstop_types::{
     Block, BlockNumber, Digest, Envelope, HeaderType, Height, MetadataError, MetadataSlot, Transaction, TxId,
     ValidationCode, ValidationCodes,
 };
+
+use crate::check::{Accepted, CheckedTransaction};
+use crate::conflict::find_conflict;
+use crate::endorsement::PolicyChanges;
+use crate::{CheckedBlock, Refusal};
 
 /// A block with its verdicts, its changes of the state and its commit hash: the only thing that a ledger commits.
 #[derive(Debug)]
@@ -14,6 +23,7 @@ pub struct ValidatedBlock {
     codes: ValidationCodes,
     transactions: Vec<ValidatedTransaction>,
     updates: UpdateBatch,
+    config: Option<Arc<ChannelConfig>>,
     commit_hash: Option<Digest>,
 }
 
@@ -26,6 +36,9 @@ pub enum GenesisError {
     /// It holds no configuration.
     #[error("the block holds no configuration transaction")]
     NoConfig,
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(ConfigError),
 }
 
 /// Why a block of this node's own cannot be replayed: the block store is damaged.
@@ -52,6 +65,14 @@ pub enum ReplayError {
         /// The transaction.
         index: usize,
     },
+    /// A configuration that was found valid cannot be used.
+    #[error("the configuration of block {block} cannot be used: {source}")]
+    Config {
+        /// The block.
+        block: BlockNumber,
+        /// Why not.
+        source: ConfigError,
+    },
     /// The state cannot be read.
     #[error(transparent)]
     State(#[from] StateError),
@@ -66,6 +87,53 @@ pub struct ValidatedTransaction {
     pub kind: Option<HeaderType>,
     /// The verdict.
     pub code: ValidationCode,
+    /// Why it is invalid; none for a valid one, and for one whose verdict was read from the block.
+    pub refusal: Option<Refusal>,
+}
+
+impl CheckedBlock {
+    /// Judges the transactions in their order, each against the state before the block and the valid ones before it:
+    /// changes of key-level policies, repeated ids, changed reads, phantoms.
+    ///
+    /// `before` is the state after the block before and `previous_commit_hash` that block's commit hash, empty if it has
+    /// none.
+    pub fn validate(self, before: &dyn StateView, previous_commit_hash: &[u8]) -> Result<ValidatedBlock, StateError> {
+        let Self { block, transactions: checked, config } = self;
+        let number = block.number();
+        let mut updates = UpdateBatch::new();
+        let mut changes = PolicyChanges::default();
+        let mut seen: HashMap<TxId, usize> = HashMap::with_capacity(checked.len());
+        let mut transactions = Vec::with_capacity(checked.len());
+        for (index, CheckedTransaction { tx_id, kind, verdict }) in checked.into_iter().enumerate() {
+            let version = Height::new(number, index as u64);
+            let refusal = match verdict {
+                Err(refusal) => Some(refusal),
+                Ok(Accepted::Config(envelope, _)) => {
+                    updates.set_config(envelope, version);
+                    None
+                }
+                Ok(Accepted::Endorsed { content, namespaces }) => {
+                    let refusal = match changes.judge(index, &content, namespaces) {
+                        Some(refusal) => Some(refusal),
+                        None => match seen.get(&tx_id) {
+                            Some(first) => Some(Refusal::SeenInBlock { tx_id: tx_id.clone(), first: *first }),
+                            None => {
+                                seen.insert(tx_id.clone(), index);
+                                find_conflict(&content.rwset, &updates, before)?
+                            }
+                        },
+                    };
+                    if refusal.is_none() {
+                        updates.apply(&content.rwset, version, before)?;
+                    }
+                    refusal
+                }
+            };
+            let code = refusal.as_ref().map_or(ValidationCode::Valid, Refusal::code);
+            transactions.push(ValidatedTransaction { tx_id, kind, code, refusal });
+        }
+        Ok(ValidatedBlock::seal(block, transactions, updates, config, previous_commit_hash))
+    }
 }
 
 impl ValidatedBlock {
@@ -73,6 +141,7 @@ impl ValidatedBlock {
         mut block: Block,
         transactions: Vec<ValidatedTransaction>,
         updates: UpdateBatch,
+        config: Option<Arc<ChannelConfig>>,
         previous_commit_hash: &[u8],
     ) -> Self {
         let codes = ValidationCodes::new(transactions.iter().map(|transaction| transaction.code).collect());
@@ -81,7 +150,7 @@ impl ValidatedBlock {
         let hash = chained.then(|| commit_hash(&codes, &updates.canonical_bytes(), previous_commit_hash));
         block.metadata.set(MetadataSlot::TransactionsFilter, codes.to_bytes());
         block.metadata.set(MetadataSlot::CommitHash, hash.map(commit_hash_slot).unwrap_or_default());
-        Self { block, codes, transactions, updates, commit_hash: hash }
+        Self { block, codes, transactions, updates, config, commit_hash: hash }
     }
 
     /// The first block of a channel. Nobody signed it: whoever joins the channel trusts it.
@@ -90,14 +159,16 @@ impl ValidatedBlock {
             return Err(GenesisError::Number(block.number()));
         }
         let envelope = block.config_envelope().ok_or(GenesisError::NoConfig)?;
+        let config = ChannelConfig::from_block(&block).map_err(GenesisError::Config)?;
         let mut updates = UpdateBatch::new();
         updates.set_config(envelope.data, Height::new(BlockNumber::GENESIS, 0));
         let transaction = ValidatedTransaction {
             tx_id: envelope.channel_header.tx_id,
             kind: Some(HeaderType::Config),
             code: ValidationCode::Valid,
+            refusal: None,
         };
-        Ok(Self::seal(block, vec![transaction], updates, &[]))
+        Ok(Self::seal(block, vec![transaction], updates, Some(Arc::new(config)), &[]))
     }
 
     /// Takes the verdicts from the metadata of a block that this node has validated before, and computes its changes
@@ -112,6 +183,7 @@ impl ValidatedBlock {
         let recorded = block.metadata.commit_hash()?;
         let commit_hash = <[u8; 32]>::try_from(recorded.as_ref()).ok().map(Digest::new);
         let mut updates = UpdateBatch::new();
+        let mut config = None;
         let mut transactions = Vec::with_capacity(found);
         for (index, (raw, code)) in block.data.iter().zip(codes.as_slice()).enumerate() {
             let envelope = Envelope::parse(raw.clone());
@@ -120,6 +192,7 @@ impl ValidatedBlock {
                 tx_id: header.map_or_else(|| TxId::new(""), |header| header.tx_id.clone()),
                 kind: header.map(|header| header.kind),
                 code: *code,
+                refusal: None,
             });
             if !code.is_valid() {
                 continue;
@@ -128,6 +201,9 @@ impl ValidatedBlock {
             let unreadable = || ReplayError::Transaction { block: number, index };
             let envelope = envelope.map_err(|_| unreadable())?;
             if envelope.channel_header.kind == HeaderType::Config {
+                let new = ChannelConfig::from_block(&block)
+                    .map_err(|source| ReplayError::Config { block: number, source })?;
+                config = Some(Arc::new(new));
                 updates.set_config(envelope.data, version);
                 continue;
             }
@@ -136,7 +212,7 @@ impl ValidatedBlock {
             let set = TxRwSet::parse(action.results).map_err(|_| unreadable())?;
             updates.apply(&set, version, before)?;
         }
-        Ok(Self { block, codes, transactions, updates, commit_hash })
+        Ok(Self { block, codes, transactions, updates, config, commit_hash })
     }
 
     /// The block, with verdicts and commit hash in its metadata.
@@ -164,9 +240,22 @@ impl ValidatedBlock {
         &self.updates
     }
 
+    /// The configuration that holds after this block, if it brings one.
+    pub const fn config(&self) -> Option<&Arc<ChannelConfig>> {
+        self.config.as_ref()
+    }
+
     /// The hash over verdicts, changes and the commit hash before; none for a genesis block.
     pub const fn commit_hash(&self) -> Option<Digest> {
         self.commit_hash
+    }
+
+    /// The invalid transactions: place in the block, transaction, reason.
+    pub fn refusals(&self) -> impl Iterator<Item = (usize, &ValidatedTransaction, &Refusal)> {
+        self.transactions
+            .iter()
+            .enumerate()
+            .filter_map(|(index, transaction)| Some((index, transaction, transaction.refusal.as_ref()?)))
     }
 }
 

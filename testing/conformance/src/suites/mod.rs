@@ -1,0 +1,12 @@
+//! The parts of the replay.
+
+mod config_updates;
+mod golden;
+mod quirks;
+mod replay;
+mod vectors;
+
+pub use config_updates::config_updates;
+pub use golden::golden;
+pub use quirks::quirks;
+pub use vectors::vectors;
