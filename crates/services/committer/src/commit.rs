@@ -1,0 +1,225 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ripstop_ledger::{CommitError, Ledger, PrivateData};
+use ripstop_private_store::{TransientError, TransientSet};
+use ripstop_rwset::{NsPrivateRwSet, PrivateExpectation, StateError, TxPrivateRwSet};
+use ripstop_types::{Block, BlockNumber, Digest, TxId};
+use ripstop_validation::{BlockRefusal, Undecided, ValidatedBlock, VerifiedBlock};
+
+use crate::parallel::on_all_cores;
+
+/// Private writes of proposals that are never ordered are forgotten after this many blocks
+/// (Fabric: `peer.gossip.pvtData.transientstoreMaxBlockRetention`).
+const TRANSIENT_RETENTION: u64 = 20_000;
+
+/// Why a channel stops committing.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitterError {
+    /// Nothing can be decided about a block.
+    #[error("channel [{channel}] stops at block [{block}]: {source}")]
+    Undecided {
+        /// The channel.
+        channel: String,
+        /// The block.
+        block: BlockNumber,
+        /// Why not.
+        source: Undecided,
+    },
+    /// The state cannot be read.
+    #[error("channel [{channel}] stops at block [{block}]: {source}")]
+    State {
+        /// The channel.
+        channel: String,
+        /// The block.
+        block: BlockNumber,
+        /// Why not.
+        source: StateError,
+    },
+    /// The ledger does not take the block.
+    #[error("channel [{channel}] stops at block [{block}]: {source}")]
+    Ledger {
+        /// The channel.
+        channel: String,
+        /// The block.
+        block: BlockNumber,
+        /// Why not.
+        source: CommitError,
+    },
+    /// The transient store fails.
+    #[error("channel [{channel}] stops at block [{block}]: {source}")]
+    Transient {
+        /// The channel.
+        channel: String,
+        /// The block.
+        block: BlockNumber,
+        /// Why.
+        source: TransientError,
+    },
+    /// A stage panicked: a bug.
+    #[error("channel [{channel}] stops: committing panicked: {message}")]
+    Panicked {
+        /// The channel.
+        channel: String,
+        /// What the runtime says.
+        message: String,
+    },
+}
+
+/// Commits blocks to the ledger of one channel. Everything here blocks; [`Self::run`] does it off the async threads.
+#[derive(Clone)]
+pub struct Committer {
+    pub(crate) ledger: Arc<Ledger>,
+}
+
+/// Where the next block attaches: ahead of the ledger while a block is being written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tip {
+    pub(crate) next: BlockNumber,
+    pub(crate) hash: Digest,
+}
+
+impl Committer {
+    /// The committer of a channel. A ledger must not have two at a time.
+    pub const fn new(ledger: Arc<Ledger>) -> Self {
+        Self { ledger }
+    }
+
+    /// Verifies, checks, validates and commits one block; the outer result says whether the channel goes on, the inner
+    /// one whether the block was taken.
+    pub fn commit(&self, block: Block) -> Result<Result<(), BlockRefusal>, CommitterError> {
+        match self.verify(block, &self.tip()) {
+            Ok(verified) => self.commit_verified(verified).map(Ok),
+            Err(refusal) => Ok(Err(refusal)),
+        }
+    }
+
+    /// The end of the ledger.
+    pub(crate) fn tip(&self) -> Tip {
+        let info = self.ledger.info();
+        let hash = <[u8; 32]>::try_from(info.current_hash.as_ref()).map_or_else(|_| Digest::of(&[]), Digest::new);
+        Tip { next: BlockNumber::new(info.height), hash }
+    }
+
+    /// All that needs no state.
+    pub(crate) fn verify(&self, block: Block, tip: &Tip) -> Result<VerifiedBlock, BlockRefusal> {
+        let config = self.ledger.config();
+        let verified = VerifiedBlock::verify(block, &config, tip.next, tip.hash.as_bytes())?;
+        verified.prepare_with(&config, on_all_cores);
+        Ok(verified)
+    }
+
+    /// All that needs the state after the block before.
+    pub(crate) fn commit_verified(&self, verified: VerifiedBlock) -> Result<(), CommitterError> {
+        let channel = self.ledger.channel_id().as_str();
+        let block = verified.block().number();
+        let started = Instant::now();
+        let config = self.ledger.config();
+        let before = self.ledger.snapshot();
+        let checked = verified
+            .check_with(&config, &*before, on_all_cores)
+            .map_err(|source| CommitterError::Undecided { channel: channel.to_owned(), block, source })?;
+        tracing::info!(
+            target: "committer.txvalidator",
+            "[{channel}] Validated block [{block}] in {}ms", started.elapsed().as_millis()
+        );
+        let validating = Instant::now();
+        let validated = checked
+            .validate(&*before, &self.ledger.commit_hash())
+            .map_err(|source| CommitterError::State { channel: channel.to_owned(), block, source })?;
+        self.log_refusals(&validated);
+        let validation = validating.elapsed();
+        let private = self.gather(&validated).map_err(|source| CommitterError::Transient {
+            channel: channel.to_owned(),
+            block,
+            source,
+        })?;
+        let transactions: Vec<TxId> = validated.transactions().iter().map(|t| t.tx_id.clone()).collect();
+        let hash = validated.commit_hash().map(|hash| hash.to_string()).unwrap_or_default();
+        let writing = Instant::now();
+        self.ledger.commit(validated, private).map_err(|source| CommitterError::Ledger {
+            channel: channel.to_owned(),
+            block,
+            source,
+        })?;
+        tracing::info!(
+            target: "kvledger",
+            "[{channel}] Committed block [{block}] with {} transaction(s) in {}ms (state_validation={}ms block_and_pvtdata_commit={}ms state_commit=0ms) commitHash=[{hash}]",
+            transactions.len(), started.elapsed().as_millis(), validation.as_millis(), writing.elapsed().as_millis()
+        );
+        self.forget(&transactions, block);
+        Ok(())
+    }
+
+    fn log_refusals(&self, validated: &ValidatedBlock) {
+        let channel = self.ledger.channel_id();
+        let block = validated.block().number();
+        for (index, transaction, refusal) in validated.refusals() {
+            tracing::warn!(
+                target: "validation",
+                "Channel [{channel}]: Block [{block}] Transaction index [{index}] TxId [{}] marked as invalid by committer. Reason code [{}]: {refusal}",
+                transaction.tx_id, transaction.code
+            );
+        }
+    }
+
+    /// The clear private writes of the valid transactions, as far as this peer endorsed them itself.
+    fn gather(&self, validated: &ValidatedBlock) -> Result<PrivateData, TransientError> {
+        let mut private = PrivateData(BTreeMap::new());
+        let mut endorsed: Option<(u64, Vec<TransientSet>)> = None;
+        for expected in validated.updates().private_expectations() {
+            let Some(transaction) = usize::try_from(expected.tx).ok().and_then(|tx| validated.transactions().get(tx))
+            else {
+                continue;
+            };
+            // The expectations stand in block order, so each transaction is looked up once.
+            if endorsed.as_ref().is_none_or(|(tx, _)| *tx != expected.tx) {
+                endorsed = Some((expected.tx, self.ledger.transient().get(&transaction.tx_id)?));
+            }
+            let sets = endorsed.as_ref().map(|(_, sets)| sets.as_slice()).unwrap_or_default();
+            if !take_matching(expected, sets, &mut private) {
+                tracing::info!(
+                    target: "gossip.privdata",
+                    "[{}] Private data of collection [{}] of chaincode [{}] in transaction [{}] of block [{}] is missing here: this peer did not endorse it",
+                    self.ledger.channel_id(), expected.collection, expected.namespace, transaction.tx_id,
+                    validated.block().number()
+                );
+            }
+        }
+        Ok(private)
+    }
+
+    /// A failure is not fatal: what stays behind is forgotten by its age.
+    fn forget(&self, transactions: &[TxId], block: BlockNumber) {
+        let transient = self.ledger.transient();
+        let mut done = transient.purge(transactions);
+        if block.get() > 0 && block.get() % TRANSIENT_RETENTION == 0 {
+            done = done.and(transient.purge_below(BlockNumber::new(block.get() - TRANSIENT_RETENTION)));
+        }
+        if let Err(error) = done {
+            tracing::warn!(
+                target: "gossip.privdata",
+                "[{}] Purging the transient store after block [{block}] failed: {error}", self.ledger.channel_id()
+            );
+        }
+    }
+}
+
+/// Takes the endorsed writes that a block announces. Of several endorsements only one has the announced hash.
+fn take_matching(expected: &PrivateExpectation, sets: &[TransientSet], private: &mut PrivateData) -> bool {
+    let found = sets
+        .iter()
+        .filter_map(|set| set.writes.collection(&expected.namespace, &expected.collection))
+        .find(|writes| writes.hash().as_bytes()[..] == expected.hash);
+    let Some(writes) = found else { return false };
+    let transaction = private.0.entry(expected.tx).or_insert_with(TxPrivateRwSet::default);
+    let position = transaction.namespaces.iter().position(|ns| ns.namespace == expected.namespace);
+    match position.and_then(|position| transaction.namespaces.get_mut(position)) {
+        Some(ns) => ns.collections.push(writes.clone()),
+        None => transaction
+            .namespaces
+            .push(NsPrivateRwSet { namespace: expected.namespace.clone(), collections: vec![writes.clone()] }),
+    }
+    true
+}
