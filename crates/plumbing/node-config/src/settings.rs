@@ -55,6 +55,16 @@ impl Settings {
         &self.file
     }
 
+    /// The whole file, without the environment.
+    pub fn root(&self) -> &Value {
+        &self.root
+    }
+
+    /// The variables that override the file.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
     /// The file's directory, against which relative paths are resolved.
     pub fn directory(&self) -> &Path {
         self.file.parent().unwrap_or_else(|| Path::new("."))

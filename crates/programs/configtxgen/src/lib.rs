@@ -1,1 +1,27 @@
 //! The configtxgen command: genesis blocks from profiles.
+//!
+//! What question this crate answers: *what does the first configuration of a channel look like?* A [`Profile`] says it in
+//! the words of `configtx.yaml`: organisations, policies, capabilities, consensus. [`Profile::channel_group`] is the
+//! configuration tree, [`Profile::genesis_block`] the block. [`ConfigTx`] is the file; `ripstop up` builds its profile as
+//! values and never goes through text, but writes the file for people ([`ConfigTx::to_yaml`]).
+//!
+//! Invariants: the tree is the one that Fabric's configtxgen makes of the same file, field by field; defaults that Fabric
+//! completes are completed; relative paths start at the file's directory; a key that Fabric does not know is an error.
+//!
+//! Absent: printing blocks and organisations as JSON (`-inspectBlock`, `-printOrg`, `-inspectChannelCreateTx`) is not built
+//! yet; transactions that create channels through a system channel are gone; idemix.
+
+mod command;
+mod encode;
+mod error;
+mod profile;
+mod read;
+mod section;
+mod write;
+
+pub use command::run;
+pub use error::ProfileError;
+pub use profile::{
+    AnchorPeer, Application, BatchSize, BftConsenter, ConfigTx, Consensus, EtcdRaft, EtcdRaftOptions, Orderer,
+    Organization, Policy, Profile, RaftConsenter,
+};
