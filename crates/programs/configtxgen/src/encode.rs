@@ -9,7 +9,7 @@ use ripstop_keys::load_msp_config;
 use ripstop_policy::{dsl, envelope, implicit_meta};
 use ripstop_proto::orderer::smartbft;
 use ripstop_proto::{Message, common, etcdraft, msp, orderer, protos};
-use ripstop_types::{Block, ChannelId, GoDuration, Timestamp};
+use ripstop_types::{Block, ChannelId, GoDuration, Timestamp, put_varuint};
 
 use crate::{Application, BftConsenter, Consensus, EtcdRaft, Orderer, Organization, Policy, Profile, ProfileError};
 
@@ -53,15 +53,15 @@ impl Profile {
         nonce: [u8; 24],
         timestamp: Timestamp,
     ) -> Result<Block, ProfileError> {
-        let refuse = |section| ProfileError::Part {
-            part: "refusing to generate block".into(),
-            problem: format!("the profile is missing the {section} section"),
-        };
+        let refuse = |problem| Err(fault("refusing to generate block", problem));
+        if self.has_consortiums {
+            return refuse("the profile has Consortiums, but the system channel no longer exists");
+        }
         if self.orderer.is_none() {
-            return Err(refuse("Orderer"));
+            return refuse("the profile is missing orderer section");
         }
         if self.application.is_none() {
-            return Err(refuse("Application"));
+            return refuse("the profile is missing application section");
         }
         Ok(genesis::block(channel_id, self.channel_group()?, nonce, timestamp))
     }
@@ -119,17 +119,36 @@ fn signature_policy(envelope: &common::SignaturePolicyEnvelope) -> common::Polic
 }
 
 fn add_value(group: &mut common::ConfigGroup, name: &str, value: &impl Message, mod_policy: &str) {
-    let value =
-        common::ConfigValue { version: 0, value: value.encode_to_vec().into(), mod_policy: mod_policy.to_owned() };
+    add_encoded(group, name, value.encode_to_vec(), mod_policy);
+}
+
+fn add_encoded(group: &mut common::ConfigGroup, name: &str, value: Vec<u8>, mod_policy: &str) {
+    let value = common::ConfigValue { version: 0, value: value.into(), mod_policy: mod_policy.to_owned() };
     group.values.insert(name.to_owned(), value);
 }
 
 fn add_capabilities(group: &mut common::ConfigGroup, capabilities: &Capabilities) {
     if !capabilities.is_empty() {
-        let required = capabilities.iter().filter(|(_, required)| **required);
-        let capabilities = required.map(|(name, _)| (name.clone(), common::Capability {})).collect();
-        add_value(group, key::CAPABILITIES, &common::Capabilities { capabilities }, ADMINS);
+        let required = capabilities.iter().filter(|(_, required)| **required).map(|(name, _)| name.as_str());
+        add_encoded(group, key::CAPABILITIES, encode_capabilities(required), ADMINS);
     }
+}
+
+/// A `common.Capabilities` as Go encodes it: with the empty value of each map entry, which this crate's encoder leaves
+/// out. Both mean the same; equal bytes let people compare blocks.
+fn encode_capabilities<'a>(names: impl Iterator<Item = &'a str>) -> Vec<u8> {
+    let mut encoded = Vec::new();
+    for name in names {
+        // Field 1 of an entry is the key, field 2 the value; field 1 of the message is an entry.
+        let mut entry = vec![0x0a];
+        put_varuint(&mut entry, name.len() as u64);
+        entry.extend_from_slice(name.as_bytes());
+        entry.extend_from_slice(&[0x12, 0x00]);
+        encoded.push(0x0a);
+        put_varuint(&mut encoded, entry.len() as u64);
+        encoded.extend(entry);
+    }
+    encoded
 }
 
 fn requires_v3(capabilities: &Capabilities) -> bool {

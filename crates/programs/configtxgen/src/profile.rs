@@ -18,6 +18,8 @@ pub struct ConfigTx {
 pub struct Profile {
     /// A name without use since there is no system channel; empty for none.
     pub consortium: String,
+    /// Whether it names consortiums. Such a profile is for the system channel, which no longer exists; nothing is made of it.
+    pub has_consortiums: bool,
     /// The channel's capabilities and whether each is required.
     pub capabilities: BTreeMap<String, bool>,
     /// The channel's policies; `Readers`, `Writers` and `Admins` must be there.

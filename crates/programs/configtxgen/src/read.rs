@@ -62,10 +62,8 @@ impl ProfileError {
 }
 
 fn read_profile(section: Section<'_>) -> Result<Profile, ProfileError> {
-    if section.section("Consortiums")?.is_some() {
-        return Err(section.wrong("Consortiums", "they belong to the system channel, which no longer exists"));
-    }
     let profile = Profile {
+        has_consortiums: section.section("Consortiums")?.is_some(),
         consortium: section.text("Consortium")?,
         capabilities: read_capabilities(&section)?,
         policies: read_policies(&section)?,
