@@ -84,6 +84,11 @@ impl TaskGroup {
         self.node.clone().cancelled_owned()
     }
 
+    /// Whether an essential task of the tree failed or [`Self::stop_node`] was called.
+    pub fn is_node_stopping(&self) -> bool {
+        self.node.is_cancelled()
+    }
+
     /// Asks the whole node to stop.
     pub fn stop_node(&self) {
         self.node.cancel();

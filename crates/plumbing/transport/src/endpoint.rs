@@ -1,4 +1,5 @@
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
@@ -195,6 +196,14 @@ impl Endpoint {
 enum Protocol {
     Grpc,
     Bytes,
+}
+
+/// The address of this machine from which it would reach other networks; none without a route. Nothing is sent.
+pub fn local_ip() -> Option<IpAddr> {
+    let socket = std::net::UdpSocket::bind(("0.0.0.0", 0)).ok()?;
+    // Any address outside will do (this one is for documentation, RFC 5737).
+    socket.connect(("192.0.2.1", 9)).ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_unspecified())
 }
 
 #[cfg(test)]

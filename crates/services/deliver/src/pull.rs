@@ -147,7 +147,7 @@ enum Ended {
     Dropped,
 }
 
-/// Keeps a channel supplied with blocks until it is told to stop.
+/// Keeps a channel supplied with blocks until it is dropped.
 pub struct BlockPuller {
     target: Arc<dyn PullTarget>,
     config: PullConfig,
@@ -166,16 +166,13 @@ impl BlockPuller {
         Self { target, config, blocks }
     }
 
-    /// Runs until `stop` is cancelled or nobody takes blocks any more. Every failure is logged and followed by another
-    /// attempt with an orderer chosen at random, after a pause that grows up to the configured limit.
-    pub async fn run(self, stop: CancellationToken) {
+    /// Runs until it is dropped or nobody takes blocks any more. Every failure is logged and followed by another attempt
+    /// with an orderer chosen at random, after a pause that grows up to the configured limit.
+    pub async fn run(self) {
         let mut failures = 0u32;
         loop {
             let progress = self.target.next_block();
-            let ended = tokio::select! {
-                ended = self.attempt() => ended,
-                () = stop.cancelled() => return,
-            };
+            let ended = self.attempt().await;
             if self.target.next_block() > progress {
                 failures = 0;
             }
@@ -194,10 +191,7 @@ impl BlockPuller {
                 channel = %self.target.channel(),
                 "Disconnected from ordering service: {error}. Attempt to re-connect in {pause:?}"
             );
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = stop.cancelled() => return,
-            }
+            tokio::time::sleep(pause).await;
         }
     }
 
