@@ -154,7 +154,7 @@ impl Session {
         let address = endpoints.first().with_context(|| {
             format!("no orderer endpoints retrieved for channel {channel}, pass orderer endpoint with -o flag instead")
         })?;
-        tracing::info!(target: "cli.common", "Retrieved channel ({channel}) orderer endpoint: {address}");
+        tracing::info!(target: "cli.common", function = "InitCmdFactory", "Retrieved channel ({channel}) orderer endpoint: {address}");
         Ok(vec![self.orderer(flags, address)?])
     }
 

@@ -87,6 +87,7 @@ impl CommitWatch {
             let code = stream.verdict(tx_id).await?;
             tracing::info!(
                 target: "chaincodeCmd",
+                function = "ClientWait",
                 "txid [{tx_id}] committed with status ({code}) at {}",
                 stream.peer.address()
             );

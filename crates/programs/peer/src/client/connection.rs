@@ -18,8 +18,10 @@ use super::{Invocation, Proposal};
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// Nobody answered at the address.
-    #[error("failed to connect to {address}: {reason}")]
+    #[error("{role} client failed to connect to {address}: failed to create new connection: {reason}")]
     Connect {
+        /// What the node was wanted for: `endorser` or `orderer`.
+        role: &'static str,
         /// The node.
         address: String,
         /// What went wrong, down to the operating system's or the TLS library's reason.
@@ -65,6 +67,7 @@ pub enum CallError {
 /// A node's address and the connection to it. Connects at its first request.
 #[derive(Debug, Clone)]
 struct Connection {
+    role: &'static str,
     address: Arc<str>,
     channel: Channel,
     /// SHA-256 of the certificate the client presents, or empty.
@@ -72,8 +75,9 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(endpoint: &Endpoint, client_certificate: Option<&[u8]>) -> Self {
+    fn new(role: &'static str, endpoint: &Endpoint, client_certificate: Option<&[u8]>) -> Self {
         Self {
+            role,
             address: endpoint.address().into(),
             channel: endpoint.channel(),
             tls_certificate_hash: client_certificate.map(|der| Digest::of(der).to_bytes()).unwrap_or_default(),
@@ -89,7 +93,7 @@ impl Connection {
         }
         match (status.code(), reason) {
             (tonic::Code::Unavailable, Some(reason)) => {
-                CallError::Connect { address: self.address.to_string(), reason }
+                CallError::Connect { role: self.role, address: self.address.to_string(), reason }
             }
             _ => CallError::Status(status),
         }
@@ -107,7 +111,7 @@ pub struct Peer(Connection);
 impl Peer {
     /// The peer at `endpoint`; `client_certificate` is the DER of the TLS certificate the client presents, if any.
     pub fn new(endpoint: &Endpoint, client_certificate: Option<&[u8]>) -> Self {
-        Self(Connection::new(endpoint, client_certificate))
+        Self(Connection::new("endorser", endpoint, client_certificate))
     }
 
     /// `host:port`.
@@ -180,7 +184,7 @@ pub struct Orderer(Connection);
 impl Orderer {
     /// The orderer at `endpoint`; `client_certificate` is the DER of the TLS certificate the client presents, if any.
     pub fn new(endpoint: &Endpoint, client_certificate: Option<&[u8]>) -> Self {
-        Self(Connection::new(endpoint, client_certificate))
+        Self(Connection::new("orderer", endpoint, client_certificate))
     }
 
     /// Hands a transaction over to be ordered.
