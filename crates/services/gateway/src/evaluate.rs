@@ -1,0 +1,93 @@
+use std::collections::{BTreeMap, VecDeque};
+
+use prost::Message;
+use ripstop_proto::{gateway, protos};
+use ripstop_types::MspId;
+use tonic::{Code, Status};
+
+use crate::peers::Peer;
+use crate::proposal::Proposal;
+use crate::refusal::with_details;
+use crate::service::Gateway;
+
+impl Gateway {
+    /// Asks one peer after the other until one answers.
+    pub(crate) async fn evaluate_proposal(
+        &self,
+        request: gateway::EvaluateRequest,
+    ) -> Result<gateway::EvaluateResponse, Status> {
+        let invalid = |why: String| Status::invalid_argument(format!("failed to unpack transaction proposal: {why}"));
+        let signed = request.proposed_transaction.filter(|signed| !signed.proposal_bytes.is_empty());
+        let signed = signed.ok_or_else(|| invalid("a signed proposal is required".to_owned()))?;
+        let proposal = Proposal::parse(signed).map_err(invalid)?;
+        proposal.check_names().map_err(invalid)?;
+        let Some(config) = self.channel_config(&proposal.channel) else {
+            let text = format!("failed to get config for channel [{}]", proposal.channel);
+            return Err(Status::unavailable(text));
+        };
+        let mut targets: Vec<MspId> = request.target_organizations.iter().map(|org| MspId::new(org)).collect();
+        let protected = proposal.has_transient && targets.is_empty();
+        if protected {
+            targets.push(self.peers.local_org().clone());
+        }
+        let mut peers = order(self.peers.endorsers(&config), self.peers.local_org(), &targets);
+        let mut details = Vec::new();
+        let mut last = None;
+        while let Some(peer) = peers.pop_front() {
+            let (peer, answer) = self.ask_one(peer, &proposal).await;
+            let refusal = match answer {
+                Ok(response) => return Ok(gateway::EvaluateResponse { result: Some(result_of(response)) }),
+                Err(refusal) => refusal,
+            };
+            details.push(peer.detail(&refusal.message));
+            if !refusal.retry {
+                let text = format!("evaluate call to endorser returned error: {}", refusal.message);
+                return Err(with_details(refusal.code, text, details));
+            }
+            last = Some(refusal.code);
+        }
+        Err(match last {
+            Some(code) => {
+                with_details(code, "failed to evaluate transaction, see attached details for more info", details)
+            }
+            None => no_peers(&proposal, protected),
+        })
+    }
+}
+
+fn no_peers(proposal: &Proposal, protected: bool) -> Status {
+    let none =
+        format!("no peers available to evaluate chaincode {} in channel {}", proposal.chaincode, proposal.channel);
+    let text = if protected {
+        format!(
+            "no endorsers found in the gateway's organization; retry specifying target organization(s) to protect transient data: {none}"
+        )
+    } else {
+        none
+    };
+    Status::new(Code::FailedPrecondition, text)
+}
+
+/// The peers to ask, in order: the own organisation's first. Without targets every organisation is one.
+fn order(mut peers: BTreeMap<MspId, VecDeque<Peer>>, own: &MspId, targets: &[MspId]) -> VecDeque<Peer> {
+    if !targets.is_empty() {
+        peers.retain(|org, _| targets.contains(org));
+    }
+    let mut ordered = peers.remove(own).unwrap_or_default();
+    ordered.extend(peers.into_values().flatten());
+    ordered
+}
+
+/// The result as endorsed, which an endorser may leave out of the response beside it.
+fn result_of(answer: protos::ProposalResponse) -> protos::Response {
+    let mut response = answer.response.unwrap_or_default();
+    let action = protos::ProposalResponsePayload::decode(answer.payload)
+        .and_then(|payload| protos::ChaincodeAction::decode(payload.extension));
+    match action.map(|action| action.response) {
+        Ok(endorsed) => response.payload = endorsed.unwrap_or_default().payload,
+        Err(error) => {
+            tracing::warn!(target: "gateway", "Successful proposal response contained no transaction result: {error}");
+        }
+    }
+    response
+}

@@ -1,0 +1,250 @@
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use ripstop_channel_config::ChannelConfig;
+use ripstop_proto::gateway::ErrorDetail;
+use ripstop_proto::orderer::atomic_broadcast_client::AtomicBroadcastClient;
+use ripstop_proto::protos::endorser_client::EndorserClient;
+use ripstop_proto::protos::endorser_server::{Endorser, EndorserServer};
+use ripstop_transport::{ClientTls, Endpoint, KeyPair, MAX_MESSAGE_SIZE};
+use ripstop_types::MspId;
+use tonic::body::Body;
+use tonic::transport::Channel;
+use tower::util::BoxCloneSyncService;
+
+use crate::refusal::Location;
+
+/// A connection failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct ConnectionError(#[source] tonic::transport::Error);
+
+/// Any transport of the generated endorser client: a connection, or the service itself in this process.
+type EndorserTransport = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, ConnectionError>;
+
+/// How many connections to peers and orderers are kept; beyond it all are given up and made anew when needed.
+const MAX_CONNECTIONS: usize = 256;
+
+/// The peer the gateway runs in.
+#[derive(Clone)]
+pub struct LocalPeer {
+    org: MspId,
+    address: String,
+    client: EndorserClient<EndorserTransport>,
+}
+
+impl LocalPeer {
+    /// The peer of organisation `org` that others know as `address`, with its endorser.
+    pub fn new<E: Endorser>(org: MspId, address: String, endorser: EndorserServer<E>) -> Self {
+        let never = |never: Infallible| -> ConnectionError { match never {} };
+        let service = tower::ServiceExt::<http::Request<Body>>::map_err(endorser, never);
+        Self { org, address, client: client(BoxCloneSyncService::new(service)) }
+    }
+}
+
+fn client(transport: EndorserTransport) -> EndorserClient<EndorserTransport> {
+    EndorserClient::new(transport)
+        .max_decoding_message_size(MAX_MESSAGE_SIZE)
+        .max_encoding_message_size(MAX_MESSAGE_SIZE)
+}
+
+/// An orderer's address in the channel's configuration, and where it really is (`peer.deliveryclient.addressOverrides`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressOverride {
+    /// The address in the configuration.
+    pub from: String,
+    /// The address to connect to.
+    pub to: String,
+    /// PEM certificates to trust there; those of the configuration where there are none.
+    pub tls_roots: Vec<Bytes>,
+}
+
+/// An endorsing peer that can be asked.
+#[derive(Clone)]
+pub(crate) struct Peer {
+    org: MspId,
+    address: String,
+    location: Location,
+    client: EndorserClient<EndorserTransport>,
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.address, self.org)
+    }
+}
+
+impl Peer {
+    pub(crate) const fn org(&self) -> &MspId {
+        &self.org
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(crate) const fn location(&self) -> Location {
+        self.location
+    }
+
+    pub(crate) fn client(&self) -> EndorserClient<EndorserTransport> {
+        self.client.clone()
+    }
+
+    pub(crate) fn detail(&self, message: &str) -> ErrorDetail {
+        ErrorDetail { address: self.address.clone(), msp_id: self.org.as_str().to_owned(), message: message.to_owned() }
+    }
+}
+
+/// An orderer that can be handed a transaction.
+pub(crate) struct Orderer {
+    org: String,
+    /// As errors name it.
+    pub(crate) address: String,
+    pub(crate) client: AtomicBroadcastClient<Channel>,
+}
+
+impl Orderer {
+    pub(crate) fn detail(&self, message: &str) -> ErrorDetail {
+        ErrorDetail { address: self.address.clone(), msp_id: self.org.clone(), message: message.to_owned() }
+    }
+}
+
+/// Finds peers and orderers in channel configurations and keeps connections to them.
+pub struct PeerDirectory {
+    local: LocalPeer,
+    tls: Option<KeyPair>,
+    dial_timeout: Duration,
+    overrides: Vec<AddressOverride>,
+    /// By address and trusted roots, so that a change of roots makes a new connection.
+    connections: Mutex<HashMap<(String, Vec<Bytes>), Channel>>,
+}
+
+impl PeerDirectory {
+    /// Knows `local`, and connects to others with this certificate (or without TLS).
+    pub fn new(
+        local: LocalPeer,
+        tls: Option<KeyPair>,
+        dial_timeout: Duration,
+        overrides: Vec<AddressOverride>,
+    ) -> Self {
+        Self { local, tls, dial_timeout, overrides, connections: Mutex::default() }
+    }
+
+    pub(crate) const fn local_org(&self) -> &MspId {
+        &self.local.org
+    }
+
+    fn local(&self) -> Peer {
+        Peer {
+            org: self.local.org.clone(),
+            address: self.local.address.clone(),
+            location: Location::Local,
+            client: self.local.client.clone(),
+        }
+    }
+
+    /// The peers of each organisation of a channel, the gateway's own peer first. Until gossip tells more, others are
+    /// those that the configuration names as anchor peers.
+    pub(crate) fn endorsers(&self, config: &ChannelConfig) -> BTreeMap<MspId, VecDeque<Peer>> {
+        let mut peers = BTreeMap::from([(self.local.org.clone(), VecDeque::from([self.local()]))]);
+        let Some(application) = config.application() else { return peers };
+        for org in application.organizations.values() {
+            for anchor in &org.anchor_peers {
+                let address = anchor.address();
+                if org.msp_id == self.local.org && address == self.local.address {
+                    continue;
+                }
+                match self.connection(&address, &org.tls_roots) {
+                    Ok(channel) => peers.entry(org.msp_id.clone()).or_default().push_back(Peer {
+                        org: org.msp_id.clone(),
+                        address,
+                        location: Location::Remote,
+                        client: client(BoxCloneSyncService::new(tower::ServiceExt::<http::Request<Body>>::map_err(
+                            channel,
+                            ConnectionError,
+                        ))),
+                    }),
+                    Err(error) => {
+                        tracing::warn!(target: "gateway", "Failed to connect to endorser {address} of {}: {error}", org.msp_id);
+                    }
+                }
+            }
+        }
+        peers
+    }
+
+    /// The orderers of a channel.
+    pub(crate) fn orderers(&self, config: &ChannelConfig) -> Vec<Orderer> {
+        let mut orderers = Vec::new();
+        for endpoint in config.orderer_endpoints() {
+            let replaced = self.overrides.iter().find(|replaced| replaced.from == endpoint.address);
+            let (target, roots) = match replaced {
+                Some(replaced) if replaced.tls_roots.is_empty() => (&replaced.to, &endpoint.tls_roots[..]),
+                Some(replaced) => (&replaced.to, &replaced.tls_roots[..]),
+                None => (&endpoint.address, &endpoint.tls_roots[..]),
+            };
+            let address = match replaced {
+                Some(replaced) => format!("{} (mapped from {})", replaced.to, endpoint.address),
+                None => endpoint.address.clone(),
+            };
+            match self.connection(target, roots) {
+                Ok(channel) => orderers.push(Orderer {
+                    org: org_of_orderer(config, &endpoint.address),
+                    address,
+                    client: AtomicBroadcastClient::new(channel)
+                        .max_decoding_message_size(MAX_MESSAGE_SIZE)
+                        .max_encoding_message_size(MAX_MESSAGE_SIZE),
+                }),
+                Err(error) => tracing::warn!(target: "gateway", "Failed to connect to orderer {address}: {error}"),
+            }
+        }
+        orderers
+    }
+
+    fn connection(&self, address: &str, roots: &[Bytes]) -> Result<Channel, String> {
+        let mut connections = self.connections.lock();
+        let key = (address.to_owned(), roots.to_vec());
+        if let Some(channel) = connections.get(&key) {
+            return Ok(channel.clone());
+        }
+        let mut endpoint =
+            Endpoint::new(address).map_err(|error| error.to_string())?.connect_timeout(self.dial_timeout);
+        if let Some(key_pair) = &self.tls {
+            let tls = ClientTls::new(roots.iter().map(AsRef::as_ref), Some(key_pair.clone()));
+            endpoint = endpoint.tls(tls.map_err(|error| error.to_string())?);
+        }
+        if connections.len() >= MAX_CONNECTIONS {
+            connections.clear();
+        }
+        let channel = endpoint.channel();
+        connections.insert(key, channel.clone());
+        Ok(channel)
+    }
+
+    /// Gives up the connections to a peer that failed; the next request makes a new one.
+    pub(crate) fn disconnect(&self, peer: &Peer) {
+        self.connections.lock().retain(|(address, _), _| *address != peer.address);
+    }
+}
+
+/// The organisation that names an address as its orderer's; empty for addresses of the channel as a whole.
+fn org_of_orderer(config: &ChannelConfig, address: &str) -> String {
+    let organizations = config.orderer().map(|orderer| orderer.organizations.values());
+    let named = organizations.into_iter().flatten().find(|org| org.endpoints.iter().any(|known| known == address));
+    named.map(|org| org.msp_id.as_str().to_owned()).unwrap_or_default()
+}
+
+impl fmt::Debug for PeerDirectory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "peers known to {} ({})", self.local.address, self.local.org)
+    }
+}
+
+/// Shared by all calls.
+pub(crate) type Peers = Arc<PeerDirectory>;

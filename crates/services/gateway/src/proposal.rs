@@ -1,0 +1,56 @@
+use prost::Message;
+use ripstop_proto::{common, protos};
+use ripstop_types::ChannelId;
+use tonic::Status;
+
+/// A proposal, parsed as far as the gateway needs to know it.
+#[derive(Debug)]
+pub(crate) struct Proposal {
+    pub(crate) header: common::Header,
+    pub(crate) channel: String,
+    pub(crate) chaincode: String,
+    pub(crate) has_transient: bool,
+    /// The bytes of the `ChaincodeInvocationSpec`.
+    pub(crate) input: bytes::Bytes,
+    pub(crate) signed: protos::SignedProposal,
+}
+
+impl Proposal {
+    /// Parses a signed proposal; the error says what is wrong.
+    pub(crate) fn parse(signed: protos::SignedProposal) -> Result<Self, String> {
+        let proposal = decode::<protos::Proposal>(&signed.proposal_bytes, "Proposal")?;
+        let header = decode::<common::Header>(&proposal.header, "Header")?;
+        let channel_header = decode::<common::ChannelHeader>(&header.channel_header, "ChannelHeader")?;
+        let payload = decode::<protos::ChaincodeProposalPayload>(&proposal.payload, "ChaincodeProposalPayload")?;
+        let spec = decode::<protos::ChaincodeInvocationSpec>(&payload.input, "ChaincodeInvocationSpec")?;
+        let chaincode = spec.chaincode_spec.and_then(|spec| spec.chaincode_id).map(|id| id.name);
+        Ok(Self {
+            header,
+            channel: channel_header.channel_id,
+            chaincode: chaincode.unwrap_or_default(),
+            has_transient: !payload.transient_map.is_empty(),
+            input: payload.input,
+            signed,
+        })
+    }
+
+    /// Refuses a proposal that names no channel or no chaincode.
+    pub(crate) fn check_names(&self) -> Result<(), String> {
+        if self.channel.is_empty() {
+            return Err("no channel id provided".to_owned());
+        }
+        if self.chaincode.is_empty() {
+            return Err(format!("no chaincode name is provided, channel id [{}]", self.channel));
+        }
+        Ok(())
+    }
+}
+
+fn decode<M: Message + Default>(bytes: &bytes::Bytes, what: &str) -> Result<M, String> {
+    M::decode(bytes.clone()).map_err(|error| format!("error unmarshalling {what}: {error}"))
+}
+
+/// The channel of that name.
+pub(crate) fn channel_id(channel: &str) -> Result<ChannelId, Status> {
+    ChannelId::new(channel).map_err(|_| Status::not_found(format!("channel not found: {channel}")))
+}

@@ -1,0 +1,113 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use ripstop_channel_config::ChannelConfig;
+use ripstop_channel_config::acl::{self, Resource};
+use ripstop_ledger::{Ledger, Ledgers};
+use ripstop_msp::LocalMsp;
+use ripstop_proto::gateway;
+use ripstop_proto::gateway::gateway_server::GatewayServer;
+use ripstop_transport::{ConcurrencyLimit, MAX_MESSAGE_SIZE};
+use ripstop_types::{ChannelId, SignedData};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use crate::peers::{PeerDirectory, Peers};
+
+/// How the gateway works.
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    /// How long one endorser may take (`peer.gateway.endorsementTimeout`).
+    pub endorsement_timeout: Duration,
+    /// How long one orderer may take (`peer.gateway.broadcastTimeout`).
+    pub broadcast_timeout: Duration,
+    /// How many calls are handled at once (`peer.limits.concurrency.gatewayService`).
+    pub limit: ConcurrencyLimit,
+}
+
+/// The gateway service. Clones are the same service.
+#[derive(Clone)]
+pub struct Gateway {
+    pub(crate) ledgers: Arc<Ledgers>,
+    pub(crate) local_msp: Arc<LocalMsp>,
+    pub(crate) peers: Peers,
+    pub(crate) config: Arc<GatewayConfig>,
+}
+
+impl Gateway {
+    /// A gateway over the channels of this peer.
+    pub fn new(ledgers: Arc<Ledgers>, local_msp: Arc<LocalMsp>, peers: PeerDirectory, config: GatewayConfig) -> Self {
+        Self { ledgers, local_msp, peers: Arc::new(peers), config: Arc::new(config) }
+    }
+
+    /// The gRPC service.
+    pub fn into_server(self) -> GatewayServer<Self> {
+        GatewayServer::new(self).max_decoding_message_size(MAX_MESSAGE_SIZE).max_encoding_message_size(MAX_MESSAGE_SIZE)
+    }
+
+    /// The ledger of a channel; none for names that cannot be a channel's either.
+    pub(crate) fn ledger(&self, channel: &str) -> Option<Arc<Ledger>> {
+        ChannelId::new(channel).ok().and_then(|id| self.ledgers.get(&id))
+    }
+
+    pub(crate) fn channel_config(&self, channel: &str) -> Option<Arc<ChannelConfig>> {
+        self.ledger(channel).map(|ledger| ledger.config())
+    }
+
+    /// Checks that whoever signed a request may use a resource of the channel.
+    pub(crate) fn check_access(&self, resource: Resource, channel: &str, signed: &SignedData) -> Result<(), Status> {
+        let config = self.channel_config(channel);
+        let Some(config) = config else {
+            // Fabric's words for a channel that the peer has not joined.
+            let text = format!("failed to get policy manager for channel [{channel}]");
+            return Err(Status::permission_denied(text));
+        };
+        acl::check(resource, Some(&config), &self.local_msp, signed)
+            .map_err(|refusal| Status::permission_denied(refusal.to_string()))
+    }
+}
+
+#[tonic::async_trait]
+impl gateway::gateway_server::Gateway for Gateway {
+    type ChaincodeEventsStream = ReceiverStream<Result<gateway::ChaincodeEventsResponse, Status>>;
+
+    async fn endorse(
+        &self,
+        request: Request<gateway::EndorseRequest>,
+    ) -> Result<Response<gateway::EndorseResponse>, Status> {
+        let _permit = self.config.limit.enter()?;
+        self.endorse_proposal(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn submit(
+        &self,
+        request: Request<gateway::SubmitRequest>,
+    ) -> Result<Response<gateway::SubmitResponse>, Status> {
+        let _permit = self.config.limit.enter()?;
+        self.submit_transaction(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn commit_status(
+        &self,
+        request: Request<gateway::SignedCommitStatusRequest>,
+    ) -> Result<Response<gateway::CommitStatusResponse>, Status> {
+        let _permit = self.config.limit.enter()?;
+        self.status_of_commit(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn evaluate(
+        &self,
+        request: Request<gateway::EvaluateRequest>,
+    ) -> Result<Response<gateway::EvaluateResponse>, Status> {
+        let _permit = self.config.limit.enter()?;
+        self.evaluate_proposal(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn chaincode_events(
+        &self,
+        request: Request<gateway::SignedChaincodeEventsRequest>,
+    ) -> Result<Response<Self::ChaincodeEventsStream>, Status> {
+        let permit = self.config.limit.enter()?;
+        self.follow_events(request.into_inner(), permit).map(Response::new)
+    }
+}
