@@ -53,8 +53,8 @@ pub enum ExecutionError {
         name: String,
         /// The committed sequence.
         sequence: i64,
-        /// The committed version, by which a chaincode in development registers.
-        version: String,
+        /// The committed terms: a chaincode in development runs under them without a package.
+        parameters: Box<ChaincodeParameters>,
     },
     /// The state could not be read or understood.
     #[error(transparent)]
@@ -101,7 +101,7 @@ pub fn execution<'a>(
         None => Err(ExecutionError::NotInstalled {
             name: name.to_owned(),
             sequence: current,
-            version: definition.parameters.version,
+            parameters: Box::new(definition.parameters),
         }),
     }
 }

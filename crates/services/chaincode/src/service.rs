@@ -1,0 +1,56 @@
+use ripstop_proto::protos::ChaincodeMessage;
+use ripstop_proto::protos::chaincode_support_server::{ChaincodeSupport, ChaincodeSupportServer};
+use ripstop_transport::MAX_MESSAGE_SIZE;
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::connection::{self, Expected, OUTBOUND_QUEUE};
+use crate::host::ChaincodeHost;
+
+/// The service on which chaincode registers that dials the peer.
+#[derive(Clone)]
+pub struct RegistrationService {
+    host: ChaincodeHost,
+}
+
+impl RegistrationService {
+    pub(crate) fn new(host: ChaincodeHost) -> Self {
+        Self { host }
+    }
+
+    /// As a gRPC service for a server's routes.
+    pub fn into_grpc(self) -> ChaincodeSupportServer<Self> {
+        ChaincodeSupportServer::new(self)
+            .max_decoding_message_size(MAX_MESSAGE_SIZE)
+            .max_encoding_message_size(MAX_MESSAGE_SIZE)
+    }
+}
+
+#[tonic::async_trait]
+impl ChaincodeSupport for RegistrationService {
+    type RegisterStream = tokio_stream::adapters::Merge<
+        tokio_stream::adapters::Map<
+            ReceiverStream<ChaincodeMessage>,
+            fn(ChaincodeMessage) -> Result<ChaincodeMessage, Status>,
+        >,
+        ReceiverStream<Result<ChaincodeMessage, Status>>,
+    >;
+
+    async fn register(
+        &self,
+        request: Request<Streaming<ChaincodeMessage>>,
+    ) -> Result<Response<Self::RegisterStream>, Status> {
+        let (outbound, receiver) = mpsc::channel(OUTBOUND_QUEUE);
+        let (end, ended) = mpsc::channel(1);
+        let host = self.host.clone();
+        tokio::spawn(async move {
+            let reason = connection::serve(host, Expected::Anyone, request.into_inner(), outbound).await;
+            // The chaincode reads this as the status of its stream.
+            end.send(Err(Status::unknown(reason))).await.ok();
+        });
+        let messages: fn(ChaincodeMessage) -> Result<ChaincodeMessage, Status> = Ok;
+        Ok(Response::new(ReceiverStream::new(receiver).map(messages).merge(ReceiverStream::new(ended))))
+    }
+}

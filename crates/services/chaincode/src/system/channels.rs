@@ -1,0 +1,128 @@
+//! `cscc`: which channels the peer is in, and how they are configured.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message;
+use ripstop_channel_config::ChannelConfig;
+use ripstop_channel_config::acl::Resource;
+use ripstop_ledger::Ledger;
+use ripstop_proto::protos;
+use ripstop_types::{Block, BlockNumber, ChannelId};
+
+use super::{Answer, SystemCall, text};
+use crate::error::Refusal;
+
+const NAME: &str = "cscc";
+
+pub(super) fn answer(request: &SystemCall) -> Answer {
+    let Some((function, rest)) = request.args.split_first() else {
+        return Err("Incorrect number of arguments, 0".into());
+    };
+    let function = text(function);
+    let parameter = rest.first().cloned();
+    if parameter.is_none() && !matches!(function.as_ref(), "GetChannels" | "JoinBySnapshotStatus") {
+        return Err(format!("Incorrect number of arguments, {}", request.args.len()).into());
+    }
+    let proposed = &request.call.proposed;
+    if proposed != NAME {
+        return Err(
+            format!("Rejecting invoke of CSCC from another chaincode, original invocation for '{proposed}'").into()
+        );
+    }
+    let parameter = parameter.unwrap_or_default();
+    match function.as_ref() {
+        "JoinChain" => join(request, parameter),
+        "JoinChainBySnapshot" => {
+            authorize(request, Resource::CsccJoinChainBySnapshot, None)
+                .map_err(|denied| format!("access denied for [{function}]: [{denied}]"))?;
+            Err("joining a channel by a snapshot is not supported by this peer yet; join with its genesis block".into())
+        }
+        "JoinBySnapshotStatus" => {
+            authorize(request, Resource::CsccJoinBySnapshotStatus, None)
+                .map_err(|denied| format!("access denied for [{function}]: {denied}"))?;
+            Ok(protos::JoinBySnapshotStatus::default().encode_to_vec().into())
+        }
+        "GetConfigBlock" => {
+            let ledger = channel_ledger(request, &parameter, Resource::CsccGetConfigBlock)?;
+            config_block(&*ledger.ok_or_else(|| format!("Unknown channel ID, {}", text(&parameter)))?)
+        }
+        "GetChannelConfig" if parameter.is_empty() => Err("empty channel name provided".into()),
+        "GetChannelConfig" => {
+            let ledger = channel_ledger(request, &parameter, Resource::CsccGetChannelConfig)?;
+            let ledger = ledger.ok_or_else(|| format!("unknown channel ID, {}", text(&parameter)))?;
+            Ok(ledger.config().config().encode_to_vec().into())
+        }
+        "GetChannels" => {
+            authorize(request, Resource::CsccGetChannels, None)
+                .map_err(|denied| format!("access denied for [{function}]: {denied}"))?;
+            let channels = request.host.node().ledgers.list();
+            let channels = channels.iter().map(|id| protos::ChannelInfo { channel_id: id.to_string() }).collect();
+            Ok(protos::ChannelQueryResponse { channels }.encode_to_vec().into())
+        }
+        _ => Err(format!("Requested function {function} not found.").into()),
+    }
+}
+
+fn authorize(request: &SystemCall, resource: Resource, ledger: Option<&Ledger>) -> Result<(), String> {
+    request.host.authorize(resource, ledger, &request.call.signed).map_err(|denied| denied.to_string())
+}
+
+/// The ledger of a channel whose configuration somebody asks for, if there is one and they may.
+fn channel_ledger(request: &SystemCall, channel: &Bytes, resource: Resource) -> Result<Option<Arc<Ledger>>, Refusal> {
+    let channel = text(channel);
+    let ledger = ChannelId::new(&channel).ok().and_then(|id| request.host.node().ledgers.get(&id));
+    let function = resource.name().trim_start_matches("cscc/");
+    authorize(request, resource, ledger.as_deref())
+        .map_err(|denied| format!("access denied for [{function}][{channel}]: {denied}"))?;
+    Ok(ledger)
+}
+
+fn join(request: &SystemCall, genesis: Bytes) -> Answer {
+    let block = Block::parse(genesis).map_err(|error| format!("Failed to reconstruct the genesis block, {error}"))?;
+    let channel = block.channel_id().map_err(|error| {
+        format!("\"JoinChain\" request failed to extract channel id from the block due to [{error}]")
+    })?;
+    check_config_block(&block).map_err(|reason| {
+        format!(
+            "\"JoinChain\" for channelID = {channel} failed because of validation of configuration block, because of {reason}"
+        )
+    })?;
+    authorize(request, Resource::CsccJoinChain, None)
+        .map_err(|denied| format!("access denied for [JoinChain][{channel}]: [{denied}]"))?;
+    let id = ChannelId::new(&channel).map_err(|error| error.to_string())?;
+    if request.host.node().ledgers.get(&id).is_some() {
+        return Err(format!(
+            "cannot create ledger from genesis block: ledger [{channel}] already exists with state [ACTIVE]"
+        )
+        .into());
+    }
+    request.host.node().join.join(block)?;
+    Ok(Bytes::new())
+}
+
+fn check_config_block(block: &Block) -> Result<(), String> {
+    if block.config_envelope().is_none() {
+        return Err("Bad configuration envelope: the block holds no configuration transaction".to_owned());
+    }
+    let config = ChannelConfig::from_block(block).map_err(|error| error.to_string())?;
+    if config.application().is_none() {
+        return Err("Invalid configuration block, missing Application configuration group".to_owned());
+    }
+    config.check_level().map_err(|error| format!("Failed capabilities check: [{error}]"))
+}
+
+fn config_block(ledger: &Ledger) -> Answer {
+    let block = |number: BlockNumber| match ledger.block(number) {
+        Ok(Some(block)) => Ok(block),
+        Ok(None) => Err(format!("no such block number [{number}] in index")),
+        Err(error) => Err(error.to_string()),
+    };
+    let newest = block(BlockNumber::new(ledger.height().saturating_sub(1)))?;
+    // The genesis block does not name itself.
+    let last_config = match newest.number() {
+        BlockNumber::GENESIS => BlockNumber::GENESIS,
+        _ => newest.metadata.last_config().map_err(|error| error.to_string())?,
+    };
+    Ok(block(last_config)?.to_proto().encode_to_vec().into())
+}

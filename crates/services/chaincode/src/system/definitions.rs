@@ -1,0 +1,355 @@
+//! `_lifecycle`: packages, approvals and definitions.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use prost::Message;
+use ripstop_channel_config::ChannelConfig;
+use ripstop_channel_config::acl::Resource;
+use ripstop_ledger::Simulator;
+use ripstop_lifecycle::{
+    ChaincodeDefinition, ChaincodeParameters, NAMESPACE, PackageSource, QueryError, approve, approved_definition,
+    approved_definitions, check_input, check_readiness, commit, committed_definition, committed_definitions,
+    org_approvals, references,
+};
+use ripstop_proto::{lifecycle, protos};
+
+use super::{Answer, SystemCall, text};
+use crate::error::Refusal;
+use crate::launch::server_info;
+use crate::lifecycle_state::Simulated;
+use crate::package::Package;
+use crate::store::StoreError;
+
+pub(super) fn answer(request: &SystemCall) -> Answer {
+    let (function, input) = match request.args.as_slice() {
+        [] => return Err("lifecycle scc must be invoked with arguments".into()),
+        [function, input] => (text(function).into_owned(), input.clone()),
+        args => {
+            let count = args.len();
+            return Err(format!("lifecycle scc operations require exactly two arguments but received {count}").into());
+        }
+    };
+    let name = format!("{NAMESPACE}/{function}");
+    let denied = |reason: &dyn std::fmt::Display| {
+        Refusal::from(format!("Failed to authorize invocation due to failed ACL check: {reason}"))
+    };
+    let resource = Resource::from_name(&name).ok_or_else(|| denied(&format!("Unmapped policy for {name}")))?;
+    let ledger = request.call.ledger.as_deref();
+    request.host.authorize(resource, ledger, &request.call.signed).map_err(|error| denied(&error))?;
+    let config = ledger.map(|ledger| ledger.config());
+    let work = Work { request, function: &function, config: config.as_deref() };
+    work.dispatch(resource, input).map_err(|refusal| match refusal {
+        Refusal::Failed(text) => {
+            Refusal::Failed(format!("failed to invoke backing implementation of '{function}': {text}"))
+        }
+        not_found => not_found,
+    })
+}
+
+struct Work<'a> {
+    request: &'a SystemCall,
+    function: &'a str,
+    /// The channel's configuration; none outside of a channel.
+    config: Option<&'a ChannelConfig>,
+}
+
+impl Work<'_> {
+    fn dispatch(&self, resource: Resource, input: Bytes) -> Answer {
+        match resource {
+            Resource::LifecycleInstallChaincode => self.install(self.decode(input)?),
+            Resource::LifecycleQueryInstalledChaincode => self.installed(self.decode(input)?),
+            Resource::LifecycleQueryInstalledChaincodes => self.all_installed(),
+            Resource::LifecycleGetInstalledChaincodePackage => self.package(self.decode(input)?),
+            Resource::LifecycleApproveChaincodeDefinitionForMyOrg => self.approve(self.decode(input)?),
+            Resource::LifecycleQueryApprovedChaincodeDefinition => self.approved(self.decode(input)?),
+            Resource::LifecycleQueryApprovedChaincodeDefinitions => self.all_approved(),
+            Resource::LifecycleCheckCommitReadiness => self.readiness(self.decode(input)?),
+            Resource::LifecycleCommitChaincodeDefinition => self.commit(self.decode(input)?),
+            Resource::LifecycleQueryChaincodeDefinition => self.definition(self.decode(input)?),
+            Resource::LifecycleQueryChaincodeDefinitions => self.all_definitions(),
+            _ => Err(format!("receiver *lifecycle.Invocation.{} does not exist", self.function).into()),
+        }
+    }
+
+    fn decode<M: Message + Default>(&self, input: Bytes) -> Result<M, Refusal> {
+        M::decode(input).map_err(|error| {
+            format!("could not decode input arg for *lifecycle.Invocation.{}: {error}", self.function).into()
+        })
+    }
+
+    fn channel(&self) -> &str {
+        self.request.call.channel()
+    }
+
+    fn config(&self) -> Result<&ChannelConfig, Refusal> {
+        self.config.ok_or_else(|| format!("no application config for channel '{}'", self.channel()).into())
+    }
+
+    /// Runs something on the simulation, as one operation.
+    fn simulate<T>(&self, work: impl FnOnce(&mut Simulated<'_>) -> Result<T, Refusal>) -> Result<T, Refusal> {
+        let mut guard = self.request.call.simulator();
+        let simulator: &mut Simulator = guard.as_mut().ok_or("invalid channel-less operation")?;
+        work(&mut Simulated::new(simulator))
+    }
+
+    fn install(&self, args: lifecycle::InstallChaincodeArgs) -> Answer {
+        let bytes = args.chaincode_install_package;
+        let package = Package::parse(&bytes)
+            .map_err(|error| format!("could not parse as a chaincode install package: {error}"))?;
+        // What this peer could never run is not kept.
+        server_info(&package).map_err(|error| format!("could not build chaincode: {error}"))?;
+        let saved = self.request.host.packages().save(&package.metadata.label, &bytes);
+        let installed = saved.map_err(|error| match error {
+            StoreError::Installed(_) => error.to_string(),
+            error => format!("could not save cc install package: {error}"),
+        })?;
+        tracing::info!("Successfully installed chaincode with package ID '{}'", installed.id);
+        encode(&lifecycle::InstallChaincodeResult { package_id: installed.id, label: installed.label })
+    }
+
+    fn installed(&self, args: lifecycle::QueryInstalledChaincodeArgs) -> Answer {
+        use lifecycle::query_installed_chaincode_result::{Chaincode, References};
+        let id = args.package_id;
+        let package = self.request.host.packages().get(&id);
+        let package = package.ok_or_else(|| format!("could not find chaincode with package id '{id}'"))?;
+        let references = self.references(&id)?.into_iter().map(|(channel, chaincodes)| {
+            let chaincodes = chaincodes.into_iter().map(|(name, version)| Chaincode { name, version }).collect();
+            (channel, References { chaincodes })
+        });
+        encode(&lifecycle::QueryInstalledChaincodeResult {
+            references: references.collect(),
+            package_id: package.id,
+            label: package.label,
+        })
+    }
+
+    fn all_installed(&self) -> Answer {
+        use lifecycle::query_installed_chaincodes_result::{Chaincode, InstalledChaincode, References};
+        let mut installed_chaincodes = Vec::new();
+        for package in self.request.host.packages().list().iter() {
+            let references = self.references(&package.id)?.into_iter().map(|(channel, chaincodes)| {
+                let chaincodes = chaincodes.into_iter().map(|(name, version)| Chaincode { name, version }).collect();
+                (channel, References { chaincodes })
+            });
+            installed_chaincodes.push(InstalledChaincode {
+                references: references.collect(),
+                package_id: package.id.clone(),
+                label: package.label.clone(),
+            });
+        }
+        encode(&lifecycle::QueryInstalledChaincodesResult { installed_chaincodes })
+    }
+
+    /// Which definitions a package runs, by channel.
+    fn references(&self, package_id: &str) -> Result<BTreeMap<String, Vec<(String, String)>>, Refusal> {
+        let node = self.request.host.node();
+        let mut all = BTreeMap::new();
+        for channel in node.ledgers.list() {
+            let Some(ledger) = node.ledgers.get(&channel) else { continue };
+            let found = references(ledger.snapshot().as_ref(), node.local_msp.id(), package_id).map_err(refuse)?;
+            if !found.is_empty() {
+                all.insert(channel.to_string(), found);
+            }
+        }
+        Ok(all)
+    }
+
+    fn package(&self, args: lifecycle::GetInstalledChaincodePackageArgs) -> Answer {
+        let bytes = self.request.host.packages().load(&args.package_id).map_err(|error| match error {
+            StoreError::NotFound(_) => Refusal::NotFound(format!("could not load cc install package: {error}")),
+            error => Refusal::Failed(format!("could not load cc install package: {error}")),
+        })?;
+        encode(&lifecycle::GetInstalledChaincodePackageResult { chaincode_install_package: bytes })
+    }
+
+    fn approve(&self, args: lifecycle::ApproveChaincodeDefinitionForMyOrgArgs) -> Answer {
+        let config = self.config()?;
+        let proposed = Proposed {
+            sequence: args.sequence,
+            version: args.version,
+            endorsement_plugin: args.endorsement_plugin,
+            validation_plugin: args.validation_plugin,
+            validation_parameter: args.validation_parameter,
+            collections: args.collections,
+            init_required: args.init_required,
+        };
+        let source = PackageSource::from_proto(args.source);
+        let org = self.request.host.node().local_msp.id();
+        self.simulate(|state| {
+            proposed.check(state, config, &args.name)?;
+            approve(state, config, org, &args.name, proposed.into_definition(), &source).map_err(refuse)
+        })?;
+        let (name, package_id, channel) = (&args.name, source.package_id(), self.channel());
+        tracing::info!(
+            "Successfully endorsed chaincode approval with name '{name}', package ID '{package_id}', on channel '{channel}'"
+        );
+        encode(&lifecycle::ApproveChaincodeDefinitionForMyOrgResult {})
+    }
+
+    fn approved(&self, args: lifecycle::QueryApprovedChaincodeDefinitionArgs) -> Answer {
+        let org = self.request.host.node().local_msp.id();
+        let approved = self.simulate(|state| {
+            approved_definition(state, org, self.channel(), &args.name, args.sequence).map_err(refuse)
+        })?;
+        let parameters = approved.parameters;
+        encode(&lifecycle::QueryApprovedChaincodeDefinitionResult {
+            sequence: approved.sequence,
+            version: parameters.version,
+            endorsement_plugin: parameters.endorsement_plugin,
+            validation_plugin: parameters.validation_plugin,
+            validation_parameter: parameters.validation_parameter,
+            collections: Some(parameters.collections),
+            init_required: parameters.init_required,
+            source: Some(approved.source.to_proto()),
+        })
+    }
+
+    fn all_approved(&self) -> Answer {
+        use lifecycle::query_approved_chaincode_definitions_result::ApprovedChaincodeDefinition;
+        let org = self.request.host.node().local_msp.id();
+        let approved = self.simulate(|state| approved_definitions(state, org).map_err(refuse))?;
+        let definitions = approved.into_iter().map(|((name, _), approved)| {
+            let parameters = approved.parameters;
+            ApprovedChaincodeDefinition {
+                name,
+                sequence: approved.sequence,
+                version: parameters.version,
+                endorsement_plugin: parameters.endorsement_plugin,
+                validation_plugin: parameters.validation_plugin,
+                validation_parameter: parameters.validation_parameter,
+                collections: Some(parameters.collections),
+                init_required: parameters.init_required,
+                source: Some(approved.source.to_proto()),
+            }
+        });
+        let approved_chaincode_definitions = definitions.collect();
+        encode(&lifecycle::QueryApprovedChaincodeDefinitionsResult { approved_chaincode_definitions })
+    }
+
+    fn readiness(&self, args: lifecycle::CheckCommitReadinessArgs) -> Answer {
+        use lifecycle::check_commit_readiness_result::Mismatches;
+        let config = self.config()?;
+        let proposed = Proposed {
+            sequence: args.sequence,
+            version: args.version,
+            endorsement_plugin: args.endorsement_plugin,
+            validation_plugin: args.validation_plugin,
+            validation_parameter: args.validation_parameter,
+            collections: args.collections,
+            init_required: args.init_required,
+        };
+        let mut proposed = proposed.into_definition();
+        let readiness =
+            self.simulate(|state| check_readiness(state, config, &args.name, &mut proposed).map_err(refuse))?;
+        let mismatches = readiness.mismatches.into_iter().map(|(org, fields)| {
+            (org.to_string(), Mismatches { items: fields.into_iter().map(str::to_owned).collect() })
+        });
+        encode(&lifecycle::CheckCommitReadinessResult {
+            approvals: readiness.approvals.into_iter().map(|(org, agreed)| (org.to_string(), agreed)).collect(),
+            mismatches: mismatches.collect(),
+        })
+    }
+
+    fn commit(&self, args: lifecycle::CommitChaincodeDefinitionArgs) -> Answer {
+        let config = self.config()?;
+        let proposed = Proposed {
+            sequence: args.sequence,
+            version: args.version,
+            endorsement_plugin: args.endorsement_plugin,
+            validation_plugin: args.validation_plugin,
+            validation_parameter: args.validation_parameter,
+            collections: args.collections,
+            init_required: args.init_required,
+        };
+        let org = self.request.host.node().local_msp.id();
+        self.simulate(|state| {
+            proposed.check(state, config, &args.name)?;
+            commit(state, config, org, &args.name, proposed.into_definition()).map_err(refuse)
+        })?;
+        let (name, channel) = (&args.name, self.channel());
+        tracing::info!("Successfully endorsed commit for chaincode name '{name}' on channel '{channel}'");
+        encode(&lifecycle::CommitChaincodeDefinitionResult {})
+    }
+
+    fn definition(&self, args: lifecycle::QueryChaincodeDefinitionArgs) -> Answer {
+        let (definition, readiness) = self.simulate(|state| {
+            let definition = committed_definition(state, &args.name).map_err(|error| match error {
+                QueryError::NotDefined(_) => Refusal::NotFound(error.to_string()),
+                error => refuse(error),
+            })?;
+            let readiness = org_approvals(state, self.config()?, &args.name, &definition).map_err(refuse)?;
+            Ok((definition, readiness))
+        })?;
+        let parameters = definition.parameters;
+        encode(&lifecycle::QueryChaincodeDefinitionResult {
+            sequence: definition.sequence,
+            version: parameters.version,
+            endorsement_plugin: parameters.endorsement_plugin,
+            validation_plugin: parameters.validation_plugin,
+            validation_parameter: parameters.validation_parameter,
+            collections: Some(parameters.collections),
+            init_required: parameters.init_required,
+            approvals: readiness.approvals.into_iter().map(|(org, agreed)| (org.to_string(), agreed)).collect(),
+        })
+    }
+
+    fn all_definitions(&self) -> Answer {
+        use lifecycle::query_chaincode_definitions_result::ChaincodeDefinition;
+        let definitions = self.simulate(|state| committed_definitions(state).map_err(refuse))?;
+        let chaincode_definitions = definitions.into_iter().map(|(name, definition)| {
+            let parameters = definition.parameters;
+            ChaincodeDefinition {
+                name,
+                sequence: definition.sequence,
+                version: parameters.version,
+                endorsement_plugin: parameters.endorsement_plugin,
+                validation_plugin: parameters.validation_plugin,
+                validation_parameter: parameters.validation_parameter,
+                collections: Some(parameters.collections),
+                init_required: parameters.init_required,
+            }
+        });
+        encode(&lifecycle::QueryChaincodeDefinitionsResult { chaincode_definitions: chaincode_definitions.collect() })
+    }
+}
+
+/// What is proposed by an approval, a commit or a question about readiness.
+struct Proposed {
+    sequence: i64,
+    version: String,
+    endorsement_plugin: String,
+    validation_plugin: String,
+    validation_parameter: Bytes,
+    collections: Option<protos::CollectionConfigPackage>,
+    init_required: bool,
+}
+
+impl Proposed {
+    fn check(&self, state: &mut Simulated<'_>, config: &ChannelConfig, name: &str) -> Result<(), Refusal> {
+        check_input(state, config, name, &self.version, self.collections.as_ref())
+            .map_err(|error| format!("error validating chaincode definition: {error}").into())
+    }
+
+    fn into_definition(self) -> ChaincodeDefinition {
+        ChaincodeDefinition {
+            sequence: self.sequence,
+            parameters: ChaincodeParameters {
+                version: self.version,
+                init_required: self.init_required,
+                endorsement_plugin: self.endorsement_plugin,
+                validation_plugin: self.validation_plugin,
+                validation_parameter: self.validation_parameter,
+                collections: self.collections.unwrap_or_default(),
+            },
+        }
+    }
+}
+
+fn refuse(error: impl std::fmt::Display) -> Refusal {
+    Refusal::Failed(error.to_string())
+}
+
+fn encode(result: &impl Message) -> Answer {
+    Ok(result.encode_to_vec().into())
+}
