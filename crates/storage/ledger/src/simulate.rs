@@ -2,6 +2,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ripstop_lifecycle::{
+    LEGACY_NAMESPACE, NAMESPACE as LIFECYCLE_NAMESPACE, QueryError, ReadState, Scope, StateFault, definition,
+    explicit_collections, implicit_collection,
+};
 use ripstop_rwset::{
     KvRead, RangeQuery, RangeRecorder, RwSetBuilder, StateError, StateIter, StateValue, StateView, TxPrivateRwSet,
     TxRwSet, decode_metadata,
@@ -9,9 +13,6 @@ use ripstop_rwset::{
 use ripstop_types::{Digest, Height, MspId, TxId};
 
 use crate::StateSnapshot;
-
-/// Collections with this prefix exist in every chaincode, one for each organisation, without being defined.
-const IMPLICIT_COLLECTION_PREFIX: &str = "_implicit_org_";
 
 /// Why a simulation refuses an operation. Texts are Fabric's, because chaincodes and clients see them.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,14 @@ pub enum SimulateError {
         /// The collection.
         collection: String,
     },
+    /// The chaincode is not defined, so it has no collections.
+    #[error(
+        "collection config not defined for chaincode [{0}], pass the collection configuration upon chaincode definition/instantiation"
+    )]
+    NoCollections(String),
+    /// The chaincode's definition could not be read.
+    #[error(transparent)]
+    Definition(#[from] QueryError),
     /// This peer's private value is older than the hash, or absent.
     #[error(
         "private data matching public hash version is not available. Public hash version = {hash}, Private data version = {clear}"
@@ -128,6 +137,8 @@ pub struct Simulator {
     state: Arc<StateSnapshot>,
     /// The organisations of the channel, whose implicit collections exist.
     organizations: Arc<BTreeSet<MspId>>,
+    /// The collections of the chaincodes whose private data was touched.
+    collections: BTreeMap<String, BTreeSet<String>>,
     set: RwSetBuilder,
     ranges: Vec<Range>,
     wrote: bool,
@@ -159,6 +170,7 @@ impl Simulator {
             tx_id,
             state,
             organizations,
+            collections: BTreeMap::new(),
             set: RwSetBuilder::new(),
             ranges: vec![],
             wrote: false,
@@ -460,12 +472,27 @@ impl Simulator {
         Ok(())
     }
 
-    fn check_collection(&self, namespace: &str, collection: &str) -> Result<(), SimulateError> {
-        let implicit = collection.strip_prefix(IMPLICIT_COLLECTION_PREFIX);
-        if implicit.is_some_and(|organization| self.organizations.contains(&MspId::new(organization))) {
+    /// Whether the chaincode has the collection, explicit or implicit. Fabric reads the chaincode's definition through the
+    /// simulation, once for each chaincode, so it becomes part of the read set.
+    fn check_collection(&mut self, namespace: &str, collection: &str) -> Result<(), SimulateError> {
+        if !self.collections.contains_key(namespace) {
+            let names = self.read_collections(namespace)?;
+            self.collections.insert(namespace.to_owned(), names);
+        }
+        if self.collections.get(namespace).is_some_and(|names| names.contains(collection)) {
             return Ok(());
         }
         Err(SimulateError::UnknownCollection { namespace: namespace.to_owned(), collection: collection.to_owned() })
+    }
+
+    fn read_collections(&mut self, namespace: &str) -> Result<BTreeSet<String>, SimulateError> {
+        let mut names: BTreeSet<String> = self.organizations.iter().map(implicit_collection).collect();
+        if namespace != LIFECYCLE_NAMESPACE {
+            let defined = definition(&mut RecordedReads(self), namespace)?;
+            let defined = defined.ok_or_else(|| SimulateError::NoCollections(namespace.to_owned()))?;
+            names.extend(explicit_collections(&defined.parameters.collections).map(|config| config.name.clone()));
+        }
+        Ok(names)
     }
 
     fn note_private_read(&mut self, namespace: &str, collection: &str, key: &str, version: Option<Height>) {
@@ -483,6 +510,42 @@ impl Simulator {
         let found = self.state.hashed(namespace, collection, Digest::of(key.as_bytes()).as_bytes())?;
         self.written_keys.insert((namespace.to_owned(), collection.to_owned(), key.to_owned()), metadata(found)?);
         Ok(())
+    }
+}
+
+/// Reads the `_lifecycle` state as part of a simulation.
+struct RecordedReads<'a>(&'a mut Simulator);
+
+impl ReadState for RecordedReads<'_> {
+    fn get(&mut self, scope: &Scope, key: &str) -> Result<Option<Bytes>, StateFault> {
+        let value = match scope.collection() {
+            None => self.0.get(LIFECYCLE_NAMESPACE, key),
+            Some(collection) => self.0.get_private(LIFECYCLE_NAMESPACE, &collection, key),
+        };
+        value.map_err(StateFault::new)
+    }
+
+    fn hash(&mut self, organization: &MspId, key: &str) -> Result<Option<Bytes>, StateFault> {
+        let collection = implicit_collection(organization);
+        self.0.get_private_hash(LIFECYCLE_NAMESPACE, &collection, key).map_err(StateFault::new)
+    }
+
+    fn range(&mut self, scope: &Scope, start: &str, end: &str) -> Result<Vec<(String, Bytes)>, StateFault> {
+        let range = match scope.collection() {
+            None => self.0.range(LIFECYCLE_NAMESPACE, start, end),
+            Some(collection) => self.0.private_range(LIFECYCLE_NAMESPACE, &collection, start, end),
+        };
+        let range = range.map_err(StateFault::new)?;
+        let mut found = vec![];
+        while let Some(entry) = self.0.next(range).map_err(StateFault::new)? {
+            found.push((entry.key, entry.value));
+        }
+        self.0.close(range);
+        Ok(found)
+    }
+
+    fn legacy(&mut self, name: &str) -> Result<Option<Bytes>, StateFault> {
+        self.0.get(LEGACY_NAMESPACE, name).map_err(StateFault::new)
     }
 }
 
