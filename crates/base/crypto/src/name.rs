@@ -18,17 +18,17 @@ pub struct Name {
 /// The attributes Go knows by name, in the order in which it writes them (`pkix.Name.ToRDNSequence`).
 const KNOWN: [(&str, &str); 9] = [
     ("2.5.4.6", "C"),
-    ("2.5.4.10", "O"),
-    ("2.5.4.11", "OU"),
-    ("2.5.4.7", "L"),
     ("2.5.4.8", "ST"),
+    ("2.5.4.7", "L"),
     ("2.5.4.9", "STREET"),
     ("2.5.4.17", "POSTALCODE"),
+    ("2.5.4.10", "O"),
+    ("2.5.4.11", "OU"),
     ("2.5.4.3", "CN"),
     ("2.5.4.5", "SERIALNUMBER"),
 ];
-const ORGANIZATION: usize = 1;
-const UNIT: usize = 2;
+const ORGANIZATION: usize = 5;
+const UNIT: usize = 6;
 const COMMON_NAME: usize = 7;
 
 impl Name {

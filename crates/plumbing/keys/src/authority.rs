@@ -55,17 +55,17 @@ impl SubjectName {
         let common_name = Vec::from_iter((!self.common_name.is_empty()).then(|| self.common_name.clone()));
         let parts: [(u64, &[String]); 8] = [
             (6, &self.country),
-            (10, &self.organization),
-            (11, &self.organizational_unit),
-            (7, &self.locality),
             (8, &self.province),
+            (7, &self.locality),
             (9, &self.street_address),
             (17, &self.postal_code),
+            (10, &self.organization),
+            (11, &self.organizational_unit),
             (3, &common_name),
         ];
         let relative_name = |(attribute, values): (u64, &[String])| {
             let pair = |value: &String| sequence(&[oid(&[2, 5, 4, attribute]), der::text(value)]);
-            set(&values.iter().map(pair).collect::<Vec<_>>())
+            set(values.iter().map(pair).collect())
         };
         sequence(&parts.into_iter().filter(|(_, values)| !values.is_empty()).map(relative_name).collect::<Vec<_>>())
     }

@@ -20,7 +20,9 @@ pub(crate) fn sequence(parts: &[Vec<u8>]) -> Vec<u8> {
     tagged(0x30, &parts.concat())
 }
 
-pub(crate) fn set(parts: &[Vec<u8>]) -> Vec<u8> {
+/// A set, whose elements DER sorts by their bytes.
+pub(crate) fn set(mut parts: Vec<Vec<u8>>) -> Vec<u8> {
+    parts.sort();
     tagged(0x31, &parts.concat())
 }
 
