@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use ripstop_ledger::{CommitError, Ledger, PrivateData};
 use ripstop_private_store::{TransientError, TransientSet};
-use ripstop_rwset::{NsPrivateRwSet, PrivateExpectation, StateError, TxPrivateRwSet};
+use ripstop_rwset::{NsPrivateRwSet, PrivateExpectation, StateError};
 use ripstop_types::{Block, BlockNumber, Digest, TxId};
 use ripstop_validation::{BlockRefusal, Undecided, ValidatedBlock, VerifiedBlock};
 
@@ -194,7 +194,7 @@ impl Committer {
     fn forget(&self, transactions: &[TxId], block: BlockNumber) {
         let transient = self.ledger.transient();
         let mut done = transient.purge(transactions);
-        if block.get() > 0 && block.get() % TRANSIENT_RETENTION == 0 {
+        if block.get() > 0 && block.get().is_multiple_of(TRANSIENT_RETENTION) {
             done = done.and(transient.purge_below(BlockNumber::new(block.get() - TRANSIENT_RETENTION)));
         }
         if let Err(error) = done {
@@ -213,7 +213,7 @@ fn take_matching(expected: &PrivateExpectation, sets: &[TransientSet], private: 
         .filter_map(|set| set.writes.collection(&expected.namespace, &expected.collection))
         .find(|writes| writes.hash().as_bytes()[..] == expected.hash);
     let Some(writes) = found else { return false };
-    let transaction = private.0.entry(expected.tx).or_insert_with(TxPrivateRwSet::default);
+    let transaction = private.0.entry(expected.tx).or_default();
     let position = transaction.namespaces.iter().position(|ns| ns.namespace == expected.namespace);
     match position.and_then(|position| transaction.namespaces.get_mut(position)) {
         Some(ns) => ns.collections.push(writes.clone()),

@@ -10,8 +10,8 @@ use ripstop_state_db::{Savepoint, StateWriter};
 use ripstop_types::{Envelope, Height, TxId};
 use ripstop_validation::ValidatedBlock;
 
-use crate::StateSnapshot;
 use crate::private::PrivateUpdates;
+use crate::{StateSnapshot, expire};
 
 /// State, history, private values, index and savepoint of a block. `private` holds proven writes only.
 pub(crate) fn batch(
@@ -26,6 +26,8 @@ pub(crate) fn batch(
     let mut writer = StateWriter::new(&mut batch);
     writer.put_updates(validated.updates());
     private.put(&mut writer);
+    expire::expire(&mut writer, block, validated.updates(), &private, before)?;
+    expire::schedule(&mut writer, block, validated.updates(), &private, before)?;
     writer.put_savepoint(&Savepoint { block, commit_hash: commit_hash(validated) });
     Ok(batch)
 }

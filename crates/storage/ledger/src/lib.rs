@@ -18,6 +18,7 @@
 
 mod apply;
 mod error;
+mod expire;
 mod history;
 mod ledger;
 mod private;

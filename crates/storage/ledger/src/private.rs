@@ -93,6 +93,16 @@ impl PrivateUpdates {
         Ok(())
     }
 
+    /// Whether the block writes or deletes a clear key.
+    pub(crate) fn touches(&self, namespace: &str, collection: &str, key: &str) -> bool {
+        self.0.contains_key(&(namespace.to_owned(), collection.to_owned(), key.to_owned()))
+    }
+
+    /// The clear keys that the block writes or deletes: namespace, collection, key.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        self.0.keys().map(|(namespace, collection, key)| (namespace.as_str(), collection.as_str(), key.as_str()))
+    }
+
     pub(crate) fn put(&self, writer: &mut StateWriter<'_>) {
         for ((namespace, collection, key), (value, version)) in &self.0 {
             writer.put_private(namespace, collection, key, value.as_ref(), *version);

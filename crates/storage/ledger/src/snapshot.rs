@@ -2,7 +2,7 @@ use bytes::Bytes;
 use ripstop_block_store::{TransactionIndex, TransactionLocation};
 use ripstop_kv::{KvError, Snapshot};
 use ripstop_rwset::{StateError, StateIter, StateValue, StateView};
-use ripstop_state_db::{HistoryIter, StateReader};
+use ripstop_state_db::{Expiry, HistoryIter, StateReader};
 use ripstop_types::{BlockNumber, TxId};
 
 /// The state of a channel after one exact block. Cheap to hold; do not hold one for minutes, because the engine keeps
@@ -50,6 +50,10 @@ impl StateSnapshot {
 
     pub(crate) fn block(&self, hash: &[u8]) -> Result<Option<BlockNumber>, KvError> {
         TransactionIndex::block(self.reader.snapshot(), hash)
+    }
+
+    pub(crate) fn expiries(&self, at: BlockNumber) -> Result<Vec<Expiry>, StateError> {
+        self.reader.expiries(at)
     }
 
     pub(crate) fn history(&self, namespace: &str, key: &str) -> Result<HistoryIter, StateError> {

@@ -6,6 +6,7 @@
 //! | `state` | `01` namespace `00` collection `00` SHA-256 of the key | hash of a private value |
 //! | `state` | `02` namespace `00` collection `00` key | clear private value |
 //! | `hist` | namespace `00` OPV(length of key) key ¬block (u64) ¬place (u32) | empty |
+//! | `meta` | `expiry` block (u64) namespace `00` collection `00` SHA-256 of the key | OPV(block that wrote it), then, where known, `00` clear key |
 //! | `meta` | `savepoint` | format (1 byte) OPV(number of the last block) commit hash (0 or 32 bytes) |
 //!
 //! A value in `state` is: version (OPV block, OPV place) varint(length of metadata) metadata value. Numbers in `hist` are
@@ -27,6 +28,60 @@ pub(crate) const SAVEPOINT_KEY: &[u8] = b"savepoint";
 
 /// The form of all entries described here. Another form is rebuilt from the blocks.
 const FORMAT: u8 = 1;
+
+const EXPIRY_PREFIX: &[u8] = b"expiry";
+
+/// A private key whose value lives for a number of blocks only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expiry {
+    /// The namespace.
+    pub namespace: String,
+    /// The collection.
+    pub collection: String,
+    /// SHA-256 of the key.
+    pub key_hash: Bytes,
+    /// The block that wrote the value. A key that a later block wrote does not expire.
+    pub written_by: BlockNumber,
+    /// The clear key, where this peer knows it.
+    pub key: Option<String>,
+}
+
+/// The beginning of the keys of all that expires with a block.
+pub(crate) fn expiry_prefix(at: BlockNumber) -> Vec<u8> {
+    [EXPIRY_PREFIX, &at.get().to_be_bytes()].concat()
+}
+
+impl Expiry {
+    pub(crate) fn stored_key(&self, at: BlockNumber) -> Vec<u8> {
+        let (namespace, collection) = (self.namespace.as_bytes(), self.collection.as_bytes());
+        [&expiry_prefix(at), namespace, &[0], collection, &[0], &self.key_hash].concat()
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_ordered_varuint(&mut out, self.written_by.get());
+        if let Some(key) = &self.key {
+            out.push(0);
+            out.extend_from_slice(key.as_bytes());
+        }
+        out
+    }
+
+    /// Reads an entry from what stands behind [`expiry_prefix`] in its key, and its value.
+    pub(crate) fn decode(name: &Bytes, value: &Bytes) -> Option<Self> {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+        let mut parts = name.splitn(3, |byte| *byte == 0);
+        let (namespace, collection) = (text(parts.next()?)?, text(parts.next()?)?);
+        let key_hash = name.slice_ref(parts.next()?);
+        let (block, rest) = get_ordered_varuint(value).ok()?;
+        let key = match rest.split_first() {
+            None => None,
+            Some((0, key)) => Some(text(key)?),
+            Some(_) => return None,
+        };
+        Some(Self { namespace, collection, key_hash, written_by: BlockNumber::new(block), key })
+    }
+}
 
 /// Up to which block the state, history and index are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,6 +213,21 @@ mod tests {
             let _ = decode_value(raw.clone());
             let _ = history_version(&raw);
             let _ = Savepoint::decode(&raw);
+            let _ = Expiry::decode(&raw, &raw);
+        }
+
+        #[test]
+        fn expiries_survive(hash: [u8; 32], written_by: u64, key: Option<String>) {
+            let expiry = Expiry {
+                namespace: "cc".to_owned(),
+                collection: "coll".to_owned(),
+                key_hash: Bytes::copy_from_slice(&hash),
+                written_by: BlockNumber::new(written_by),
+                key,
+            };
+            let at = BlockNumber::new(7);
+            let name = Bytes::from(expiry.stored_key(at)).slice(expiry_prefix(at).len()..);
+            prop_assert_eq!(Expiry::decode(&name, &expiry.encode().into()), Some(expiry));
         }
 
         #[test]

@@ -8,12 +8,12 @@
 //! Invariants: the [`Savepoint`] stands in the same batch as the changes it names, so a snapshot always shows the state
 //! after one exact block. All of it can be rebuilt from the block files (and clear private values from the private store).
 //!
-//! Absent: rich queries over JSON; private data expiry.
+//! Absent: rich queries over JSON.
 
 mod keys;
 mod read;
 mod write;
 
-pub use keys::{KEYSPACES, Savepoint};
+pub use keys::{Expiry, KEYSPACES, Savepoint};
 pub use read::{HistoryIter, StateReader};
 pub use write::StateWriter;

@@ -1,9 +1,9 @@
 use bytes::Bytes;
 use ripstop_kv::{Scan, Snapshot};
 use ripstop_rwset::{StateError, StateIter, StateValue};
-use ripstop_types::Height;
+use ripstop_types::{BlockNumber, Height};
 
-use crate::keys::{self, Savepoint};
+use crate::keys::{self, Expiry, Savepoint};
 
 /// Reads the state after one exact block.
 #[derive(Clone)]
@@ -55,6 +55,18 @@ impl StateReader {
         end: &str,
     ) -> Result<StateIter<'static>, StateError> {
         self.range(&keys::private(namespace, collection, ""), start, end)
+    }
+
+    /// The private keys that were to expire with a block, when they were written.
+    pub fn expiries(&self, at: BlockNumber) -> Result<Vec<Expiry>, StateError> {
+        let prefix = keys::expiry_prefix(at);
+        let scan = self.0.prefix(&keys::META, &prefix).map_err(StateError::new)?;
+        scan.map(|pair| {
+            let (key, value) = pair.map_err(StateError::new)?;
+            let name = Bytes::copy_from_slice(key.get(prefix.len()..).unwrap_or_default());
+            Expiry::decode(&name, &value).ok_or_else(|| StateError::new("an expiry of private data is damaged"))
+        })
+        .collect()
     }
 
     /// The transactions that changed a public key, newest first.

@@ -1,10 +1,10 @@
 use bytes::Bytes;
 use ripstop_kv::Batch;
 use ripstop_rwset::UpdateBatch;
-use ripstop_types::Height;
+use ripstop_types::{BlockNumber, Height};
 
-use crate::Savepoint;
 use crate::keys;
+use crate::{Expiry, Savepoint};
 
 /// Puts what a block changes into a batch.
 #[derive(Debug)]
@@ -42,6 +42,21 @@ impl<'a> StateWriter<'a> {
         version: Height,
     ) {
         self.put(keys::private(namespace, collection, key), value, version, &[]);
+    }
+
+    /// Removes the hash of a private value.
+    pub fn delete_hashed(&mut self, namespace: &str, collection: &str, key_hash: &[u8]) {
+        self.0.delete(&keys::STATE, keys::hashed(namespace, collection, key_hash));
+    }
+
+    /// Notes that a private key is to expire with block `at`.
+    pub fn put_expiry(&mut self, at: BlockNumber, expiry: &Expiry) {
+        self.0.put(&keys::META, expiry.stored_key(at), expiry.encode());
+    }
+
+    /// Drops the note of [`Self::put_expiry`].
+    pub fn delete_expiry(&mut self, at: BlockNumber, expiry: &Expiry) {
+        self.0.delete(&keys::META, expiry.stored_key(at));
     }
 
     /// Up to which block the batch brings the state.

@@ -1,21 +1,22 @@
 //! A chain as a peer takes it from an orderer: verified, checked, validated, committed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use ripstop_channel_config::ChannelConfig;
-use ripstop_rwset::{MemoryState, StateView};
+use ripstop_ledger::{Ledger, LedgerOptions, Ledgers, PrivateData};
+use ripstop_rwset::StateView;
 use ripstop_types::{Block, BlockNumber, ValidationCode};
-use ripstop_validation::{ValidatedBlock, VerifiedBlock};
+use ripstop_validation::VerifiedBlock;
+use tempfile::TempDir;
 
-/// A chain and the state behind it, in memory.
+/// The ledger of one channel in a temporary directory.
 pub(crate) struct Replay {
-    state: MemoryState,
-    config: Arc<ChannelConfig>,
-    next: BlockNumber,
-    header_hash: Bytes,
-    commit_hash: Bytes,
+    ledger: Arc<Ledger>,
+    ledgers: Ledgers,
+    directory: TempDir,
     /// Every public key that a block changed, by namespace.
     pub(crate) public_keys: BTreeMap<String, BTreeSet<String>>,
     /// The hash of every private key that a block changed, by namespace and collection.
@@ -32,43 +33,27 @@ pub(crate) struct Replayed {
     pub(crate) reasons: Vec<String>,
 }
 
+fn text(error: impl ToString) -> String {
+    error.to_string()
+}
+
 impl Replay {
     /// Begins a chain.
     pub(crate) fn begin(genesis: Block) -> Result<Self, String> {
-        let genesis = ValidatedBlock::genesis(genesis).map_err(|error| error.to_string())?;
-        let config = genesis.config().cloned().ok_or("the genesis block brings no configuration")?;
-        let mut replay = Self {
-            state: MemoryState::new(),
-            config,
-            next: BlockNumber::GENESIS,
-            header_hash: Bytes::new(),
-            commit_hash: Bytes::new(),
-            public_keys: BTreeMap::new(),
-            hashed_keys: BTreeMap::new(),
-        };
-        replay.take(&genesis);
-        Ok(replay)
+        let directory = tempfile::tempdir().map_err(text)?;
+        let ledgers = Ledgers::open(directory.path(), LedgerOptions::default()).map_err(text)?;
+        let ledger = ledgers.create(genesis).map_err(text)?;
+        let (public_keys, hashed_keys) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { ledger, ledgers, directory, public_keys, hashed_keys })
     }
 
     /// Verifies, checks, validates and commits the next block.
     pub(crate) fn commit(&mut self, block: Block) -> Result<Replayed, String> {
-        let verified = VerifiedBlock::verify(block, &self.config, self.next, &self.header_hash)
+        let (config, before, info) = (self.ledger.config(), self.ledger.snapshot(), self.ledger.info());
+        let verified = VerifiedBlock::verify(block, &config, BlockNumber::new(info.height), &info.current_hash)
             .map_err(|refusal| format!("the block was refused: {refusal}"))?;
-        let checked = verified.check(&self.config, &self.state).map_err(|error| format!("undecided: {error}"))?;
-        let validated = checked.validate(&self.state, &self.commit_hash).map_err(|error| error.to_string())?;
-        self.take(&validated);
-        Ok(Replayed {
-            block: validated.block().clone(),
-            codes: validated.codes().as_slice().to_vec(),
-            reasons: validated
-                .transactions()
-                .iter()
-                .map(|transaction| transaction.refusal.as_ref().map(ToString::to_string).unwrap_or_default())
-                .collect(),
-        })
-    }
-
-    fn take(&mut self, validated: &ValidatedBlock) {
+        let checked = verified.check(&config, &*before).map_err(|undecided| format!("undecided: {undecided}"))?;
+        let validated = checked.validate(&*before, &self.ledger.commit_hash()).map_err(text)?;
         for (namespace, key, _) in validated.updates().public_updates() {
             self.public_keys.entry(namespace.to_owned()).or_default().insert(key.to_owned());
         }
@@ -76,25 +61,43 @@ impl Replay {
             let collection = (namespace.to_owned(), collection.to_owned());
             self.hashed_keys.entry(collection).or_default().insert(key_hash.clone());
         }
-        self.state.apply(validated.updates());
-        for transaction in validated.transactions() {
-            self.state.add_transaction(transaction.tx_id.clone());
-        }
-        if let Some(config) = validated.config() {
-            self.config = config.clone();
-        }
-        self.next = self.next.next();
-        self.header_hash = validated.block().header.hash().to_bytes();
-        self.commit_hash = validated.commit_hash().map(|hash| hash.to_bytes()).unwrap_or_default();
+        let replayed = Replayed {
+            block: validated.block().clone(),
+            codes: validated.codes().as_slice().to_vec(),
+            reasons: validated
+                .transactions()
+                .iter()
+                .map(|transaction| transaction.refusal.as_ref().map(ToString::to_string).unwrap_or_default())
+                .collect(),
+        };
+        self.ledger.commit(validated, PrivateData::default()).map_err(text)?;
+        Ok(replayed)
+    }
+
+    /// Closes the ledger, throws its state away, and opens it again: all of it must come back out of the blocks.
+    pub(crate) fn rebuild(self) -> Result<Self, String> {
+        let Self { ledger, ledgers, directory, public_keys, hashed_keys } = self;
+        let channel = ledger.channel_id().clone();
+        let state: PathBuf = directory.path().join(channel.as_str()).join("state");
+        drop((ledger, ledgers));
+        std::fs::remove_dir_all(&state).map_err(text)?;
+        let ledgers = Ledgers::open(directory.path(), LedgerOptions::default()).map_err(text)?;
+        let ledger = ledgers.get(&channel).ok_or("the channel is gone")?;
+        Ok(Self { ledger, ledgers, directory, public_keys, hashed_keys })
+    }
+
+    /// The ledger itself.
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// The configuration after the last block.
-    pub(crate) fn config(&self) -> &ChannelConfig {
-        &self.config
+    pub(crate) fn config(&self) -> Arc<ChannelConfig> {
+        self.ledger.config()
     }
 
     /// The state after the last block.
-    pub(crate) fn state(&self) -> &dyn StateView {
-        &self.state
+    pub(crate) fn state(&self) -> Arc<dyn StateView> {
+        self.ledger.snapshot()
     }
 }
