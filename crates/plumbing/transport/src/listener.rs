@@ -27,10 +27,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// An address could not be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to listen on {address}: {source}")]
+#[error("failed to listen on {address}: {reason}")]
 pub struct BindError {
     address: String,
-    source: io::Error,
+    reason: io::Error,
 }
 
 /// A bound TCP socket.
@@ -43,7 +43,7 @@ pub struct Listener {
 impl Listener {
     /// Binds `host:port`; port 0 takes a free one.
     pub async fn bind(address: &str) -> Result<Self, BindError> {
-        let fail = |source| BindError { address: address.to_owned(), source };
+        let fail = |reason| BindError { address: address.to_owned(), reason };
         let socket = TcpListener::bind(address).await.map_err(fail)?;
         let local = socket.local_addr().map_err(fail)?;
         Ok(Self { socket, address: local })

@@ -1,7 +1,5 @@
 use prost::Message;
 use ripstop_proto::{common, protos};
-use ripstop_types::ChannelId;
-use tonic::Status;
 
 /// A proposal, parsed as far as the gateway needs to know it.
 #[derive(Debug)]
@@ -48,9 +46,4 @@ impl Proposal {
 
 fn decode<M: Message + Default>(bytes: &bytes::Bytes, what: &str) -> Result<M, String> {
     M::decode(bytes.clone()).map_err(|error| format!("error unmarshalling {what}: {error}"))
-}
-
-/// The channel of that name.
-pub(crate) fn channel_id(channel: &str) -> Result<ChannelId, Status> {
-    ChannelId::new(channel).map_err(|_| Status::not_found(format!("channel not found: {channel}")))
 }

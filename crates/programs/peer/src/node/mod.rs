@@ -1,6 +1,17 @@
 //! `peer node`: the peer itself.
+//!
+//! What question this module answers: *which parts does a peer consist of, and in which order do they begin and end?*
+//! [`start`] is the life of the process from top to bottom; the files beside it hold what it wires together: its own
+//! identity and TLS files ([`identity`]), its channels ([`channels`]), and its listeners ([`listeners`]).
+
+mod channels;
+mod identity;
+mod listeners;
+mod start;
 
 use std::process::ExitCode;
+
+use ripstop_node_config::{Environment, PeerConfig};
 
 /// The subcommands of `peer node`.
 #[derive(Debug, clap::Subcommand)]
@@ -19,9 +30,25 @@ pub struct StartArgs {
 
 impl NodeCommand {
     /// Runs the node until it is told to stop.
+    ///
+    /// # Errors
+    /// The peer cannot start; the message says which setting, file or address is at fault.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        match self {
-            Self::Start(_) => anyhow::bail!("this build holds no peer yet"),
+        let Self::Start(arguments) = self;
+        let environment = Environment::of_process();
+        let logging = ripstop_operations::start_logging(
+            environment.get("FABRIC_LOGGING_SPEC"),
+            environment.get("FABRIC_LOGGING_FORMAT"),
+        )?;
+        let mut loaded = PeerConfig::load(&environment)?;
+        for warning in &loaded.warnings {
+            tracing::warn!(target: "peer", "{warning}");
         }
+        loaded.config.chaincode.development_mode |= arguments.chaincode_development;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("peer").build()?;
+        runtime.block_on(start::run(loaded.config, logging))?;
+        // Whatever still hangs on a connection must not keep the process.
+        runtime.shutdown_background();
+        Ok(ExitCode::SUCCESS)
     }
 }

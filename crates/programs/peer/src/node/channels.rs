@@ -1,0 +1,212 @@
+//! The peer's channels: for each one a committer, the puller that feeds it, and a watch on its configuration.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use prometheus::IntGaugeVec;
+use ripstop_chaincode::JoinChannel;
+use ripstop_channel_config::acl::{self, Resource};
+use ripstop_committer::{BLOCK_QUEUE, Committer};
+use ripstop_deliver::{
+    BlockForm, BlockPuller, BlockSource, Channels, OrdererEndpoint, PullConfig, PullTarget, Refusal, SourceError,
+};
+use ripstop_gateway::AddressOverride;
+use ripstop_ledger::{Ledger, Ledgers};
+use ripstop_msp::LocalMsp;
+use ripstop_operations::{Health, Metrics};
+use ripstop_runtime::{TaskGroup, TaskKind};
+use ripstop_transport::ClientRoots;
+use ripstop_types::{Block, BlockNumber, ChannelId, SignedData};
+use tokio::sync::{mpsc, watch};
+
+/// How long the tasks of a channel may take to end: a block that is being committed is finished.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What all channels of the peer share.
+pub(super) struct ChannelParts {
+    pub(super) ledgers: Arc<Ledgers>,
+    pub(super) pull: PullConfig,
+    pub(super) overrides: Vec<AddressOverride>,
+    /// The roots of TLS clients.
+    pub(super) roots: ClientRoots,
+    /// Those of the roots that come from no channel.
+    pub(super) configured_roots: Vec<Bytes>,
+    pub(super) tasks: TaskGroup,
+    pub(super) health: Health,
+    pub(super) heights: IntGaugeVec,
+}
+
+/// The peer's channels. Clones are the same.
+#[derive(Clone)]
+pub(super) struct PeerChannels(Arc<ChannelParts>);
+
+/// The gauge of ledger heights, under Fabric's name.
+pub(super) fn height_gauge(metrics: &Metrics) -> IntGaugeVec {
+    metrics.gauge("ledger_blockchain_height", "Height of the chain in blocks.", &["channel"])
+}
+
+impl PeerChannels {
+    pub(super) fn new(parts: ChannelParts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// Starts the tasks of all channels that the peer has.
+    pub(super) fn start_all(&self) {
+        for channel in self.0.ledgers.list() {
+            if let Some(ledger) = self.0.ledgers.get(&channel) {
+                self.start(&ledger);
+            }
+        }
+        self.refresh_roots();
+    }
+
+    /// Starts the tasks of one channel.
+    fn start(&self, ledger: &Arc<Ledger>) {
+        let parts = &self.0;
+        let channel = ledger.channel_id().clone();
+        tracing::info!(target: "deliveryClient", function = "DeliverBlocks", "Creating a CFT (crash fault tolerant) BlockDeliverer for channel ´{channel}´");
+        let (blocks, received) = mpsc::channel(BLOCK_QUEUE);
+        let failed = Arc::new(Mutex::new(None::<String>));
+        let failure = Arc::clone(&failed);
+        parts.health.register(&format!("committer of channel {channel}"), move || match &*failure.lock() {
+            Some(why) => Err(why.clone()),
+            None => Ok(()),
+        });
+        let committer = Committer::new(Arc::clone(ledger));
+        parts.tasks.spawn(TaskKind::Isolated, "committer", async move {
+            let ended = committer.run(received).await;
+            if let Err(error) = &ended {
+                *failed.lock() = Some(error.to_string());
+            }
+            ended
+        });
+        let target = Arc::new(LedgerTarget { ledger: Arc::clone(ledger), overrides: parts.overrides.clone() });
+        let puller = BlockPuller::new(target, parts.pull.clone(), blocks);
+        let stopping = parts.tasks.cancelled();
+        parts.tasks.spawn(TaskKind::Isolated, "puller", async move {
+            tokio::select! {
+                () = puller.run() => {}
+                () = stopping => {}
+            }
+            Ok::<_, Infallible>(())
+        });
+        parts.tasks.spawn(TaskKind::Isolated, "configuration", self.clone().watch(Arc::clone(ledger)));
+    }
+
+    /// Follows the height of a ledger: shows it, and takes up the TLS roots of a changed configuration.
+    async fn watch(self, ledger: Arc<Ledger>) -> Result<(), Infallible> {
+        let mut heights = ledger.heights();
+        let gauge = self.0.heights.with_label_values(&[ledger.channel_id().as_str()]);
+        let mut sequence = ledger.config().sequence();
+        loop {
+            gauge.set(i64::try_from(*heights.borrow_and_update()).unwrap_or(i64::MAX));
+            if ledger.config().sequence() != sequence {
+                sequence = ledger.config().sequence();
+                self.refresh_roots();
+            }
+            tokio::select! {
+                changed = heights.changed() => if changed.is_err() { return Ok(()) },
+                () = self.0.tasks.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    /// Lets in the TLS clients of all organisations of all channels.
+    fn refresh_roots(&self) {
+        let ledgers = &self.0.ledgers;
+        let joined = ledgers.list();
+        let configs = joined.iter().filter_map(|channel| ledgers.get(channel)).map(|ledger| ledger.config());
+        let mut pems = self.0.configured_roots.clone();
+        pems.extend(configs.flat_map(|config| config.tls_roots()));
+        if let Err(error) = self.0.roots.replace(pems.iter().map(AsRef::as_ref)) {
+            tracing::error!(target: "core.peer", "TLS clients are verified as before, because the channels' TLS certificates cannot be used: {error}");
+        }
+    }
+}
+
+impl JoinChannel for PeerChannels {
+    fn join(&self, genesis: Block) -> Result<(), String> {
+        let ledger = self.0.ledgers.create(genesis).map_err(|error| error.to_string())?;
+        self.start(&ledger);
+        self.refresh_roots();
+        Ok(())
+    }
+}
+
+/// The channels as the deliver service sees them.
+pub(super) struct DeliverChannels {
+    pub(super) ledgers: Arc<Ledgers>,
+    pub(super) local_msp: Arc<LocalMsp>,
+}
+
+impl Channels for DeliverChannels {
+    fn source(&self, channel: &str) -> Option<Arc<dyn BlockSource>> {
+        let ledger = self.ledgers.get(&ChannelId::new(channel).ok()?)?;
+        Some(Arc::new(LedgerSource { ledger, local_msp: Arc::clone(&self.local_msp) }))
+    }
+}
+
+/// A ledger's blocks, for those who may read them.
+struct LedgerSource {
+    ledger: Arc<Ledger>,
+    local_msp: Arc<LocalMsp>,
+}
+
+impl BlockSource for LedgerSource {
+    fn heights(&self) -> watch::Receiver<u64> {
+        self.ledger.heights()
+    }
+
+    fn block(&self, number: BlockNumber) -> Result<Arc<Block>, SourceError> {
+        match self.ledger.block(number) {
+            Ok(Some(block)) => Ok(block),
+            Ok(None) => Err(SourceError(format!("block [{number}] is not there"))),
+            Err(error) => Err(SourceError(error.to_string())),
+        }
+    }
+
+    fn config_sequence(&self) -> u64 {
+        self.ledger.config().sequence()
+    }
+
+    fn authorize(&self, form: BlockForm, request: &SignedData) -> Result<(), Refusal> {
+        let resource = match form {
+            BlockForm::Full => Resource::EventBlock,
+            BlockForm::Filtered => Resource::EventFilteredBlock,
+        };
+        acl::check(resource, Some(&self.ledger.config()), &self.local_msp, request)
+            .map_err(|refusal| Refusal(refusal.to_string()))
+    }
+}
+
+/// A ledger that wants blocks.
+struct LedgerTarget {
+    ledger: Arc<Ledger>,
+    overrides: Vec<AddressOverride>,
+}
+
+impl PullTarget for LedgerTarget {
+    fn channel(&self) -> &ChannelId {
+        self.ledger.channel_id()
+    }
+
+    fn next_block(&self) -> BlockNumber {
+        BlockNumber::new(self.ledger.height())
+    }
+
+    fn orderers(&self) -> Vec<OrdererEndpoint> {
+        let replace = |endpoint: ripstop_channel_config::OrdererEndpoint| {
+            let replaced = self.overrides.iter().find(|replaced| replaced.from == endpoint.address);
+            let tls_roots = match replaced {
+                Some(replaced) if !replaced.tls_roots.is_empty() => replaced.tls_roots.clone(),
+                _ => endpoint.tls_roots.to_vec(),
+            };
+            let address = replaced.map_or(endpoint.address, |replaced| replaced.to.clone());
+            OrdererEndpoint { address, tls_roots }
+        };
+        self.ledger.config().orderer_endpoints().into_iter().map(replace).collect()
+    }
+}

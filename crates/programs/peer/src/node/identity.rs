@@ -1,0 +1,69 @@
+//! Who the peer is: its MSP folder and its TLS files.
+
+use std::path::Path;
+
+use anyhow::Context;
+use bytes::Bytes;
+use ripstop_keys::LocalIdentity;
+use ripstop_node_config::{MspLocation, PeerTlsConfig, ServerTlsConfig};
+use ripstop_transport::{ClientAuth, ClientRoots, KeyPair, ServerTls};
+
+/// Loads the peer's own organisation and key.
+pub(super) fn load(location: &MspLocation) -> anyhow::Result<LocalIdentity> {
+    let loaded = match &location.keystore {
+        Some(keystore) => LocalIdentity::load_with_keystore(&location.directory, keystore, &location.id),
+        None => LocalIdentity::load(&location.directory, &location.id),
+    };
+    loaded.with_context(|| {
+        format!(
+            "Cannot run peer because error when setting up MSP of type bccsp from directory {} (MSP id {})",
+            location.directory.display(),
+            location.id
+        )
+    })
+}
+
+/// The peer's TLS: as a server, and the certificate it shows as a client.
+pub(super) struct Tls {
+    pub(super) server: ServerTls,
+    pub(super) client: KeyPair,
+    /// Certificates from the configuration that clients' certificates may come from, whatever channels say.
+    pub(super) configured_roots: Vec<Bytes>,
+}
+
+/// Reads the TLS files. `roots` are the certificates that clients are verified against under mutual TLS.
+pub(super) fn load_tls(config: &PeerTlsConfig, roots: &ClientRoots) -> anyhow::Result<Tls> {
+    let server = &config.server;
+    // Without mutual TLS nobody verifies clients, and the sample configuration names a file that does not exist.
+    let client_roots = if server.client_auth_required { server.client_root_cas.as_slice() } else { &[] };
+    let mut configured_roots = Vec::new();
+    for path in server.root_cas.iter().chain(client_roots) {
+        configured_roots.push(Bytes::from(read(path)?));
+    }
+    roots.replace(configured_roots.iter().map(AsRef::as_ref)).context("peer.tls: root certificates")?;
+    Ok(Tls {
+        server: server_tls(server, roots)?,
+        client: key_pair(&config.client_certificate, &config.client_private_key)?,
+        configured_roots,
+    })
+}
+
+/// The TLS of one listener.
+pub(super) fn server_tls(config: &ServerTlsConfig, roots: &ClientRoots) -> anyhow::Result<ServerTls> {
+    let auth = match config.client_auth_required {
+        true => ClientAuth::Required(roots.clone()),
+        false => ClientAuth::Requested,
+    };
+    let pair = key_pair(&config.certificate, &config.private_key)?;
+    ServerTls::new(pair, auth).with_context(|| format!("TLS certificate {}", config.certificate.display()))
+}
+
+fn key_pair(certificate: &Path, key: &Path) -> anyhow::Result<KeyPair> {
+    KeyPair::from_pem(&read(certificate)?, &read(key)?)
+        .with_context(|| format!("TLS certificate {} and key {}", certificate.display(), key.display()))
+}
+
+/// Reads a file that the configuration names.
+pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}

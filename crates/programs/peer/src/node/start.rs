@@ -1,0 +1,212 @@
+//! The life of a peer, from top to bottom.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use ripstop_chaincode::{ChaincodeHost, HostOptions, NodeParts, Registration};
+use ripstop_deliver::{PullConfig, TlsBinding};
+use ripstop_gateway::AddressOverride;
+use ripstop_ledger::{LedgerOptions, Ledgers};
+use ripstop_node_config::{MetricsConfig, PeerConfig};
+use ripstop_operations::{Health, LogControl, Metrics, Operations, Version};
+use ripstop_runtime::{TaskGroup, TaskKind, stop_signal};
+use ripstop_transport::{ClientRoots, Keepalive, Listener, ServerTls, local_ip};
+use tonic::service::Routes;
+
+use super::channels::{ChannelParts, PATIENCE, PeerChannels, height_gauge};
+use super::identity::{self, Tls};
+use super::listeners::{ServiceParts, serve, services};
+
+/// How long open requests may take to end after the peer was told to stop.
+const DRAIN: Duration = Duration::from_secs(5);
+/// The release of Fabric whose wire contract this is, as `/version` says it.
+const FABRIC_RELEASE: &str = "v3.1.5";
+
+/// Runs the peer until it is told to stop.
+pub(super) async fn run(config: PeerConfig, logging: LogControl) -> anyhow::Result<()> {
+    tracing::info!(target: "nodeCmd", function = "serve", "Starting peer: ripstop {}, compatible with Fabric {FABRIC_RELEASE}", env!("CARGO_PKG_VERSION"));
+    let address = config
+        .advertised_address(local_ip())
+        .context("peer.address must be found out (peer.addressAutoDetect, or a host such as 0.0.0.0), but this machine has no address")?;
+
+    // Who am I?
+    let identity = identity::load(&config.msp)?;
+    let (local_msp, signer) = (Arc::new(identity.msp), identity.signer);
+    let roots = ClientRoots::new();
+    let tls = config.tls.as_ref().map(|tls| identity::load_tls(tls, &roots)).transpose()?;
+    if tls.is_some() {
+        tracing::info!(target: "nodeCmd", function = "serve", "Starting peer with TLS enabled");
+    }
+
+    // Listen first, so that a port in use is noticed before anything is written.
+    let listener = Listener::bind(&config.listen_address).await.context("peer.listenAddress")?;
+    let (chaincode_listen, _) = config.chaincode_endpoint(&address)?;
+    let chaincode_listener = Listener::bind(&chaincode_listen).await.context("peer.chaincodeListenAddress")?;
+    let root = TaskGroup::root("peer");
+    let metrics = Metrics::new();
+    let health = Health::default();
+    let operations = root.child("operations");
+    serve_operations(&operations, &config, logging, &metrics, &health).await?;
+
+    // What do I know?
+    let directory = config.ledger.directory.clone();
+    let opened = tokio::task::spawn_blocking(move || Ledgers::open(&directory, LedgerOptions::default())).await?;
+    let ledgers =
+        Arc::new(opened.with_context(|| format!("cannot open the ledgers in {}", config.ledger.directory.display()))?);
+
+    // What do I do?
+    let overrides = overrides(&config)?;
+    let channel_tasks = root.child("channels");
+    let channels = PeerChannels::new(ChannelParts {
+        ledgers: Arc::clone(&ledgers),
+        pull: pull_config(&config, &signer, tls.as_ref()),
+        overrides: overrides.clone(),
+        roots,
+        configured_roots: tls.as_ref().map(|tls| tls.configured_roots.clone()).unwrap_or_default(),
+        tasks: channel_tasks.clone(),
+        health,
+        heights: height_gauge(&metrics),
+    });
+    let parts = NodeParts {
+        ledgers: Arc::clone(&ledgers),
+        local_msp: Arc::clone(&local_msp),
+        join: Arc::new(channels.clone()),
+    };
+    let chaincode =
+        ChaincodeHost::new(host_options(&config), parts).context("cannot open the store of chaincode packages")?;
+    channels.start_all();
+
+    // Who may ask me?
+    let servers = root.child("servers");
+    let server_tls = tls.as_ref().map(|tls| tls.server.clone());
+    let mutual = server_tls.as_ref().is_some_and(ServerTls::requires_client_certificate);
+    let routes = services(ServiceParts {
+        config: &config,
+        metrics: &metrics,
+        ledgers: Arc::clone(&ledgers),
+        local_msp,
+        signer,
+        chaincode: chaincode.clone(),
+        address: config.gossip.external_endpoint.clone().unwrap_or_else(|| address.clone()),
+        client_tls: tls.map(|tls| tls.client),
+        binding: if mutual { TlsBinding::Required } else { TlsBinding::NotChecked },
+        overrides,
+    });
+    let registration = Routes::new(chaincode.registration_service().into_grpc());
+    serve(&servers, "chaincode listener", chaincode_listener, chaincode_tls(&config)?, &config, registration);
+    serve(&servers, "listener", listener, server_tls, &config, routes);
+    tracing::info!(
+        target: "nodeCmd",
+        function = "serve",
+        "Started peer with ID=[{}], network ID=[{}], address=[{address}]",
+        config.id,
+        config.network_id
+    );
+
+    tokio::select! {
+        signal = stop_signal() => {
+            tracing::info!(target: "nodeCmd", function = "handleSignals", "Received signal: {}", signal?);
+        }
+        () = root.node_stopping() => {}
+    }
+    let failed = root.is_node_stopping();
+
+    // The end, in this order: no more questions, no more calls, no more blocks; operators see it to the last.
+    let drained = servers.close(DRAIN);
+    chaincode.stop();
+    drained.await;
+    channel_tasks.close(PATIENCE).await;
+    operations.close(DRAIN).await;
+    anyhow::ensure!(!failed, "the peer stopped because a part failed that it cannot be without; see the log");
+    Ok(())
+}
+
+async fn serve_operations(
+    tasks: &TaskGroup,
+    config: &PeerConfig,
+    logging: LogControl,
+    metrics: &Metrics,
+    health: &Health,
+) -> anyhow::Result<()> {
+    let Some(address) = &config.operations.listen_address else { return Ok(()) };
+    let listener = Listener::bind(address).await.context("operations.listenAddress")?;
+    let tls = match &config.operations.tls {
+        Some(tls) => {
+            let roots = ClientRoots::new();
+            let pems =
+                tls.client_root_cas.iter().map(|path| identity::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
+            roots.replace(pems.iter().map(Vec::as_slice)).context("operations.tls.clientRootCAs")?;
+            Some(identity::server_tls(tls, &roots)?)
+        }
+        None => None,
+    };
+    let pulled = matches!(config.metrics, MetricsConfig::Prometheus);
+    if let MetricsConfig::Statsd(_) = &config.metrics {
+        tracing::warn!(target: "operations.runner", "metrics.provider: statsd is not possible yet; metrics disabled");
+    }
+    let operations = Operations {
+        health: health.clone(),
+        version: Version {
+            version: FABRIC_RELEASE.to_owned(),
+            commit: format!("ripstop-{}", env!("CARGO_PKG_VERSION")),
+        },
+        logging,
+        metrics: pulled.then(|| metrics.clone()),
+    };
+    let stopping = tasks.cancelled();
+    tasks.spawn(TaskKind::Isolated, "operations", async move {
+        operations.serve(listener, tls, stopping).await;
+        Ok::<_, std::convert::Infallible>(())
+    });
+    Ok(())
+}
+
+/// Chaincode that dials the peer sees the peer's certificate; it is known by the id it registers with.
+fn chaincode_tls(config: &PeerConfig) -> anyhow::Result<Option<ServerTls>> {
+    let Some(tls) = &config.tls else { return Ok(None) };
+    let mut server = tls.server.clone();
+    server.client_auth_required = false;
+    Ok(Some(identity::server_tls(&server, &ClientRoots::new())?))
+}
+
+fn overrides(config: &PeerConfig) -> anyhow::Result<Vec<AddressOverride>> {
+    let read = |replaced: &ripstop_node_config::AddressOverride| {
+        let tls_roots = match &replaced.ca_certs_file {
+            Some(path) => vec![Bytes::from(identity::read(path)?)],
+            None => Vec::new(),
+        };
+        Ok(AddressOverride { from: replaced.from.clone(), to: replaced.to.clone(), tls_roots })
+    };
+    config.delivery_client.address_overrides.iter().map(read).collect()
+}
+
+fn pull_config(config: &PeerConfig, signer: &ripstop_keys::SigningIdentity, tls: Option<&Tls>) -> PullConfig {
+    let client = &config.delivery_client;
+    PullConfig {
+        signer: signer.clone(),
+        tls: tls.map(|tls| tls.client.clone()),
+        connect_timeout: client.connection_timeout,
+        keepalive: Keepalive { interval: client.keepalive.interval, timeout: client.keepalive.timeout },
+        max_pause: client.reconnect_backoff_threshold,
+    }
+}
+
+fn host_options(config: &PeerConfig) -> HostOptions {
+    let chaincode = &config.chaincode;
+    HostOptions {
+        packages: config.file_system_path.join("lifecycle").join("chaincodes"),
+        execute_timeout: chaincode.execute_timeout,
+        install_timeout: chaincode.install_timeout,
+        startup_timeout: chaincode.startup_timeout,
+        keepalive: Some(chaincode.keepalive).filter(|interval| !interval.is_zero()),
+        total_query_limit: config.ledger.total_query_limit,
+        write_batch: chaincode.write_batch,
+        multiple_keys: chaincode.multiple_keys,
+        registration: match chaincode.development_mode {
+            true => Registration::AnyInDevelopment,
+            false => Registration::OnlyLaunched,
+        },
+    }
+}

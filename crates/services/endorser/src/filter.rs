@@ -1,0 +1,125 @@
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prost::Message;
+use ripstop_crypto::Certificate;
+use ripstop_proto::{common, protos};
+use ripstop_types::{SerializedIdentity, Timestamp};
+
+use crate::proposal::time_text;
+
+/// What is asked of every proposal before the endorser sees it (`peer.handlers.authFilters`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Filters {
+    /// Whether proposals of expired identities are refused (`ExpirationCheck`).
+    pub expiration: bool,
+    /// How far a proposal's time may be off (`TimeWindowCheck`, `peer.authentication.timewindow`); `None`: any time.
+    pub time_window: Option<Duration>,
+}
+
+/// Why a filter refuses. Sent as a gRPC error; begins with Fabric's words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum FilterRefusal {
+    #[error("failed parsing {what}: {reason}")]
+    Malformed { what: &'static str, reason: String },
+    #[error("proposal client identity expired: the certificate of {subject} of {org} was valid until {since}")]
+    Expired { subject: String, org: String, since: String },
+    #[error(
+        "request unauthorized due to incorrect timestamp {stated}, peer time {now}, peer.authentication.timewindow {window}"
+    )]
+    Timestamp { stated: String, now: String, window: String },
+}
+
+impl Filters {
+    /// Applies the filters to a proposal that nobody has parsed yet.
+    pub(crate) fn check(self, signed: &protos::SignedProposal, now: SystemTime) -> Result<(), FilterRefusal> {
+        if !self.expiration && self.time_window.is_none() {
+            return Ok(());
+        }
+        let malformed =
+            |what| move |error: prost::DecodeError| FilterRefusal::Malformed { what, reason: error.to_string() };
+        let proposal = protos::Proposal::decode(signed.proposal_bytes.clone()).map_err(malformed("proposal"))?;
+        let header = common::Header::decode(proposal.header).map_err(malformed("header"))?;
+        if self.expiration {
+            let creator = common::SignatureHeader::decode(header.signature_header)
+                .map_err(malformed("signature header"))?
+                .creator;
+            check_expiry(creator, now)?;
+        }
+        if let Some(window) = self.time_window {
+            let channel_header =
+                common::ChannelHeader::decode(header.channel_header).map_err(malformed("channel header"))?;
+            let stated = channel_header.timestamp.unwrap_or_default();
+            check_time(Timestamp { seconds: stated.seconds, nanos: stated.nanos }, window, now)?;
+        }
+        Ok(())
+    }
+}
+
+fn unix(now: SystemTime) -> Duration {
+    now.duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// What cannot be read has no end here; the endorser refuses it with its own words.
+fn check_expiry(creator: bytes::Bytes, now: SystemTime) -> Result<(), FilterRefusal> {
+    let Ok(identity) = SerializedIdentity::parse(creator) else { return Ok(()) };
+    let Ok(certificate) = Certificate::from_pem(&identity.id_bytes) else { return Ok(()) };
+    if unix(now).as_secs() as i64 <= certificate.not_after() {
+        return Ok(());
+    }
+    Err(FilterRefusal::Expired {
+        subject: certificate.subject().to_string(),
+        org: identity.msp_id.as_str().to_owned(),
+        since: time_text(certificate.not_after()),
+    })
+}
+
+fn check_time(stated: Timestamp, window: Duration, now: SystemTime) -> Result<(), FilterRefusal> {
+    let now = unix(now);
+    let stated_nanos = i128::from(stated.seconds) * 1_000_000_000 + i128::from(stated.nanos);
+    if (now.as_nanos() as i128).abs_diff(stated_nanos) <= window.as_nanos() {
+        return Ok(());
+    }
+    Err(FilterRefusal::Timestamp {
+        stated: time_text(stated.seconds),
+        now: time_text(now.as_secs() as i64),
+        window: go_duration(window),
+    })
+}
+
+/// As Go prints durations of whole seconds: `15m0s`.
+fn go_duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds}s"),
+        (0, minutes, seconds) => format!("{minutes}m{seconds}s"),
+        (hours, minutes, seconds) => format!("{hours}h{minutes}m{seconds}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proposal_at(seconds: i64) -> protos::SignedProposal {
+        let timestamp = Some(prost_types::Timestamp { seconds, nanos: 0 });
+        let channel_header = common::ChannelHeader { timestamp, ..Default::default() }.encode_to_vec().into();
+        let header = common::Header { channel_header, ..Default::default() }.encode_to_vec().into();
+        let proposal = protos::Proposal { header, ..Default::default() }.encode_to_vec();
+        protos::SignedProposal { proposal_bytes: proposal.into(), signature: Default::default() }
+    }
+
+    #[test]
+    fn times_outside_of_the_window_are_refused_with_fabrics_words() {
+        let filters = Filters { expiration: true, time_window: Some(Duration::from_secs(900)) };
+        let now = UNIX_EPOCH + Duration::from_secs(1_600_000_000);
+        for good in [1_600_000_000, 1_600_000_900, 1_599_999_100] {
+            assert_eq!(filters.check(&proposal_at(good), now), Ok(()));
+        }
+        assert_eq!(
+            filters.check(&proposal_at(1_600_000_901), now).unwrap_err().to_string(),
+            "request unauthorized due to incorrect timestamp 2020-09-13T12:41:41Z, peer time 2020-09-13T12:26:40Z, peer.authentication.timewindow 15m0s"
+        );
+        assert!(filters.check(&proposal_at(i64::MIN), now).is_err());
+        assert_eq!(Filters::default().check(&proposal_at(0), now), Ok(()));
+    }
+}
