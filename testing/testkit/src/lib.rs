@@ -2,12 +2,15 @@
 //!
 //! What question this crate answers: *who could be in this test?* An [`Organization`] makes its authorities, peers, orderers,
 //! administrators and clients on the spot, expired and revoked ones too, with the certificates `cryptogen` would make; its
-//! [`msp_config`](Organization::msp_config) goes into channel configurations, [`msp_set`] is a channel's organisations.
+//! [`msp_config`](Organization::msp_config) goes into channel configurations, [`msp_set`] is a channel's organisations, a
+//! [`Channel`] its first configuration.
 //!
 //! Everything panics where making it fails: in a test that is the right answer.
 
+mod channel;
 mod organization;
 
+pub use channel::{Channel, meta_policy, organization_group, value};
 pub use organization::{CertificateOptions, NodeOus, Organization, OrganizationOptions, TlsCredentials};
 
 use bytes::Bytes;

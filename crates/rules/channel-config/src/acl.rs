@@ -241,7 +241,93 @@ fn configured_policy(resource: Resource, channel: &ChannelConfig) -> Option<&str
 
 #[cfg(test)]
 mod tests {
+    use ripstop_crypto::SigningIdentity;
+    use ripstop_proto::{common, protos};
+    use ripstop_testkit::{Channel, Organization, signed_data, value};
+
     use super::*;
+
+    #[test]
+    fn functions_of_the_peer_are_for_its_own_organisation() {
+        let (org1, org2) = (Organization::new("Org1MSP"), Organization::new("Org2MSP"));
+        let local = LocalMsp::new(&org1.msp_config()).unwrap();
+        let ask = |resource, signer: &SigningIdentity| check(resource, None, &local, &signed_data(signer, b"proposal"));
+        assert_eq!(ask(Resource::CsccJoinChain, &org1.admin("a")), Ok(()));
+        assert_eq!(ask(Resource::CsccGetChannels, &org1.client("c")), Ok(()));
+        assert_eq!(
+            ask(Resource::LifecycleInstallChaincode, &org1.client("c")).unwrap_err().to_string(),
+            "Failed verifying that proposal's creator satisfies local MSP principal during channelless check policy with \
+             policy [Admins]: [The identity is not an admin under this MSP [Org1MSP]: The identity does not contain OU \
+             [ADMIN], MSP: [Org1MSP]]"
+        );
+        assert_eq!(
+            ask(Resource::CsccGetChannels, &org2.admin("a")).unwrap_err().to_string(),
+            "Failed deserializing proposal creator during channelless check policy with policy [Members]: [expected MSP ID \
+             Org1MSP, received Org2MSP]"
+        );
+        assert_eq!(
+            ask(Resource::SnapshotListPending, &org2.admin("a")).unwrap_err().to_string(),
+            "failed deserializing signed data identity during channelless check policy with policy [Admins]: [expected MSP \
+             ID Org1MSP, received Org2MSP]"
+        );
+        let forged = SignedData { message: b"other".as_slice().into(), ..signed_data(&org1.admin("a"), b"proposal") };
+        assert!(check(Resource::CsccJoinChain, None, &local, &forged).is_err());
+        assert_eq!(
+            ask(Resource::QsccGetChainInfo, &org1.admin("a")),
+            Err(AclRefusal::NoChannel(Resource::QsccGetChainInfo))
+        );
+    }
+
+    #[test]
+    fn functions_of_a_channel_are_for_whom_its_policies_mean() {
+        let (orderer, org1, org2) =
+            (Organization::new("OrdererMSP"), Organization::new("Org1MSP"), Organization::new("Org2MSP"));
+        let stranger = Organization::new("Org3MSP");
+        let local = LocalMsp::new(&org1.msp_config()).unwrap();
+        let mut config = Channel::new(&orderer, [&org1, &org2]).config();
+        let acl = |name: &str, policy: &str| (name.to_owned(), protos::ApiResource { policy_ref: policy.into() });
+        let acls = [
+            acl("qscc/GetChainInfo", "/Channel/Application/Org1MSP/Admins"),
+            acl("event/Block", "Nobody"),
+            acl("cscc/JoinChain", "/Channel/Application/Readers"),
+        ];
+        let root: &mut common::ConfigGroup = config.channel_group.as_mut().unwrap();
+        let application = root.groups.get_mut("Application").unwrap();
+        application.values.extend([value("ACLs", &protos::AcLs { acls: acls.into() })]);
+        let channel = ChannelConfig::new(ChannelId::new("mychannel").unwrap(), config).unwrap();
+        let ask =
+            |resource, signer: &SigningIdentity| check(resource, Some(&channel), &local, &signed_data(signer, b"m"));
+        assert_eq!(ask(Resource::PeerPropose, &org2.client("c")), Ok(()));
+        let error = ask(Resource::PeerPropose, &stranger.client("c")).unwrap_err().to_string();
+        assert!(
+            error.starts_with(
+                "Failed evaluating policy on signed data during check policy on channel [mychannel] with policy \
+                 [/Channel/Application/Writers]: [implicit policy evaluation failed - 0 sub-policies were satisfied, but \
+                 this policy requires 1 of the 'Writers' sub-policies to be satisfied]"
+            ),
+            "{error}"
+        );
+        assert_eq!(ask(Resource::QsccGetChainInfo, &org1.admin("a")), Ok(()));
+        let error = ask(Resource::QsccGetChainInfo, &org2.admin("a")).unwrap_err().to_string();
+        assert!(
+            error.starts_with(
+                "failed evaluating policy on signed data during check policy [/Channel/Application/Org1MSP/Admins]: \
+                 [signature set did not satisfy policy]"
+            ),
+            "{error}"
+        );
+        assert_eq!(
+            ask(Resource::EventBlock, &org1.admin("a")).unwrap_err().to_string(),
+            "failed evaluating policy on signed data during check policy [/Channel/Application/Nobody]: [policy \
+             /Channel/Application/Nobody not found]"
+        );
+        assert!(
+            ask(Resource::CsccJoinChain, &org1.client("c")).is_err(),
+            "channels cannot open a peer's own functions"
+        );
+        assert_eq!(policy_path(Resource::GatewayCommitStatus, &channel), Some("/Channel/Application/Readers"));
+        assert_eq!(policy_path(Resource::CsccJoinChain, &channel), None);
+    }
 
     #[test]
     fn resources_have_fabrics_names_and_defaults() {

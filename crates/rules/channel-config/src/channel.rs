@@ -292,3 +292,6 @@ fn read_orderer_addresses(group: &Group<'_>, capabilities: &ChannelCapabilities)
     }
     Ok(addresses.addresses)
 }
+
+#[cfg(test)]
+mod tests;

@@ -185,3 +185,76 @@ impl RaftConsenter {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ripstop_testkit::Organization;
+
+    use super::*;
+
+    fn metadata() -> etcdraft::ConfigMetadata {
+        let organization = Organization::new("OrdererMSP");
+        let consenter = |name: &str| etcdraft::Consenter {
+            host: name.into(),
+            port: 7050,
+            client_tls_cert: organization.tls(name, &[name]).certificate.into(),
+            server_tls_cert: organization.tls(name, &[name]).certificate.into(),
+        };
+        let options = etcdraft::Options {
+            tick_interval: "250ms".into(),
+            election_tick: 10,
+            heartbeat_tick: 1,
+            max_inflight_blocks: 5,
+            snapshot_interval_size: 0,
+        };
+        etcdraft::ConfigMetadata { consenters: vec![consenter("a"), consenter("b")], options: Some(options) }
+    }
+
+    fn decode(metadata: &etcdraft::ConfigMetadata) -> Result<RaftMetadata, ConsensusMetadataError> {
+        RaftMetadata::decode(metadata.encode_to_vec().into())
+    }
+
+    #[test]
+    fn settings_of_raft_are_read() {
+        let raft = decode(&metadata()).unwrap();
+        assert_eq!(raft.consenters[1].address(), "b:7050");
+        assert_eq!(raft.options.tick_interval, Duration::from_millis(250));
+        assert_eq!(raft.options.snapshot_interval_size, 16 << 20);
+    }
+
+    #[test]
+    fn settings_of_raft_that_cannot_work_are_refused() {
+        type Edit = fn(&mut etcdraft::ConfigMetadata);
+        let cases: [(Edit, &str); 8] = [
+            (|m| m.options = None, "nil Raft config metadata options"),
+            (
+                |m| m.options.as_mut().unwrap().heartbeat_tick = 0,
+                "none of HeartbeatTick (0), ElectionTick (10) and MaxInflightBlocks (5) can be zero",
+            ),
+            (
+                |m| m.options.as_mut().unwrap().election_tick = 1,
+                "ElectionTick (1) must be greater than HeartbeatTick (1)",
+            ),
+            (
+                |m| m.options.as_mut().unwrap().tick_interval = "soon".into(),
+                "failed to parse TickInterval (soon) to time duration",
+            ),
+            (|m| m.options.as_mut().unwrap().tick_interval = "0s".into(), "TickInterval cannot be zero"),
+            (|m| m.consenters.clear(), "empty consenter set"),
+            (
+                |m| m.consenters[0].client_tls_cert = Bytes::from_static(b"x"),
+                "the client TLS certificate of consenter a:7050 is no certificate: ",
+            ),
+            (
+                |m| m.consenters[1].server_tls_cert = m.consenters[0].client_tls_cert.clone(),
+                "duplicate consenter: b:7050 has a TLS certificate of another consenter",
+            ),
+        ];
+        for (edit, message) in cases {
+            let mut metadata = metadata();
+            edit(&mut metadata);
+            let error = decode(&metadata).unwrap_err().to_string();
+            assert!(error.starts_with(message), "{error}");
+        }
+    }
+}

@@ -397,3 +397,6 @@ fn check_mod_policy(mod_policy: &str) -> Result<(), ModPolicyFault> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
