@@ -17,6 +17,8 @@ mod error;
 mod profile;
 mod read;
 mod section;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use command::run;

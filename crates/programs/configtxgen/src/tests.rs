@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use ripstop_channel_config::{ChannelConfig, ConsensusType};
-use ripstop_configtxgen::{ConfigTx, Consensus, ProfileError};
 use ripstop_node_config::Environment;
 use ripstop_proto::{Message, common, etcdraft, msp, orderer, protos};
 use ripstop_testkit::Organization;
 use ripstop_types::{ChannelId, Timestamp};
+
+use crate::{ConfigTx, Consensus, ProfileError};
 
 const CONFIGTX: &str = r#"
 Organizations:
