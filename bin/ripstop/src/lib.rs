@@ -1,19 +1,150 @@
 //! The one binary of Ripstop: every Fabric command by the name it is called with, and the commands of Ripstop itself.
 //!
-//! It is a library with a one-line `main`, so that tests of other packages can build the very same program.
+//! What question this crate answers: *which command was meant?* It is a library with a one-line `main`, so that tests and
+//! benchmarks of other packages can build the very same program.
+//!
+//! Absent: everything else. Each command is a crate of `crates/programs`.
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Runs the command that the first argument, the program's name, or else the second asks for.
-pub fn run(args: Vec<OsString>) -> ExitCode {
-    let called = args.first().and_then(|name| Path::new(name).file_stem()).and_then(|name| name.to_str());
-    match called.unwrap_or_default() {
-        "peer" => ripstop_peer::run(args),
-        _ => match args.get(1).and_then(|name| name.to_str()) {
-            Some("peer") => ripstop_peer::run(args.into_iter().skip(1)),
-            _ => ExitCode::FAILURE,
+mod links;
+mod supervised;
+
+/// A command: its name, what runs it, and what it is for.
+struct Command {
+    name: &'static str,
+    run: fn(Vec<OsString>) -> ExitCode,
+    purpose: &'static str,
+}
+
+/// Fabric's commands. Each also runs when the program is called by its name.
+const FABRIC: [Command; 5] = [
+    Command { name: "peer", run: |args| ripstop_peer::run(args), purpose: "run a peer; deploy and call contracts" },
+    Command {
+        name: "orderer",
+        run: |_| {
+            eprintln!("Error: the orderer is not part of this build yet");
+            ExitCode::FAILURE
         },
+        purpose: "run an ordering node",
+    },
+    Command {
+        name: "osnadmin",
+        run: |args| ripstop_osnadmin::run(args),
+        purpose: "join an ordering node to channels, list and remove them",
+    },
+    Command {
+        name: "configtxgen",
+        run: |args| ripstop_configtxgen::run(args),
+        purpose: "make a channel's first block from configtx.yaml",
+    },
+    Command {
+        name: "cryptogen",
+        run: |args| ripstop_cryptogen::run(args),
+        purpose: "make certificates and keys for networks to try things on",
+    },
+];
+
+/// Ripstop's own commands.
+const OURS: [Command; 4] = [
+    Command {
+        name: "up",
+        run: |args| ripstop_network::run(args),
+        purpose: "start a whole network with a contract and a first transaction",
+    },
+    Command {
+        name: "env",
+        run: |args| ripstop_network::run(args),
+        purpose: "print the variables with which commands act as org1, org2, ...",
+    },
+    Command { name: "links", run: links::run, purpose: "make links named peer, orderer, ... to this program" },
+    Command { name: "contract", run: contract, purpose: "run a sample contract as a service: asset-transfer" },
+];
+
+/// Runs the command that the program's name, or else the first argument, asks for.
+pub fn run(args: Vec<OsString>) -> ExitCode {
+    supervised::end_with_supervisor();
+    let called = args.first().and_then(|name| Path::new(name).file_stem()).and_then(|name| name.to_str());
+    if let Some(command) = FABRIC.iter().find(|command| called == Some(command.name)) {
+        return (command.run)(args);
+    }
+    let Some(first) = args.get(1).and_then(|name| name.to_str()) else {
+        print!("{}", help());
+        return ExitCode::SUCCESS;
+    };
+    if let Some(command) = FABRIC.iter().find(|command| command.name == first) {
+        return (command.run)(args.into_iter().skip(1).collect());
+    }
+    if let Some(command) = OURS.iter().find(|command| command.name == first) {
+        return (command.run)(args);
+    }
+    match first {
+        "help" | "--help" | "-h" => {
+            print!("{}", help());
+            ExitCode::SUCCESS
+        }
+        "version" | "--version" | "-V" => {
+            println!("ripstop {} (speaks Fabric 3.1)", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+        unknown => {
+            eprintln!("Error: there is no command '{unknown}'\n\n{}", help());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn help() -> String {
+    let list = |commands: &[Command]| -> String {
+        commands.iter().map(|command| format!("  {:<12} {}\n", command.name, command.purpose)).collect()
+    };
+    format!(
+        "Ripstop: a Hyperledger Fabric network in one binary.
+
+Start here:
+
+  ripstop up                    a network of two organisations on this machine, with a deployed contract
+  eval \"$(ripstop env org1)\"    in another terminal: act as the administrator of org1
+  ripstop peer chaincode query -C mychannel -n asset-transfer -c '{{\"Args\":[\"GetAllAssets\"]}}'
+
+Ripstop's own commands:
+
+{}
+Fabric's commands, with Fabric's flags, files and output:
+
+{}
+`ripstop COMMAND --help` tells more about each.
+",
+        list(&OURS),
+        list(&FABRIC)
+    )
+}
+
+fn contract(args: Vec<OsString>) -> ExitCode {
+    match args.get(2).and_then(|name| name.to_str()) {
+        Some("asset-transfer") => ripstop_contract::run(ripstop_asset_transfer::contract()),
+        _ => {
+            eprintln!(
+                "Usage: ripstop contract asset-transfer
+
+Serves the contract at CHAINCODE_SERVER_ADDRESS under the package id in CHAINCODE_ID."
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_names_every_command() {
+        let help = help();
+        for command in FABRIC.iter().chain(&OURS) {
+            assert!(help.contains(&format!("\n  {:<12} ", command.name)), "{}", command.name);
+        }
     }
 }
