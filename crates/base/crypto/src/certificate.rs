@@ -4,10 +4,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ripstop_types::Digest;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
+use x509_parser::extensions::{ParsedExtension, X509Extension};
 use x509_parser::prelude::FromDer;
 
 use crate::der::{self, Reader};
+use crate::name_constraints::{AlternativeName, NameConstraints};
 use crate::{KeyKind, Name, PublicKey, PublicKeyError, SignatureAlgorithm, decode_pem, encode_pem, to_low_s};
 
 /// Why bytes are no usable certificate.
@@ -74,8 +75,9 @@ struct Extensions {
     /// Whether the extended usages allow what Go asks of a chain by default; `None` without the extension.
     allows_server_auth: Option<bool>,
     subject_alternative_name: Option<Bytes>,
+    alternative_names: Vec<AlternativeName>,
     dns_names: Vec<String>,
-    has_name_constraints: bool,
+    name_constraints: Option<NameConstraints>,
     unhandled_critical: bool,
 }
 
@@ -221,7 +223,17 @@ impl Certificate {
 
     /// Whether it restricts the names its issuees may bear.
     pub fn has_name_constraints(&self) -> bool {
-        self.0.extensions.has_name_constraints
+        self.0.extensions.name_constraints.is_some()
+    }
+
+    /// Checks a name that someone below this authority bears; the error says which constraint it breaks.
+    pub fn check_name(&self, name: &AlternativeName) -> Result<(), String> {
+        self.0.extensions.name_constraints.as_ref().map_or(Ok(()), |constraints| constraints.check(name))
+    }
+
+    /// The names it was issued for, of the kinds that authorities can restrict.
+    pub fn alternative_names(&self) -> &[AlternativeName] {
+        &self.0.extensions.alternative_names
     }
 
     /// Whether it has a critical extension whose meaning is not known here, so that it must not be relied on.
@@ -373,22 +385,19 @@ impl Extensions {
             }
             ParsedExtension::SubjectAlternativeName(names) => {
                 self.subject_alternative_name = Some(Bytes::copy_from_slice(extension.value));
-                let mut recognised = false;
-                for name in &names.general_names {
-                    if let GeneralName::DNSName(dns) = name {
-                        self.dns_names.push((*dns).to_owned());
-                    }
-                    recognised |= matches!(
-                        name,
-                        GeneralName::DNSName(_)
-                            | GeneralName::IPAddress(_)
-                            | GeneralName::RFC822Name(_)
-                            | GeneralName::URI(_)
-                    );
-                }
-                self.unhandled_critical |= extension.critical && !recognised;
+                self.alternative_names = names.general_names.iter().filter_map(AlternativeName::new).collect();
+                let dns = self.alternative_names.iter().filter_map(|name| match name {
+                    AlternativeName::Dns(name) => Some(name.clone()),
+                    _ => None,
+                });
+                self.dns_names = dns.collect();
+                self.unhandled_critical |= extension.critical && self.alternative_names.is_empty();
             }
-            ParsedExtension::NameConstraints(_) => self.has_name_constraints = true,
+            ParsedExtension::NameConstraints(constraints) => {
+                let constraints = NameConstraints::new(constraints);
+                self.unhandled_critical |= extension.critical && constraints.has_others;
+                self.name_constraints = Some(constraints);
+            }
             ParsedExtension::CertificatePolicies(_)
             | ParsedExtension::PolicyMappings(_)
             | ParsedExtension::PolicyConstraints(_)

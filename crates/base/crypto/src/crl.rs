@@ -34,12 +34,11 @@ pub struct Crl {
 impl Crl {
     /// Parses DER, or PEM with the label `X509 CRL` (Go: `ParseCRL`).
     pub fn parse(bytes: &[u8]) -> Result<Self, CrlError> {
-        if bytes.starts_with(b"-----BEGIN X509 CRL") {
-            if let Some((block, _)) = decode_pem(bytes).filter(|(block, _)| block.label == "X509 CRL") {
-                return Self::from_der(&block.content);
-            }
+        let is_pem = bytes.starts_with(b"-----BEGIN X509 CRL");
+        match decode_pem(bytes).filter(|(block, _)| is_pem && block.label == "X509 CRL") {
+            Some((block, _)) => Self::from_der(&block.content),
+            None => Self::from_der(bytes),
         }
-        Self::from_der(bytes)
     }
 
     fn from_der(bytes: &[u8]) -> Result<Self, CrlError> {

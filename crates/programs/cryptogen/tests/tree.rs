@@ -1,4 +1,5 @@
 //! What a network's folders hold, and that nodes can be started from them.
+#![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use std::collections::BTreeMap;
 use std::fs;

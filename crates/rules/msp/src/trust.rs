@@ -24,7 +24,7 @@ impl TrustAnchors {
             vec![vec![certificate.clone()]]
         } else {
             let mut search = Search { anchors: self, now, checks: 0, chains: Vec::new() };
-            let nearest = search.extend(&[certificate.clone()])?;
+            let nearest = search.extend(std::slice::from_ref(certificate))?;
             if search.chains.is_empty() {
                 return Err(ChainError::UnknownAuthority { nearest });
             }
@@ -33,6 +33,17 @@ impl TrustAnchors {
         chains.retain(|chain| chain.iter().all(Certificate::allows_server_auth));
         if chains.is_empty() {
             return Err(ChainStepError::KeyUsage.into());
+        }
+        let mut broken = None;
+        chains.retain(|chain| match check_names_permitted(chain) {
+            Ok(()) => true,
+            Err(error) => {
+                broken.get_or_insert(error);
+                false
+            }
+        });
+        if let Some(error) = broken.filter(|_| chains.is_empty()) {
+            return Err(error.into());
         }
         let count = chains.len();
         let chain = chains.pop().filter(|_| count == 1).ok_or(ChainError::Ambiguous(count))?;
@@ -157,6 +168,16 @@ fn check_step(certificate: &Certificate, below: &[Certificate], now: i64, place:
     let intermediates = below.len().saturating_sub(1);
     if certificate.path_length().is_some_and(|allowed| intermediates > allowed as usize) {
         return Err(ChainStepError::TooManyIntermediates);
+    }
+    Ok(())
+}
+
+/// Every authority's constraints hold for the names of every certificate below it (Go: `checkChainConstraints`).
+fn check_names_permitted(chain: &[Certificate]) -> Result<(), ChainStepError> {
+    for (index, authority) in chain.iter().enumerate().filter(|(_, authority)| authority.has_name_constraints()) {
+        for name in chain[..index].iter().flat_map(Certificate::alternative_names) {
+            authority.check_name(name).map_err(ChainStepError::NameConstraints)?;
+        }
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
 //! Who is a member, and what is a member allowed to be.
+#![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use bytes::Bytes;
 use prost::Message;
