@@ -1,1 +1,2 @@
 //! Orders messages into blocks: broadcast, channels, consensus drive loop, participation.
+mod wal;

@@ -1,0 +1,113 @@
+use bytes::Bytes;
+use prost::Message as _;
+use ripstop_channel_config::{ChannelConfig, ConfigError, update};
+use ripstop_proto::common::{self, Status};
+use ripstop_types::{ChannelId, Envelope};
+
+use crate::consensus_metadata::{self, ConsensusRefusal};
+use crate::filter::{ExpirationRule, Refusal, check};
+use crate::maintenance::{self, MaintenanceRefusal};
+
+/// A configuration that an update leads to. The orderer signs an envelope of type CONFIG around [`Self::data`], without
+/// transaction id and stamped in whole seconds; [`check_produced`] checks it, and it is ordered.
+#[derive(Debug, Clone)]
+pub struct ProposedConfig {
+    /// The configuration as it will be.
+    pub next: ChannelConfig,
+    envelope: common::ConfigEnvelope,
+}
+
+impl ProposedConfig {
+    /// The content of the configuration transaction: the configuration, and the update behind it.
+    pub fn data(&self) -> Bytes {
+        self.envelope.encode_to_vec().into()
+    }
+}
+
+/// Why a configuration update is not ordered. Texts begin as Fabric's do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigRefusal {
+    /// The update's envelope does not pass the filters of every message.
+    #[error("config update for existing channel did not pass initial checks: {0}")]
+    Initial(Refusal),
+    /// The update cannot be applied.
+    #[error("error applying config update to existing channel '{channel}': {reason}")]
+    Update {
+        /// The channel.
+        channel: ChannelId,
+        /// What is wrong.
+        reason: UpdateRefusal,
+    },
+    /// The configuration transaction made from it does not pass the filters: it is too large, or this orderer's own
+    /// identity may not write to the channel.
+    #[error("config update for existing channel did not pass final checks: {0}")]
+    Final(Refusal),
+    /// The rules of a change of consensus are not kept.
+    #[error("config update for existing channel did not pass maintenance checks: config transaction inspection failed: {0}")]
+    Maintenance(#[from] MaintenanceRefusal),
+}
+
+/// Why an update cannot be applied to a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum UpdateRefusal {
+    /// The envelope carries no update.
+    #[error("the envelope holds no config update: {0}")]
+    Decode(prost::DecodeError),
+    /// The update itself.
+    #[error(transparent)]
+    Update(#[from] update::UpdateError),
+    /// The resulting configuration is not valid.
+    #[error("initializing channelconfig failed: {0}")]
+    Config(#[from] ConfigError),
+    /// The resulting configuration cannot follow the present one.
+    #[error(transparent)]
+    Transition(#[from] ripstop_channel_config::TransitionError),
+    /// The consenters or their options.
+    #[error("consensus metadata update for channel config update is invalid: {0}")]
+    Consensus(#[from] ConsensusRefusal),
+}
+
+impl ConfigRefusal {
+    /// The status that a client is answered with.
+    pub const fn status(&self) -> Status {
+        match self {
+            Self::Initial(refusal) | Self::Final(refusal) => refusal.status(),
+            Self::Update { .. } | Self::Maintenance(_) => Status::BadRequest,
+        }
+    }
+}
+
+/// Checks an update and applies it to the configuration in force. `consenters` judges a change of consenters against
+/// those that are alive, which only the running consensus knows.
+pub fn propose_config(
+    config: &ChannelConfig,
+    update: &Envelope,
+    expiration: ExpirationRule,
+    now: i64,
+    consenters: impl FnOnce(&ChannelConfig) -> Result<(), String>,
+) -> Result<ProposedConfig, ConfigRefusal> {
+    check(config, update, expiration).map_err(ConfigRefusal::Initial)?;
+    let refused = |reason| ConfigRefusal::Update { channel: config.channel_id().clone(), reason };
+    let proposed = apply(config, update).map_err(refused)?;
+    consensus_metadata::check(config, &proposed.next, now).map_err(|error| refused(error.into()))?;
+    consenters(&proposed.next).map_err(|text| refused(ConsensusRefusal::Consenters(text).into()))?;
+    maintenance::check(config, &proposed.next, update)?;
+    Ok(proposed)
+}
+
+fn apply(config: &ChannelConfig, update: &Envelope) -> Result<ProposedConfig, UpdateRefusal> {
+    let message = common::ConfigUpdateEnvelope::decode(update.data.clone()).map_err(UpdateRefusal::Decode)?;
+    let next = update::propose(config, &message)?;
+    let envelope = common::ConfigEnvelope { config: Some(next.clone()), last_update: Some(update.to_proto()) };
+    let next = ChannelConfig::new(config.channel_id().clone(), next)?;
+    Ok(ProposedConfig { next, envelope })
+}
+
+/// Checks the signed configuration transaction as any message.
+pub fn check_produced(
+    config: &ChannelConfig,
+    produced: &Envelope,
+    expiration: ExpirationRule,
+) -> Result<(), ConfigRefusal> {
+    check(config, produced, expiration).map_err(ConfigRefusal::Final)
+}
