@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use prost::Message as _;
-use ripstop_channel_config::{ChannelConfig, ConfigError, update};
+use ripstop_channel_config::{ChannelConfig, update};
 use ripstop_proto::common::{self, Status};
 use ripstop_types::{ChannelId, Envelope};
 
@@ -10,7 +10,7 @@ use crate::maintenance::{self, MaintenanceRefusal};
 
 /// A configuration that an update leads to. The orderer signs an envelope of type CONFIG around [`Self::data`], without
 /// transaction id and stamped in whole seconds; [`check_produced`] checks it, and it is ordered.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ProposedConfig {
     /// The configuration as it will be.
     pub next: ChannelConfig,
@@ -43,25 +43,18 @@ pub enum ConfigRefusal {
     #[error("config update for existing channel did not pass final checks: {0}")]
     Final(Refusal),
     /// The rules of a change of consensus are not kept.
-    #[error("config update for existing channel did not pass maintenance checks: config transaction inspection failed: {0}")]
+    #[error(
+        "config update for existing channel did not pass maintenance checks: config transaction inspection failed: {0}"
+    )]
     Maintenance(#[from] MaintenanceRefusal),
 }
 
 /// Why an update cannot be applied to a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum UpdateRefusal {
-    /// The envelope carries no update.
-    #[error("the envelope holds no config update: {0}")]
-    Decode(prost::DecodeError),
-    /// The update itself.
+    /// The update itself, or what it leads to.
     #[error(transparent)]
     Update(#[from] update::UpdateError),
-    /// The resulting configuration is not valid.
-    #[error("initializing channelconfig failed: {0}")]
-    Config(#[from] ConfigError),
-    /// The resulting configuration cannot follow the present one.
-    #[error(transparent)]
-    Transition(#[from] ripstop_channel_config::TransitionError),
     /// The consenters or their options.
     #[error("consensus metadata update for channel config update is invalid: {0}")]
     Consensus(#[from] ConsensusRefusal),
@@ -96,10 +89,9 @@ pub fn propose_config(
 }
 
 fn apply(config: &ChannelConfig, update: &Envelope) -> Result<ProposedConfig, UpdateRefusal> {
-    let message = common::ConfigUpdateEnvelope::decode(update.data.clone()).map_err(UpdateRefusal::Decode)?;
-    let next = update::propose(config, &message)?;
-    let envelope = common::ConfigEnvelope { config: Some(next.clone()), last_update: Some(update.to_proto()) };
-    let next = ChannelConfig::new(config.channel_id().clone(), next)?;
+    let last_update = update.to_proto();
+    let next = update::propose(config, &update::extract(&last_update)?)?;
+    let envelope = common::ConfigEnvelope { config: Some(next.config().clone()), last_update: Some(last_update) };
     Ok(ProposedConfig { next, envelope })
 }
 

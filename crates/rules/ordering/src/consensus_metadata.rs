@@ -7,9 +7,7 @@ use ripstop_crypto::Certificate;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConsensusRefusal {
     /// Byzantine consensus needs to know each organisation's orderers.
-    #[error(
-        "illegal orderer config detected during consensus metadata validation: endpoints of org {0} are missing"
-    )]
+    #[error("illegal orderer config detected during consensus metadata validation: endpoints of org {0} are missing")]
     NoEndpoints(String),
     /// A consensus that does not exist.
     #[error("illegal consensus type detected during consensus metadata validation: {0}")]
@@ -18,7 +16,9 @@ pub enum ConsensusRefusal {
     #[error("invalid new config metadata: {0}")]
     Metadata(#[from] ConsensusMetadataError),
     /// A consenter's certificate that no TLS authority of the ordering organisations issued, or that has expired.
-    #[error("invalid new config metadata: consenter {address} has invalid certificate: verifying tls {kind} cert with serial number {serial}: {reason}")]
+    #[error(
+        "invalid new config metadata: consenter {address} has invalid certificate: verifying tls {kind} cert with serial number {serial}: {reason}"
+    )]
     Certificate {
         /// The consenter.
         address: String,

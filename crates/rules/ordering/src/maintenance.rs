@@ -50,7 +50,9 @@ pub enum MaintenanceRefusal {
         next_state: &'static str,
     },
     /// The consensus changes in maintenance only.
-    #[error("attempted to change consensus type from {from} to {to}, but {which} config ConsensusType.State is not in maintenance mode")]
+    #[error(
+        "attempted to change consensus type from {from} to {to}, but {which} config ConsensusType.State is not in maintenance mode"
+    )]
     NotInMaintenance {
         /// The consensus in force.
         from: String,
@@ -82,7 +84,11 @@ const fn state_name(state: ConsensusState) -> &'static str {
 
 /// Checks that `update` moves from one configuration to the next within the rules of maintenance mode
 /// (Fabric: `maintenancefilter.go`).
-pub(crate) fn check(current: &ChannelConfig, next: &ChannelConfig, update: &Envelope) -> Result<(), MaintenanceRefusal> {
+pub(crate) fn check(
+    current: &ChannelConfig,
+    next: &ChannelConfig,
+    update: &Envelope,
+) -> Result<(), MaintenanceRefusal> {
     let (Some(current), Some(next)) = (current.orderer(), next.orderer()) else {
         return Err(MaintenanceRefusal::NoOrderer);
     };

@@ -224,6 +224,16 @@ impl RaftNode {
         self.raw.raft.raft_log.applied
     }
 
+    /// Term, vote and commit index.
+    pub fn hard_state(&self) -> HardState {
+        HardState::from(&self.raw.raft.hard_state())
+    }
+
+    /// The entries of the log after an index.
+    pub fn entries_after(&self, index: u64) -> Vec<Entry> {
+        self.raw.store().entries_after(index).iter().map(Entry::from_engine).collect()
+    }
+
     /// Members the leader heard of within the last election timeout, itself included; empty on other consenters.
     pub fn active_members(&self) -> Vec<NodeId> {
         if !self.is_leader() {

@@ -60,10 +60,8 @@ impl Entry {
     }
 
     pub(crate) fn to_engine(&self) -> eraftpb::Entry {
-        let mut entry = eraftpb::Entry::default();
-        entry.index = self.index;
-        entry.term = self.term;
-        entry.data = self.data.clone();
+        let mut entry =
+            eraftpb::Entry { index: self.index, term: self.term, data: self.data.clone(), ..eraftpb::Entry::default() };
         entry.set_entry_type(match self.kind {
             EntryKind::Normal => eraftpb::EntryType::EntryNormal,
             EntryKind::Membership => eraftpb::EntryType::EntryConfChange,
@@ -91,11 +89,7 @@ impl From<&eraftpb::HardState> for HardState {
 
 impl HardState {
     pub(crate) fn to_engine(self) -> eraftpb::HardState {
-        let mut state = eraftpb::HardState::default();
-        state.term = self.term;
-        state.vote = self.vote;
-        state.commit = self.commit;
-        state
+        eraftpb::HardState { term: self.term, vote: self.vote, commit: self.commit, ..eraftpb::HardState::default() }
     }
 }
 
@@ -124,8 +118,7 @@ impl Snapshot {
     }
 
     pub(crate) fn to_engine(&self) -> eraftpb::Snapshot {
-        let mut snapshot = eraftpb::Snapshot::default();
-        snapshot.data = self.data.clone();
+        let mut snapshot = eraftpb::Snapshot { data: self.data.clone(), ..eraftpb::Snapshot::default() };
         snapshot.mut_metadata().index = self.index;
         snapshot.mut_metadata().term = self.term;
         snapshot.mut_metadata().set_conf_state(conf_state(&self.members));
@@ -138,9 +131,7 @@ pub(crate) fn members(state: &eraftpb::ConfState) -> Vec<NodeId> {
 }
 
 pub(crate) fn conf_state(members: &[NodeId]) -> eraftpb::ConfState {
-    let mut state = eraftpb::ConfState::default();
-    state.voters = members.iter().map(|id| id.get()).collect();
-    state
+    eraftpb::ConfState { voters: members.iter().map(|id| id.get()).collect(), ..eraftpb::ConfState::default() }
 }
 
 /// One consenter joins or leaves.
@@ -161,8 +152,7 @@ impl MembershipChange {
     }
 
     pub(crate) fn to_engine(self) -> eraftpb::ConfChange {
-        let mut change = eraftpb::ConfChange::default();
-        change.node_id = self.node().get();
+        let mut change = eraftpb::ConfChange { node_id: self.node().get(), ..eraftpb::ConfChange::default() };
         change.set_change_type(match self {
             Self::Add(_) => eraftpb::ConfChangeType::AddNode,
             Self::Remove(_) => eraftpb::ConfChangeType::RemoveNode,

@@ -28,6 +28,12 @@ impl LogStore {
         self.base.0 + self.entries.len() as u64
     }
 
+    /// The entries held after an index.
+    pub(crate) fn entries_after(&self, index: u64) -> &[eraftpb::Entry] {
+        let skip = index.saturating_sub(self.base.0) as usize;
+        self.entries.get(skip..).unwrap_or_default()
+    }
+
     /// Appends entries; held ones from the first new index on are replaced.
     pub(crate) fn append(&mut self, entries: &[eraftpb::Entry]) {
         let Some(first) = entries.first() else { return };

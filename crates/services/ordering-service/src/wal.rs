@@ -51,8 +51,9 @@ pub enum WalError {
     Foreign(PathBuf),
 }
 
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> WalError {
-    move |source| WalError::Io { action, path: path.to_owned(), source }
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> WalError + use<> {
+    let path = path.to_owned();
+    move |source| WalError::Io { action, path, source }
 }
 
 /// What a log holds when it is opened.
@@ -69,7 +70,9 @@ enum Record {
     HardState(HardState),
     Entry(Entry),
     /// A snapshot from the leader replaced everything before.
-    Installed { index: u64 },
+    Installed {
+        index: u64,
+    },
     /// A message was acknowledged.
     Accepted(Bytes),
 }
@@ -119,7 +122,9 @@ impl Wal {
     pub(crate) fn remove(directory: &Path, snapshot_directory: &Path) -> Result<(), WalError> {
         for directory in [directory, snapshot_directory] {
             match fs::remove_dir_all(directory) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("remove", directory)(error)),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(failed("remove", directory)(error));
+                }
                 _ => {}
             }
         }
@@ -217,7 +222,8 @@ fn segments(directory: &Path) -> Result<Vec<u64>, WalError> {
         let path = entry.map_err(failed("list", directory))?.path();
         match path.extension().and_then(|extension| extension.to_str()) {
             Some(SEGMENT_SUFFIX) => {
-                let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| u64::from_str_radix(stem, 16).ok());
+                let number =
+                    path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| u64::from_str_radix(stem, 16).ok());
                 found.extend(number);
             }
             Some("wal") => return Err(WalError::Foreign(directory.to_owned())),
@@ -241,7 +247,8 @@ fn read_segment(path: &Path, end: SegmentEnd, recovered: &mut Recovered) -> Resu
     let mut reader = io::BufReader::new(&file);
     let mut offset = 0;
     while offset < length {
-        let damaged = || WalError::Damaged { path: path.to_owned(), offset };
+        let start = offset;
+        let damaged = || WalError::Damaged { path: path.to_owned(), offset: start };
         match read_frame(&mut reader, length - offset).map_err(failed("read", path))? {
             Frame::Whole(payload) => {
                 offset += (FRAME_HEADER + payload.len()) as u64;
@@ -364,7 +371,9 @@ fn put_bytes(buffer: &mut Vec<u8>, bytes: &Bytes) {
 /// Reads the next record; `None` if the bytes are none.
 fn take(buffer: &mut Bytes) -> Option<Record> {
     match buffer.try_get_u8().ok()? {
-        1 => Some(Record::HardState(HardState { term: number(buffer)?, vote: number(buffer)?, commit: number(buffer)? })),
+        1 => {
+            Some(Record::HardState(HardState { term: number(buffer)?, vote: number(buffer)?, commit: number(buffer)? }))
+        }
         kind @ (2 | 3) => {
             let kind = if kind == 2 { EntryKind::Normal } else { EntryKind::Membership };
             Some(Record::Entry(Entry { kind, index: number(buffer)?, term: number(buffer)?, data: bytes(buffer)? }))

@@ -205,8 +205,7 @@ fn leadership_is_handed_over_on_request() {
 fn messages_that_are_malformed_or_for_others_are_refused() {
     let mut machine = Machine::start(1, DurableState::found(&[id(1)]));
     assert!(matches!(machine.input(Input::Message(vec![0xff; 9].into())), Err(Refused::Malformed(_))));
-    let mut message = eraftpb::Message::default();
-    message.to = 4;
+    let message = eraftpb::Message { to: 4, ..eraftpb::Message::default() };
     let bytes = message.write_to_bytes().unwrap();
     assert!(matches!(machine.input(Input::Message(bytes.into())), Err(Refused::Misaddressed(4))));
 }

@@ -1,0 +1,239 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use prost::Message as _;
+use ripstop_block_store::{BlockStore, BlockStoreOptions};
+use ripstop_channel_config::{ChannelConfig, ConsensusState};
+use ripstop_crypto::{Certificate, SigningIdentity};
+use ripstop_deliver::{BlockForm, BlockSource, Refusal, SourceError};
+use ripstop_ordering::consenter_metadata;
+use ripstop_proto::etcdraft;
+use ripstop_raft::{Consenters, DurableState, HardState, NodeId, Persist, RaftNode, RaftOptions, Snapshot};
+use ripstop_types::{Block, BlockNumber, ChannelId, SignedData};
+use tokio::sync::{mpsc, watch};
+
+use crate::config::OrderingConfig;
+use crate::consensus::{Consensus, Order, Start};
+use crate::error::OpenError;
+use crate::metrics::ConsensusMetrics;
+use crate::produce::raft_consenters;
+use crate::wal::{Recovered, Wal};
+
+/// How many messages may wait for a channel's consensus; senders wait when it is full.
+pub(crate) const ORDER_QUEUE: usize = 1024;
+
+const READERS: &str = "/Channel/Readers";
+const ORDERER_READERS: &str = "/Channel/Orderer/Readers";
+
+/// What a channel's consensus and everybody else both use.
+pub(crate) struct Shared {
+    pub(crate) id: ChannelId,
+    pub(crate) store: Arc<BlockStore>,
+    /// Replaced after a configuration block is stored, before it becomes visible.
+    pub(crate) config: ArcSwap<ChannelConfig>,
+    pub(crate) consenters: ArcSwap<Consenters>,
+    pub(crate) errored: watch::Sender<bool>,
+    /// Counts changes of any channel's configuration.
+    pub(crate) config_changed: watch::Sender<u64>,
+    pub(crate) failed: AtomicBool,
+}
+
+/// A channel that this node orders.
+pub(crate) struct Channel {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) orders: mpsc::Sender<Order>,
+}
+
+/// Where a channel's files are.
+pub(crate) struct Places {
+    pub(crate) blocks: PathBuf,
+    pub(crate) wal: PathBuf,
+    pub(crate) snapshots: PathBuf,
+}
+
+impl Places {
+    pub(crate) fn new(config: &OrderingConfig, id: &ChannelId) -> Self {
+        Self {
+            blocks: chains_directory(config).join(id.as_str()),
+            wal: config.wal_directory.join(id.as_str()),
+            snapshots: config.snapshot_directory.join(id.as_str()),
+        }
+    }
+}
+
+/// The directory that holds one directory of block files for each channel, as Fabric's orderer has it.
+pub(crate) fn chains_directory(config: &OrderingConfig) -> PathBuf {
+    config.ledger_directory.join("chains")
+}
+
+/// A channel whose consensus is ready to run.
+pub(crate) struct Opened {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) consensus: Consensus,
+    pub(crate) tick: Duration,
+}
+
+/// Opens a channel of which at least the genesis block is stored, and continues from what its log holds.
+pub(crate) fn open(
+    config: &OrderingConfig,
+    id: &ChannelId,
+    signer: SigningIdentity,
+    metrics: ConsensusMetrics,
+    config_changed: watch::Sender<u64>,
+) -> Result<Opened, OpenError> {
+    let places = Places::new(config, id);
+    let store = Arc::new(BlockStore::open(&places.blocks, BlockStoreOptions::default())?);
+    let tip = last_block(&store)?;
+    let last_config = match tip.number() {
+        BlockNumber::GENESIS => BlockNumber::GENESIS,
+        _ => tip.metadata.last_config().map_err(|error| OpenError::Metadata(error.to_string()))?,
+    };
+    let channel_config = ChannelConfig::from_block(&*block(&store, last_config)?)?;
+    let consenters = consenters(&tip, &channel_config)?;
+    let node = own_number(&consenters, &config.tls_certificate).ok_or_else(|| {
+        OpenError::Consensus("this node's TLS certificate is that of none of the channel's consenters".into())
+    })?;
+    let (mut wal, recovered) = Wal::open(&places.wal, &places.snapshots)?;
+    let recovered = begin(&mut wal, recovered, &tip, &consenters)?;
+    let orderer = channel_config
+        .orderer()
+        .ok_or_else(|| OpenError::Consensus("config does not contain orderer config".into()))?;
+    let raft_config = orderer.raft().map_err(|error| OpenError::Consensus(error.to_string()))?;
+    let options = RaftOptions {
+        election_tick: raft_config.options.election_tick as usize,
+        heartbeat_tick: raft_config.options.heartbeat_tick as usize,
+        max_inflight_messages: raft_config.options.max_inflight_blocks as usize,
+        max_message_bytes: u64::from(orderer.batch_size.preferred_max_bytes),
+    };
+    let raft = RaftNode::new(node, options, recovered.raft)?;
+    let shared = Arc::new(Shared {
+        id: id.clone(),
+        store,
+        config: ArcSwap::from_pointee(channel_config),
+        consenters: ArcSwap::from_pointee(consenters.clone()),
+        errored: watch::Sender::new(false),
+        config_changed,
+        failed: AtomicBool::new(false),
+    });
+    let start = Start {
+        raft,
+        wal,
+        accepted: recovered.accepted,
+        consenters,
+        tip,
+        last_config,
+        signer,
+        expired: config.expiration,
+        metrics,
+    };
+    let tick = config.tick_interval.unwrap_or(raft_config.options.tick_interval);
+    Ok(Opened { consensus: Consensus::new(Arc::clone(&shared), start), shared, tick })
+}
+
+fn block(store: &BlockStore, number: BlockNumber) -> Result<Arc<Block>, OpenError> {
+    store.block(number)?.ok_or_else(|| OpenError::Metadata(format!("block {number} is missing")))
+}
+
+fn last_block(store: &BlockStore) -> Result<Arc<Block>, OpenError> {
+    let last = store.height().checked_sub(1).ok_or_else(|| OpenError::Metadata("there is no block".into()))?;
+    block(store, BlockNumber::new(last))
+}
+
+fn consenters(tip: &Block, config: &ChannelConfig) -> Result<Consenters, OpenError> {
+    let listed = raft_consenters(config).map_err(OpenError::Consensus)?;
+    let recorded = consenter_metadata(tip).map_err(|error| OpenError::Metadata(error.to_string()))?;
+    if recorded.is_empty() {
+        return Ok(Consenters::initial(listed));
+    }
+    let metadata = etcdraft::BlockMetadata::decode(recorded).map_err(|error| OpenError::Metadata(error.to_string()))?;
+    Consenters::restore(&metadata, listed).map_err(|error| OpenError::Metadata(error.to_string()))
+}
+
+/// The consenter whose TLS certificate has the public key of this node's.
+pub(crate) fn own_number(consenters: &Consenters, certificate: &[u8]) -> Option<NodeId> {
+    let own = Certificate::from_pem(certificate).ok()?;
+    let same = |pem: &[u8]| Certificate::from_pem(pem).is_ok_and(|other| other.public_key() == own.public_key());
+    consenters.iter().find(|(_, consenter)| same(&consenter.server_tls_cert)).map(|(id, _)| id)
+}
+
+/// A channel without a log either is new, or its only consenter lost the log; then the blocks tell where to go on.
+fn begin(wal: &mut Wal, recovered: Recovered, tip: &Block, consenters: &Consenters) -> Result<Recovered, OpenError> {
+    if !recovered.raft.is_empty() {
+        return Ok(recovered);
+    }
+    let members = consenters.ids();
+    let raft = if tip.number() == BlockNumber::GENESIS {
+        DurableState::found(&members)
+    } else if members.len() == 1 {
+        let recorded = consenter_metadata(tip).map_err(|error| OpenError::Metadata(error.to_string()))?;
+        let metadata = etcdraft::BlockMetadata::decode(recorded).unwrap_or_default();
+        let index = metadata.raft_index.max(1);
+        tracing::warn!(
+            target: "orderer.consensus.etcdraft",
+            "The Raft log is missing; going on after block [{}], whose only consenter this node is",
+            tip.number()
+        );
+        let data = tip.to_proto().encode_to_vec().into();
+        DurableState {
+            hard_state: HardState { term: 1, vote: 0, commit: index },
+            snapshot: Some(Snapshot { index, term: 1, members, data }),
+            entries: Vec::new(),
+        }
+    } else {
+        return Err(OpenError::Consensus(
+            "the Raft log is missing though the chain has blocks: restore the WAL directory, or remove the channel from \
+             this node and join it again"
+                .into(),
+        ));
+    };
+    wal.persist(&Persist {
+        snapshot: raft.snapshot.clone(),
+        entries: raft.entries.clone(),
+        hard_state: Some(raft.hard_state),
+        durable: true,
+    })?;
+    Ok(Recovered { raft, accepted: Vec::new() })
+}
+
+impl BlockSource for Channel {
+    fn heights(&self) -> watch::Receiver<u64> {
+        self.shared.store.heights()
+    }
+
+    fn block(&self, number: BlockNumber) -> Result<Arc<Block>, SourceError> {
+        match self.shared.store.block(number) {
+            Ok(Some(block)) => Ok(block),
+            Ok(None) => Err(SourceError(format!("block {number} does not exist"))),
+            Err(error) => Err(SourceError(error.to_string())),
+        }
+    }
+
+    fn config_sequence(&self) -> u64 {
+        self.shared.config.load().sequence()
+    }
+
+    fn errored(&self) -> Option<watch::Receiver<bool>> {
+        Some(self.shared.errored.subscribe())
+    }
+
+    /// Readers of the channel; while it is in maintenance, readers among the orderers only.
+    fn authorize(&self, _form: BlockForm, request: &SignedData) -> Result<(), Refusal> {
+        let config = self.shared.config.load();
+        let maintenance = config.orderer().is_some_and(|orderer| orderer.state == ConsensusState::Maintenance);
+        let policy = if maintenance { ORDERER_READERS } else { READERS };
+        config
+            .policies()
+            .evaluate(policy, std::slice::from_ref(request), config.msps())
+            .map_err(|refusal| Refusal(refusal.to_string()))
+    }
+}
+
+impl Channel {
+    /// Whether consensus stopped after a failure.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.shared.failed.load(Ordering::Relaxed)
+    }
+}
