@@ -1,1 +1,70 @@
-//! The orderer command.
+//! The `orderer` command.
+//!
+//! What question this crate answers: *how does an ordering node begin, and how does it end?* [`run`] reads `orderer.yaml`
+//! under the environment, opens the node's channels, listens, and stops in order when it is told to. The work itself is in
+//! `ordering-service` and `deliver`.
+//!
+//! Invariants: a node that cannot begin says why and what to do, and ends with status 1; one that is told to stop by SIGTERM
+//! or SIGINT ends with status 0. It may be killed at any time without losing what it acknowledged.
+//!
+//! Absent: a separate listener for other ordering nodes, because there are no links to them yet.
+
+mod node;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// Hyperledger Fabric orderer node
+#[derive(Debug, clap::Parser)]
+#[command(name = "orderer", disable_help_subcommand = true)]
+struct OrdererCommand {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Start the orderer node
+    Start,
+    /// Show version information
+    Version,
+}
+
+/// The release of Fabric whose protocols the node speaks.
+const FABRIC_RELEASE: &str = "v3.1.5";
+
+/// Runs `orderer` with the arguments of a process, the first of which is the program's name.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let command = match OrdererCommand::try_parse_from(args) {
+        Ok(command) => command,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
+    match command.command.unwrap_or(Command::Start) {
+        Command::Version => {
+            println!("{}", version_text());
+            ExitCode::SUCCESS
+        }
+        Command::Start => node::start().map_or_else(
+            |error| {
+                eprintln!("Error: {error:#}");
+                ExitCode::FAILURE
+            },
+            |()| ExitCode::SUCCESS,
+        ),
+    }
+}
+
+/// What `orderer version` prints, in Fabric's form.
+fn version_text() -> String {
+    format!(
+        "orderer:\n Version: {FABRIC_RELEASE}\n Commit SHA: ripstop-{}\n Go version: none (Rust)\n OS/Arch: {}/{}\n",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::OS,
+        std::env::consts::ARCH,
+    )
+}

@@ -1,0 +1,225 @@
+//! The life of an ordering node.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use ripstop_deliver::{Channels, DeliverConfig, DeliverService, ExpirationCheck, TlsBinding};
+use ripstop_keys::LocalIdentity;
+use ripstop_node_config::{Environment, Loaded, MetricsConfig, OperationsConfig, OrdererConfig, ServerTlsConfig};
+use ripstop_operations::{Health, LogControl, Metrics, Operations, Version, start_logging};
+use ripstop_ordering_service::{
+    AtomicBroadcastService, ExpiredClients, OrderingConfig, OrderingService, TrustedRoots, participation_routes,
+};
+use ripstop_runtime::{TaskGroup, TaskKind, stop_signal};
+use ripstop_transport::{
+    ClientAuth, ClientRoots, ConcurrencyLimit, KeyPair, Listener, ServerKeepalive, ServerTls, serve_grpc, serve_http,
+};
+use tonic::service::Routes;
+
+use crate::{FABRIC_RELEASE, version_text};
+
+const LOG: &str = "orderer.common.server";
+/// How long each part of the node may take to stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// Deliver streams open at once; 0 is no limit, as in Fabric's orderer.
+const MAX_DELIVER_STREAMS: usize = 0;
+
+/// Runs the node until it is told to stop.
+pub(crate) fn start() -> anyhow::Result<()> {
+    let environment = Environment::of_process();
+    let logging = start_logging(
+        environment.get_non_empty("FABRIC_LOGGING_SPEC"),
+        environment.get_non_empty("FABRIC_LOGGING_FORMAT"),
+    )?;
+    let Loaded { config, file, warnings } = OrdererConfig::load(&environment).context("failed to parse config")?;
+    tracing::info!(target: LOG, "Configuration is {} under ORDERER_... variables", file.display());
+    for warning in &warnings {
+        tracing::debug!(target: "localconfig", "{warning}");
+    }
+    warn_of_what_is_missing(&config);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start threads")?;
+    runtime.block_on(serve(config, logging))
+}
+
+fn warn_of_what_is_missing(config: &OrdererConfig) {
+    if config.cluster.listen.is_some() {
+        tracing::warn!(target: LOG, "General.Cluster.ListenPort has no effect: there are no links to other ordering nodes yet");
+    }
+    if config.throttling.rate > 0 {
+        tracing::warn!(target: LOG, "General.Throttling.Rate has no effect yet: clients are not slowed down");
+    }
+    if matches!(config.metrics, MetricsConfig::Statsd(_)) {
+        tracing::warn!(target: LOG, "Metrics.Provider statsd has no effect yet: use prometheus");
+    }
+}
+
+async fn serve(config: OrdererConfig, logging: LogControl) -> anyhow::Result<()> {
+    let Some(tls) = &config.tls else {
+        bail!(
+            "TLS is required for running ordering nodes of cluster type: set General.TLS.Enabled, General.TLS.Certificate and General.TLS.PrivateKey"
+        );
+    };
+    let identity = load_identity(&config)?;
+    let metrics = Metrics::new();
+    let root = TaskGroup::root("orderer");
+    let (channels, servers) = (root.child("channels"), root.child("servers"));
+
+    start_operations(&config, logging, &metrics, &servers).await?;
+    let trusted = TrustedRoots { live: ClientRoots::new(), fixed: read_files(&tls.client_root_cas)? };
+    let client_auth = match tls.client_auth_required {
+        true => ClientAuth::Required(trusted.live.clone()),
+        false => ClientAuth::Requested,
+    };
+    let server_tls = server_tls(tls, client_auth, "General.TLS")?;
+    let ordering = ordering_config(&config, read(&tls.certificate, "General.TLS.Certificate")?);
+    let service = OrderingService::open(ordering, identity.signer, &metrics, trusted, channels.clone()).await?;
+
+    start_admin(&config, service.clone(), &servers).await?;
+    start_grpc(&config, server_tls, service, &metrics, &servers).await?;
+
+    tokio::select! {
+        signal = stop_signal() => tracing::info!(target: LOG, "Received signal: {}", signal.context("cannot wait for signals")?),
+        () = root.node_stopping() => {
+            servers.close(STOP_PATIENCE).await;
+            channels.close(STOP_PATIENCE).await;
+            bail!("a part that the node cannot do without has failed; its error is in the log above");
+        }
+    }
+    servers.close(STOP_PATIENCE).await;
+    channels.close(STOP_PATIENCE).await;
+    root.close(STOP_PATIENCE).await;
+    tracing::info!(target: LOG, "Orderer stopped");
+    Ok(())
+}
+
+fn load_identity(config: &OrdererConfig) -> anyhow::Result<LocalIdentity> {
+    let (directory, id) = (&config.msp.directory, &config.msp.id);
+    let loaded = match &config.msp.keystore {
+        Some(keystore) => LocalIdentity::load_with_keystore(directory, keystore, id),
+        None => LocalIdentity::load(directory, id),
+    };
+    loaded.with_context(|| {
+        format!(
+            "failed to get the identity of MSP {id} from {} (General.LocalMSPDir, General.LocalMSPID)",
+            directory.display()
+        )
+    })
+}
+
+fn ordering_config(config: &OrdererConfig, tls_certificate: Vec<u8>) -> OrderingConfig {
+    OrderingConfig {
+        ledger_directory: config.ledger_directory.clone(),
+        wal_directory: config.consensus.wal_directory.clone(),
+        snapshot_directory: config.consensus.snapshot_directory.clone(),
+        tick_interval: config.consensus.tick_interval_override,
+        expiration: if config.no_expiration_checks { ExpiredClients::Taken } else { ExpiredClients::Refused },
+        tls_certificate,
+    }
+}
+
+fn read(path: &Path, key: &str) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("failed to read {} ({key})", path.display()))
+}
+
+fn read_files(paths: &[std::path::PathBuf]) -> anyhow::Result<Vec<Vec<u8>>> {
+    paths.iter().map(|path| read(path, "client root CAs")).collect()
+}
+
+fn server_tls(files: &ServerTlsConfig, client_auth: ClientAuth, section: &str) -> anyhow::Result<ServerTls> {
+    let certificate = read(&files.certificate, &format!("{section}.Certificate"))?;
+    let key = read(&files.private_key, &format!("{section}.PrivateKey"))?;
+    let pair = KeyPair::from_pem(&certificate, &key);
+    let tls = pair.and_then(|pair| ServerTls::new(pair, client_auth));
+    tls.with_context(|| format!("failed to set up TLS with the files of {section}"))
+}
+
+/// TLS whose clients must chain to the roots that the file names.
+fn fixed_server_tls(files: &ServerTlsConfig, section: &str) -> anyhow::Result<ServerTls> {
+    let client_auth = if files.client_auth_required {
+        let roots = ClientRoots::new();
+        let pems = read_files(&files.client_root_cas)?;
+        let replaced = roots.replace(pems.iter().map(Vec::as_slice));
+        replaced.with_context(|| format!("failed to read the certificates of {section}.ClientRootCAs"))?;
+        ClientAuth::Required(roots)
+    } else {
+        ClientAuth::Requested
+    };
+    server_tls(files, client_auth, section)
+}
+
+async fn start_operations(
+    config: &OrdererConfig,
+    logging: LogControl,
+    metrics: &Metrics,
+    servers: &TaskGroup,
+) -> anyhow::Result<()> {
+    let OperationsConfig { listen_address: Some(address), tls } = &config.operations else { return Ok(()) };
+    let listener =
+        Listener::bind(address).await.context("failed to start operations subsystem (Operations.ListenAddress)")?;
+    let tls = tls.as_ref().map(|files| fixed_server_tls(files, "Operations.TLS")).transpose()?;
+    tracing::info!(target: "orderer.operations", "Starting operations server on {}", listener.address());
+    let operations = Operations {
+        health: Health::default(),
+        version: Version { version: FABRIC_RELEASE.into(), commit: format!("ripstop-{}", env!("CARGO_PKG_VERSION")) },
+        logging,
+        metrics: matches!(config.metrics, MetricsConfig::Prometheus).then(|| metrics.clone()),
+    };
+    let shutdown = servers.cancelled();
+    servers.spawn(TaskKind::Essential, "operations", async move {
+        operations.serve(listener, tls, shutdown).await;
+        Ok::<_, std::convert::Infallible>(())
+    });
+    Ok(())
+}
+
+async fn start_admin(config: &OrdererConfig, service: OrderingService, servers: &TaskGroup) -> anyhow::Result<()> {
+    let listener = Listener::bind(&config.admin.listen_address)
+        .await
+        .context("failed to start admin server (Admin.ListenAddress)")?;
+    let tls = config.admin.tls.as_ref().map(|files| fixed_server_tls(files, "Admin.TLS")).transpose()?;
+    if tls.is_none() {
+        tracing::warn!(target: LOG, "Admin.TLS is off: anybody who reaches {} can join and remove channels", listener.address());
+    }
+    tracing::info!(target: LOG, "Starting admin server on {}", listener.address());
+    let routes = participation_routes(service, config.admin.max_request_body_size as usize);
+    let shutdown = servers.cancelled();
+    servers.spawn(TaskKind::Essential, "admin", async move {
+        serve_http(listener, tls, routes, shutdown).await;
+        Ok::<_, std::convert::Infallible>(())
+    });
+    Ok(())
+}
+
+async fn start_grpc(
+    config: &OrdererConfig,
+    tls: ServerTls,
+    service: OrderingService,
+    metrics: &Metrics,
+    servers: &TaskGroup,
+) -> anyhow::Result<()> {
+    let host = match config.listen_host.contains(':') {
+        true => format!("[{}]", config.listen_host),
+        false => config.listen_host.clone(),
+    };
+    let address = format!("{host}:{}", config.listen_port);
+    let listener = Listener::bind(&address).await.context("(General.ListenAddress, General.ListenPort)")?;
+    let deliver_config = DeliverConfig {
+        time_window: config.authentication_time_window,
+        binding: if tls.requires_client_certificate() { TlsBinding::Required } else { TlsBinding::NotChecked },
+        expiration: if config.no_expiration_checks { ExpirationCheck::Off } else { ExpirationCheck::On },
+        limit: ConcurrencyLimit::new("/orderer.AtomicBroadcast/Deliver", MAX_DELIVER_STREAMS),
+    };
+    let channels: Arc<dyn Channels> = Arc::new(service.clone());
+    let deliver = DeliverService::new(channels, deliver_config, metrics);
+    let server = AtomicBroadcastService::new(service, deliver).into_server();
+    let routes = metrics.observe(Routes::new(server));
+    let keepalive = ServerKeepalive { interval: config.keepalive.interval, timeout: config.keepalive.timeout };
+    let shutdown = servers.cancelled();
+    tracing::info!(target: LOG, "Starting {}", version_text().trim_end());
+    servers.spawn(TaskKind::Essential, "grpc", serve_grpc(listener, Some(tls), keepalive, routes, shutdown));
+    tracing::info!(target: LOG, "Beginning to serve requests on {address}");
+    Ok(())
+}
