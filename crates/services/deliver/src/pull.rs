@@ -224,17 +224,20 @@ impl BlockPuller {
         // The request stream stays open for as long as blocks are wanted.
         let requests = tokio_stream::StreamExt::chain(tokio_stream::once(request), tokio_stream::pending());
         let broken = |status: tonic::Status| PullError::Stream { address: address.clone(), status: status.to_string() };
-        let mut answers = client.deliver(requests).await.map_err(broken)?.into_inner();
         tracing::info!(target: "deliveryClient", channel = %self.target.channel(), orderer = address, "Pulling next blocks from ordering service, starting with block {next}");
         let connection = Arc::new(OpenConnection { orderer: address.clone(), refused: CancellationToken::new() });
-        let mut recheck = tokio::time::interval(RECHECK);
+        let dropped = self.dropped(&orderer);
+        tokio::pin!(dropped);
+        // Orderers answer nothing before there is a block to send, not even that they accepted the request.
+        let mut answers = tokio::select! {
+            answers = client.deliver(requests) => answers.map_err(broken)?.into_inner(),
+            () = &mut dropped => return Ok(Ended::Dropped),
+        };
         loop {
             let answer = tokio::select! {
                 answer = answers.message() => answer.map_err(broken)?,
                 () = connection.refused.cancelled() => return Err(PullError::Refused { address, number: next }),
-                _ = recheck.tick() => {
-                    if self.target.orderers().contains(&orderer) { continue } else { return Ok(Ended::Dropped) }
-                }
+                () = &mut dropped => return Ok(Ended::Dropped),
             };
             let block = block_of(answer, &address)?;
             if block.number() != next {
@@ -246,6 +249,17 @@ impl BlockPuller {
             tokio::select! {
                 sent = self.blocks.send(pulled) => if sent.is_err() { return Ok(Ended::Stopped) },
                 () = connection.refused.cancelled() => return Err(PullError::Refused { address, number: next }),
+            }
+        }
+    }
+
+    /// Completes when the configuration no longer names this orderer.
+    async fn dropped(&self, orderer: &OrdererEndpoint) {
+        let mut recheck = tokio::time::interval(RECHECK);
+        loop {
+            recheck.tick().await;
+            if !self.target.orderers().contains(orderer) {
+                return;
             }
         }
     }
