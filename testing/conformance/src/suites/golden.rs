@@ -7,6 +7,7 @@ use ripstop_types::{Block, BlockNumber, Envelope, Height, MetadataSlot, TxId};
 use ripstop_validation::verify_signatures;
 use serde_json::Value;
 
+use super::proposals::proposals;
 use super::replay::{Replay, Replayed};
 use crate::{Fixtures, Report, hex_bytes};
 
@@ -40,11 +41,10 @@ pub fn golden(report: &mut Report) {
     let state = fixtures.lines("state.jsonl");
     world_state(report, "world state", &state, &replay);
     index(report, &summary, &replay);
+    proposals(report, &fixtures.lines("process-proposal.jsonl"), replay.ledger());
     let Some(replay) = report.check("ledger", "rebuild from blocks", replay.rebuild()) else { return };
     world_state(report, "world state, rebuilt from blocks", &state, &replay);
     super::quirks::golden_extended(report, replay);
-    let proposals = fixtures.lines("process-proposal.jsonl").len();
-    report.not_yet("endorsed proposals, byte for byte (need the chaincode that ran)", proposals);
     report.not_yet("blocks in filtered form", fixtures.lines("deliver-filtered.jsonl").len());
     report.not_yet("ledger snapshots of peers", 2);
 }

@@ -2,6 +2,7 @@
 
 mod config_updates;
 mod golden;
+mod proposals;
 mod quirks;
 mod replay;
 mod vectors;
