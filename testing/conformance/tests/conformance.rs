@@ -15,6 +15,7 @@ fn main() -> ExitCode {
     suites::vectors(&mut report);
     suites::golden(&mut report);
     suites::quirks(&mut report);
+    suites::forged(&mut report);
     suites::config_updates(&mut report);
     println!("{report}");
     if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

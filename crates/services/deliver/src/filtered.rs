@@ -1,21 +1,27 @@
+use bytes::Bytes;
 use prost::Message;
 use ripstop_proto::protos;
-use ripstop_types::{Block, Envelope, EnvelopeError, HeaderType, MetadataSlot, Transaction, TransactionError};
+use ripstop_types::{Block, Envelope, EnvelopeError, HeaderType, MetadataSlot};
 
 /// A block whose transactions cannot be summarised. Committed blocks never are so.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum FilterError {
+pub enum FilterError {
+    /// A transaction's envelope does not parse.
     #[error("could not extract payload from envelope: {0}")]
     Envelope(EnvelopeError),
-    #[error("error unmarshal transaction payload for block event: {0}")]
-    Transaction(TransactionError),
-    #[error("error unmarshal chaincode event for block event: {0}")]
-    Event(prost::DecodeError),
+    /// A message inside of an endorsed transaction does not decode.
+    #[error("error unmarshal {what} for block event: {source}")]
+    Decode {
+        /// Which message.
+        what: &'static str,
+        /// Why not.
+        source: prost::DecodeError,
+    },
 }
 
 /// Reduces a block to what anybody on the channel may know: ids, types, verdicts, and names of events without their
 /// payload. Events of invalid transactions are named too (Fabric: `core/peer/deliverevents.go`).
-pub(crate) fn filtered_block(block: &Block) -> Result<protos::FilteredBlock, FilterError> {
+pub fn filtered_block(block: &Block) -> Result<protos::FilteredBlock, FilterError> {
     let verdicts = block.metadata.get(MetadataSlot::TransactionsFilter);
     let mut filtered = protos::FilteredBlock { number: block.number().get(), ..Default::default() };
     for (index, raw) in block.data.iter().enumerate() {
@@ -40,20 +46,24 @@ pub(crate) fn filtered_block(block: &Block) -> Result<protos::FilteredBlock, Fil
     Ok(filtered)
 }
 
+/// The events of all actions; here a malformed transaction with several actions or odd headers is read like any other.
 fn actions(envelope: &Envelope) -> Result<protos::filtered_transaction::Data, FilterError> {
-    let mut actions = protos::FilteredTransactionActions::default();
-    // What has no single endorsed action (only an invalid transaction) names no event.
-    match Transaction::parse(envelope.data.clone()) {
-        Ok(transaction) => {
-            let action = transaction.action().map_err(FilterError::Event)?;
-            let event = protos::ChaincodeEvent::decode(action.events).map_err(FilterError::Event)?;
-            if !event.chaincode_id.is_empty() {
-                let event = protos::ChaincodeEvent { payload: Default::default(), ..event };
-                actions.chaincode_actions.push(protos::FilteredChaincodeAction { chaincode_event: Some(event) });
-            }
-        }
-        Err(error @ TransactionError::Transaction(_)) => return Err(FilterError::Transaction(error)),
-        Err(_) => {}
+    fn read<M: Message + Default>(what: &'static str, bytes: Bytes) -> Result<M, FilterError> {
+        M::decode(bytes).map_err(|source| FilterError::Decode { what, source })
     }
-    Ok(protos::filtered_transaction::Data::TransactionActions(actions))
+    let mut filtered = protos::FilteredTransactionActions::default();
+    let transaction: protos::Transaction = read("transaction payload", envelope.data.clone())?;
+    for action in transaction.actions {
+        let payload: protos::ChaincodeActionPayload = read("transaction action payload", action.payload)?;
+        let Some(endorsed) = payload.action else { continue };
+        let response: protos::ProposalResponsePayload =
+            read("proposal response payload", endorsed.proposal_response_payload)?;
+        let action: protos::ChaincodeAction = read("chaincode action", response.extension)?;
+        let event: protos::ChaincodeEvent = read("chaincode event", action.events)?;
+        if !event.chaincode_id.is_empty() {
+            let event = protos::ChaincodeEvent { payload: Default::default(), ..event };
+            filtered.chaincode_actions.push(protos::FilteredChaincodeAction { chaincode_event: Some(event) });
+        }
+    }
+    Ok(protos::filtered_transaction::Data::TransactionActions(filtered))
 }

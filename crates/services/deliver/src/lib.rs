@@ -21,6 +21,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+pub use filtered::{FilterError, filtered_block};
 pub use pull::{BlockPuller, OrdererEndpoint, PullConfig, PullError, PullTarget, PulledBlock};
 pub use service::{DeliverConfig, DeliverService, Delivery, ExpirationCheck, PeerDeliver, TlsBinding};
 pub use source::{BlockForm, BlockSource, Channels, Refusal, SourceError};

@@ -2,6 +2,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use prost::Message;
+use ripstop_committer::Committer;
+use ripstop_deliver::filtered_block;
+use ripstop_proto::protos::{self, deliver_response::Type};
 use ripstop_rwset::{StateValue, decode_metadata};
 use ripstop_types::{Block, BlockNumber, Envelope, Height, MetadataSlot, TxId};
 use ripstop_validation::verify_signatures;
@@ -45,7 +48,8 @@ pub fn golden(report: &mut Report) {
     let Some(replay) = report.check("ledger", "rebuild from blocks", replay.rebuild()) else { return };
     world_state(report, "world state, rebuilt from blocks", &state, &replay);
     super::quirks::golden_extended(report, replay);
-    report.not_yet("blocks in filtered form", fixtures.lines("deliver-filtered.jsonl").len());
+    filtered(report, &fixtures.lines("deliver-filtered.jsonl"), &by_peer);
+    through_committer(report, fixtures.blocks("blocks-orderer"), &by_peer);
     report.not_yet("ledger snapshots of peers", 2);
 }
 
@@ -97,6 +101,48 @@ fn same_bytes(report: &mut Report, by_peer: &Block, replayed: &Replayed) {
     let name = format!("block {}", by_peer.number());
     let (expected, actual) = (expected.to_proto().encode_to_vec(), replayed.block.to_proto().encode_to_vec());
     report.compare("blocks as a peer serves them", &name, &hex::encode(expected), &hex::encode(actual), "");
+}
+
+/// Blocks as clients without access to all data see them. Five blocks with malformed transactions cannot be shown.
+fn filtered(report: &mut Report, lines: &[Value], by_peer: &[Block]) {
+    const TOPIC: &str = "blocks in filtered form";
+    for line in lines {
+        let number = line["block"].as_u64().and_then(|number| usize::try_from(number).ok());
+        let Some(block) = number.and_then(|number| by_peer.get(number)) else { continue };
+        let name = format!("block {}", block.number());
+        let answer = protos::DeliverResponse::decode(hex_bytes(&line["hex"])).expect("the fixture decodes");
+        let actual = filtered_block(block);
+        match answer.r#type {
+            Some(Type::FilteredBlock(expected)) => {
+                if let Some(actual) = report.check(TOPIC, &name, actual) {
+                    report.compare(TOPIC, &name, &expected, &actual, "");
+                }
+            }
+            _ => report.compare(TOPIC, &name, &false, &actual.is_ok(), "such a block ends the stream"),
+        }
+    }
+}
+
+/// The same chain once more through the committer, which works on all cores.
+fn through_committer(report: &mut Report, blocks: Vec<Block>, by_peer: &[Block]) {
+    const TOPIC: &str = "blocks through the committer";
+    let mut blocks = blocks.into_iter();
+    let genesis = blocks.next().expect("the chain has a genesis block");
+    let Some(replay) = report.check(TOPIC, "genesis block", Replay::begin(genesis)) else { return };
+    let committer = Committer::new(replay.shared_ledger());
+    for (block, expected) in blocks.zip(by_peer.iter().skip(1)) {
+        let number = block.number();
+        let name = format!("block {number}");
+        let Some(taken) = report.check(TOPIC, &name, committer.commit(block)) else { return };
+        if report.check(TOPIC, &name, taken).is_none() {
+            return;
+        }
+        let stored = replay.ledger().block(number).ok().flatten();
+        let codes = stored.map(|block| block.metadata.validation_codes());
+        report.compare(TOPIC, &name, &Some(expected.metadata.validation_codes()), &codes, "");
+    }
+    let last = by_peer.last().and_then(|block| block.metadata.commit_hash().ok()).unwrap_or_default();
+    report.compare(TOPIC, "last commit hash", &last, &replay.ledger().commit_hash(), "");
 }
 
 /// Transactions by id; of several with one id the first counts.

@@ -1,6 +1,7 @@
 //! The parts of the replay.
 
 mod config_updates;
+mod forged;
 mod golden;
 mod proposals;
 mod quirks;
@@ -8,6 +9,7 @@ mod replay;
 mod vectors;
 
 pub use config_updates::config_updates;
+pub use forged::forged;
 pub use golden::golden;
 pub use quirks::quirks;
 pub use vectors::vectors;

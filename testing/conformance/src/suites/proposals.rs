@@ -106,8 +106,13 @@ fn execute(
             simulator.put(chaincode, key, text(&count.to_string()))?;
         }
         ("page", [start, end, size, _]) => {
-            let page = simulator.range_page(chaincode, start, end, size.parse().unwrap_or(0))?;
-            exhaust(simulator, page)?;
+            let size = size.parse().unwrap_or(0);
+            let page = simulator.range_page(chaincode, start, end, size)?;
+            // A full page is answered without a look at what follows.
+            for _ in 0..size {
+                simulator.next(page)?;
+            }
+            simulator.bookmark(page)?;
         }
         ("ckrange", [kind, attributes]) => {
             let parts = std::iter::once(*kind).chain(attributes.split(','));

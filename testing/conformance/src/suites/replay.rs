@@ -91,6 +91,11 @@ impl Replay {
         &self.ledger
     }
 
+    /// The ledger for someone else who commits.
+    pub(crate) fn shared_ledger(&self) -> Arc<Ledger> {
+        Arc::clone(&self.ledger)
+    }
+
     /// The configuration after the last block.
     pub(crate) fn config(&self) -> Arc<ChannelConfig> {
         self.ledger.config()
