@@ -190,6 +190,22 @@ mod tests {
     }
 
     #[test]
+    fn every_duration_reads_back_as_it_was_written() {
+        let mut nanos: i64 = 1;
+        while let Some(next) = nanos.checked_mul(7) {
+            for value in [nanos, -nanos, nanos - 1, next / 2] {
+                let duration = GoDuration::from_nanos(value);
+                assert_eq!(GoDuration::parse(&duration.to_string()), Ok(duration));
+            }
+            nanos = next;
+        }
+        for value in [i64::MAX, i64::MIN, 0] {
+            let duration = GoDuration::from_nanos(value);
+            assert_eq!(GoDuration::parse(&duration.to_string()), Ok(duration));
+        }
+    }
+
+    #[test]
     fn what_is_no_duration_is_refused_in_gos_words() {
         for (text, message) in [
             ("", "time: invalid duration \"\""),

@@ -1,12 +1,14 @@
 //! Profiles of a configtx.yaml with anchors, merge keys and relative paths, down to genesis blocks.
 
+use std::ffi::OsString;
 use std::path::Path;
+use std::process::ExitCode;
 
 use ripstop_channel_config::{ChannelConfig, ConsensusType};
 use ripstop_node_config::Environment;
 use ripstop_proto::{Message, common, etcdraft, msp, orderer, protos};
 use ripstop_testkit::Organization;
-use ripstop_types::{ChannelId, Timestamp};
+use ripstop_types::{Block, ChannelId, Timestamp};
 
 use crate::{ConfigTx, Consensus, ProfileError};
 
@@ -248,4 +250,26 @@ fn what_no_channel_can_be_made_of_is_refused() {
     }
     let error = refuse("V3_0: true", "V2_0: true", "BFT");
     assert!(error.contains("orderer type BFT must be used with V3_0 channel capability"), "{error}");
+}
+
+#[test]
+fn the_command_takes_flags_with_one_dash_and_writes_the_block() {
+    let directory = network(CONFIGTX);
+    let path = |name: &str| directory.path().join(name).into_os_string();
+    let block = directory.path().join("out/deep/genesis.block");
+    let arguments = ["configtxgen", "-profile", "Raft", "-channelID=mychannel", "-outputBlock"].map(OsString::from);
+    let arguments = arguments.into_iter().chain([block.clone().into(), "--configPath".into(), path("config")]);
+    let code = crate::run(arguments);
+    assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::SUCCESS));
+    let block = Block::parse(std::fs::read(block).unwrap().into()).unwrap();
+    assert_eq!(ChannelConfig::from_block(&block).unwrap().channel_id().as_str(), "mychannel");
+    for wrong in [
+        &["-profile", "Raft", "-outputBlock", "x"][..],
+        &["-channelID", "c", "-outputBlock", "x"],
+        &["-inspectBlock", "x"],
+        &["-odd"],
+    ] {
+        let code = crate::run([&["configtxgen"], wrong].concat().into_iter().map(OsString::from));
+        assert_ne!(format!("{code:?}"), format!("{:?}", ExitCode::SUCCESS), "{wrong:?}");
+    }
 }
