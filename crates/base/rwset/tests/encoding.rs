@@ -1,4 +1,5 @@
 //! The bytes that endorsers sign.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::collections::BTreeMap;
 

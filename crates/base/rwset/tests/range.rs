@@ -1,4 +1,5 @@
 //! Summaries of range queries.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use bytes::Bytes;
 use proptest::prelude::*;

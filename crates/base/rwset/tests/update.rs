@@ -1,4 +1,5 @@
 //! What the transactions of a block do to the state, and the bytes of it.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::collections::BTreeMap;
 

@@ -96,12 +96,12 @@ impl Files {
 
     fn readable(&self, file: u32) -> io::Result<Arc<File>> {
         let mut open = self.open.lock();
-        if let Some(position) = open.iter().position(|(number, _)| *number == file) {
-            if let Some(found) = open.remove(position) {
-                let handle = Arc::clone(&found.1);
-                open.push_back(found);
-                return Ok(handle);
-            }
+        if let Some(found) =
+            open.iter().position(|(number, _)| *number == file).and_then(|position| open.remove(position))
+        {
+            let handle = Arc::clone(&found.1);
+            open.push_back(found);
+            return Ok(handle);
         }
         let handle = Arc::new(File::open(self.path(file))?);
         if open.len() >= OPEN_FILES {

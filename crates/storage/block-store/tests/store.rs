@@ -1,4 +1,5 @@
 //! Records, recovery from crashes at every byte, and following.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
 //! Both engines behave as one ordered map, long keys included.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
 //! Private writes come back until their time is over.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::collections::BTreeMap;
 
@@ -23,7 +24,7 @@ fn transient_writes_survive_until_they_are_purged() {
     let (one, two, three) = (TxId::new("one"), TxId::new("two"), TxId::new("three"));
     let store = PrivateStore::open(&path).unwrap();
     assert!(store.transient().get(&one).unwrap().is_empty());
-    store.transient().purge(&[one.clone()]).unwrap();
+    store.transient().purge(std::slice::from_ref(&one)).unwrap();
     assert!(!path.exists(), "reading and purging make no store");
     store.transient().put(&one, &set(5, "a")).unwrap();
     store.transient().put(&one, &set(6, "b")).unwrap();
@@ -35,7 +36,7 @@ fn transient_writes_survive_until_they_are_purged() {
     let mut found = store.transient().get(&one).unwrap();
     found.sort_by_key(|set| set.endorsed_at);
     assert_eq!(found, [set(5, "a"), set(6, "b")]);
-    store.transient().purge(&[one.clone()]).unwrap();
+    store.transient().purge(std::slice::from_ref(&one)).unwrap();
     assert!(store.transient().get(&one).unwrap().is_empty());
     assert_eq!(store.transient().get(&two).unwrap().len(), 1);
     store.transient().purge_below(BlockNumber::new(7)).unwrap();

@@ -1,4 +1,5 @@
 //! The state in a key-value store answers exactly as the state in memory.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use proptest::prelude::*;
 use ripstop_kv::{Batch, Durability, Store};

@@ -1,0 +1,190 @@
+use std::path::{Path, PathBuf};
+
+use ripstop_ledger::{LedgerOptions, Ledgers, OpenError, PrivateData};
+use ripstop_rwset::TxPrivateRwSet;
+
+use crate::chain::{VALID, contents, genesis, grow, next_block, only, open, transaction};
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(std::fs::copy(entry.path(), target).unwrap()),
+        }
+    }
+}
+
+fn part(root: &Path, name: &str) -> PathBuf {
+    root.join("golden").join(name)
+}
+
+fn private_write(value: &str) -> (ripstop_rwset::TxRwSet, TxPrivateRwSet) {
+    let mut builder = ripstop_rwset::RwSetBuilder::new();
+    builder.private_write("_lifecycle", "_implicit_org_Org1MSP", "approved", value.to_owned().into());
+    let (public, private) = builder.build();
+    (public, private.unwrap())
+}
+
+/// A ledger with private data in its middle: its root, and what readers see.
+fn ledger() -> (tempfile::TempDir, Vec<String>) {
+    let root = tempfile::tempdir().unwrap();
+    let ledgers = open(root.path());
+    let ledger = ledgers.create(genesis()).unwrap();
+    grow(&ledger, 3);
+    let (public, private) = private_write("secret");
+    let block = next_block(&ledger, &[(transaction("private", &public), VALID)]);
+    ledger.commit(block, PrivateData([(0, private)].into())).unwrap();
+    grow(&ledger, 3);
+    let seen = contents(&ledger);
+    assert!(seen.iter().any(|line| line.contains("secret")));
+    (root, seen)
+}
+
+#[test]
+fn an_opened_ledger_equals_the_closed_one() {
+    let (root, seen) = ledger();
+    for _ in 0..2 {
+        let ledgers = open(root.path());
+        assert_eq!(contents(&only(&ledgers)), seen);
+    }
+    let ledgers = open(root.path());
+    grow(&only(&ledgers), 2);
+    assert!(!part(root.path(), "state.unusable").exists());
+}
+
+#[test]
+fn a_state_that_lags_is_brought_up_from_the_blocks() {
+    let (root, seen) = ledger();
+    for lag_at in 0..4 {
+        // The state as it was at some height, under all blocks: the process ended between block and state.
+        let older = tempfile::tempdir().unwrap();
+        let ledgers = open(older.path());
+        let ledger = ledgers.create(genesis()).unwrap();
+        if lag_at > 0 {
+            grow(&ledger, lag_at);
+        }
+        drop((ledger, ledgers));
+        let test = tempfile::tempdir().unwrap();
+        copy(root.path(), test.path());
+        std::fs::remove_dir_all(part(test.path(), "state")).unwrap();
+        copy(&part(older.path(), "state"), &part(test.path(), "state"));
+        let ledgers = open(test.path());
+        assert_eq!(contents(&only(&ledgers)), seen);
+        assert!(!part(test.path(), "state.unusable").exists(), "the state was continued, not rebuilt");
+    }
+}
+
+#[test]
+fn a_state_that_is_gone_or_garbage_is_rebuilt() {
+    let (root, seen) = ledger();
+    let damages: [fn(&Path); 4] = [
+        |state| std::fs::remove_dir_all(state).unwrap(),
+        |state| {
+            for entry in std::fs::read_dir(state).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_file() {
+                    std::fs::write(path, b"garbage").unwrap();
+                }
+            }
+        },
+        |state| {
+            std::fs::remove_dir_all(state).unwrap();
+            std::fs::write(state, b"a file").unwrap();
+        },
+        |state| {
+            for entry in std::fs::read_dir(state).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    std::fs::remove_dir_all(path).unwrap();
+                }
+            }
+        },
+    ];
+    for damage in damages {
+        let test = tempfile::tempdir().unwrap();
+        copy(root.path(), test.path());
+        damage(&part(test.path(), "state"));
+        let ledgers = open(test.path());
+        assert_eq!(contents(&only(&ledgers)), seen);
+        grow(&only(&ledgers), 1);
+    }
+}
+
+#[test]
+fn a_state_of_another_history_is_rebuilt() {
+    let (root, seen) = ledger();
+    let other = tempfile::tempdir().unwrap();
+    let ledgers = open(other.path());
+    grow(&ledgers.create(genesis()).unwrap(), 5);
+    drop(ledgers);
+    std::fs::remove_dir_all(part(root.path(), "state")).unwrap();
+    copy(&part(other.path(), "state"), &part(root.path(), "state"));
+    let ledgers = open(root.path());
+    assert_eq!(contents(&only(&ledgers)), seen);
+    assert!(part(root.path(), "state.unusable").exists());
+}
+
+#[test]
+fn a_state_ahead_of_the_blocks_is_rebuilt_and_the_lost_block_taken_again() {
+    let (root, seen) = ledger();
+    let before = tempfile::tempdir().unwrap();
+    copy(root.path(), before.path());
+    let ledgers = open(root.path());
+    let ledger = only(&ledgers);
+    let block = next_block(&ledger, &[(crate::chain::put("late", "k", "v"), VALID)]);
+    let again = block.block().clone();
+    ledger.commit(block, PrivateData::default()).unwrap();
+    drop((ledger, ledgers));
+    let file = |root: &Path| part(root, "blocks").join("blockfile_000000");
+    let shorter = std::fs::metadata(file(before.path())).unwrap().len();
+    let longer = std::fs::metadata(file(root.path())).unwrap().len();
+    for length in (shorter..longer).step_by(((longer - shorter) / 8) as usize) {
+        let test = tempfile::tempdir().unwrap();
+        copy(root.path(), test.path());
+        std::fs::OpenOptions::new().write(true).open(file(test.path())).unwrap().set_len(length).unwrap();
+        let ledgers = open(test.path());
+        let ledger = only(&ledgers);
+        assert_eq!(contents(&ledger), seen);
+        let block = ripstop_validation::ValidatedBlock::replay(again.clone(), &*ledger.snapshot()).unwrap();
+        ledger.commit(block, PrivateData::default()).unwrap();
+    }
+}
+
+#[test]
+fn private_data_of_a_block_that_never_came_does_no_harm() {
+    let (root, _) = ledger();
+    let ledgers = open(root.path());
+    let ledger = only(&ledgers);
+    let (public, private) = private_write("second");
+    let (_, wrong) = private_write("wrong");
+    let raw = transaction("second", &public);
+    ledger.commit(next_block(&ledger, &[(raw, VALID)]), PrivateData([(0, wrong)].into())).unwrap();
+    let after_wrong = contents(&ledger);
+    assert!(
+        after_wrong.iter().all(|line| !line.contains("wrong")),
+        "writes that the block does not prove are not kept"
+    );
+    assert!(after_wrong.iter().any(|line| line.contains("secret")));
+    drop((ledger, ledgers));
+    // The writes were stored, then the process ended before the block: the block comes again, with better writes.
+    let store = ripstop_private_store::PrivateStore::open(&part(root.path(), "private")).unwrap();
+    store.committed().put(ripstop_types::BlockNumber::new(9), &[(7, private.clone())].into()).unwrap();
+    drop(store);
+    let ledgers = open(root.path());
+    let ledger = only(&ledgers);
+    assert_eq!(contents(&ledger), after_wrong);
+    let raw = transaction("third", &public);
+    ledger.commit(next_block(&ledger, &[(raw, VALID)]), PrivateData([(0, private)].into())).unwrap();
+    assert!(contents(&ledger).iter().any(|line| line.contains("second")));
+}
+
+#[test]
+fn blocks_of_another_channel_are_not_opened() {
+    let (root, _) = ledger();
+    std::fs::rename(root.path().join("golden"), root.path().join("silver")).unwrap();
+    let refused = Ledgers::open(root.path(), LedgerOptions::default());
+    assert!(matches!(refused, Err(OpenError::ForeignBlocks { .. })));
+}
