@@ -3,15 +3,17 @@
 //! What question this crate answers: *who could be in this test?* An [`Organization`] makes its authorities, peers, orderers,
 //! administrators and clients on the spot, expired and revoked ones too, with the certificates `cryptogen` would make; its
 //! [`msp_config`](Organization::msp_config) goes into channel configurations, [`msp_set`] is a channel's organisations, a
-//! [`Channel`] its first configuration.
+//! [`Channel`] its first configuration, a [`DraftTransaction`] what is endorsed on it, a [`signed_block`] what is ordered.
 //!
 //! Everything panics where making it fails: in a test that is the right answer.
 
 mod channel;
 mod organization;
+mod transaction;
 
 pub use channel::{Channel, meta_policy, organization_group, value};
 pub use organization::{CertificateOptions, NodeOus, Organization, OrganizationOptions, TlsCredentials};
+pub use transaction::{DraftTransaction, signed_block};
 
 use bytes::Bytes;
 use ripstop_crypto::SigningIdentity;
