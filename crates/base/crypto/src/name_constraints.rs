@@ -1,3 +1,5 @@
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use x509_parser::extensions::{GeneralName, GeneralSubtree, NameConstraints as Parsed};
 
 /// A name a certificate was issued for beside its subject, as far as authorities can restrict such names.
@@ -34,12 +36,24 @@ impl AlternativeName {
         )
     }
 
+    /// The kind as error texts name it.
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Dns(_) => "DNS name",
+            Self::Email(_) => "email address",
+            Self::Uri(_) => "URI",
+            Self::Ip(_) => "IP address",
+        }
+    }
+
     fn text(&self) -> String {
         match self {
-            Self::Dns(name) => format!("DNS name {name:?}"),
-            Self::Email(name) => format!("email address {name:?}"),
-            Self::Uri(name) => format!("URI {name:?}"),
-            Self::Ip(address) => format!("IP address {}", hex::encode(address)),
+            Self::Dns(name) | Self::Email(name) | Self::Uri(name) => name.clone(),
+            Self::Ip(address) => {
+                let v4 = <[u8; 4]>::try_from(address.as_slice()).map(|octets| Ipv4Addr::from(octets).to_string());
+                let v6 = <[u8; 16]>::try_from(address.as_slice()).map(|octets| Ipv6Addr::from(octets).to_string());
+                v4.or(v6).unwrap_or_else(|_| hex::encode(address))
+            }
         }
     }
 }
@@ -81,10 +95,12 @@ impl NameConstraints {
             return Err(format!("URI {uri:?} cannot be matched against constraints"));
         }
         if permitted.peek().is_some() && !permitted.any(|constraint| matches(constraint, name)) {
-            return Err(format!("{} is not permitted by any constraint", name.text()));
+            return Err(format!("{} {:?} is not permitted by any constraint", name.kind(), name.text()));
         }
         match excluded.iter().find(|constraint| matches(constraint, name) || covers_wildcard(constraint, name)) {
-            Some(constraint) => Err(format!("{} is excluded by constraint {}", name.text(), constraint.text())),
+            Some(constraint) => {
+                Err(format!("{} {:?} is excluded by constraint {:?}", name.kind(), name.text(), constraint.text()))
+            }
             None => Ok(()),
         }
     }

@@ -125,22 +125,26 @@ pub enum InvalidIdentity {
         "could not obtain certification chain: invalid validation chain. Parent certificate should be a leaf of the certification tree [{0}]"
     )]
     InnerAuthority(String),
-    /// The issuer's certificate does not name its key, so revocation cannot be checked.
-    #[error(
-        "could not validate identity against certification chain: could not obtain Subject Key Identifier for signer cert: subjectKeyIdentifier not found in certificate"
-    )]
-    NoSubjectKeyId,
-    /// A revocation list of this MSP does not say whose it is.
-    #[error(
-        "could not validate identity against certification chain: could not obtain Authority Key Identifier for crl: authorityKeyIdentifier not found in certificate"
-    )]
-    NoAuthorityKeyId,
-    /// The issuer has revoked it.
-    #[error("could not validate identity against certification chain: The certificate has been revoked")]
-    Revoked,
+    /// Revoked, or that cannot be found out.
+    #[error("could not validate identity against certification chain: {0}")]
+    Revocation(#[from] RevocationError),
     /// Its organisational units are not as this MSP demands.
     #[error("could not validate identity's OUs: {0}")]
     Units(#[from] UnitError),
+}
+
+/// Why a certificate does not pass as not revoked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RevocationError {
+    /// The issuer's certificate does not name its key, so its lists cannot be told.
+    #[error("could not obtain Subject Key Identifier for signer cert: subjectKeyIdentifier not found in certificate")]
+    NoSubjectKeyId,
+    /// A revocation list of this MSP does not say whose it is.
+    #[error("could not obtain Authority Key Identifier for crl: authorityKeyIdentifier not found in certificate")]
+    NoAuthorityKeyId,
+    /// The issuer has revoked it.
+    #[error("The certificate has been revoked")]
+    Revoked,
 }
 
 /// What is wrong with the organisational units of a certificate.
@@ -311,8 +315,13 @@ pub enum NotWellFormed {
     #[error("PEM decoding resulted in an empty block")]
     NoPem,
     /// Bytes behind the PEM block.
-    #[error("identity for MSP {0} has trailing bytes")]
-    TrailingBytes(MspId),
+    #[error("identity {identity} for MSP {msp_id} has trailing bytes")]
+    TrailingBytes {
+        /// The text of the identity.
+        identity: String,
+        /// The organisation.
+        msp_id: MspId,
+    },
     /// A PEM block of another kind.
     #[error("pem type is {0}, should be 'CERTIFICATE' or missing")]
     Label(String),
@@ -320,8 +329,13 @@ pub enum NotWellFormed {
     #[error(transparent)]
     Certificate(#[from] CertificateError),
     /// The certificate's signature could be encoded otherwise.
-    #[error("identity for MSP {0} has a non canonical signature")]
-    Signature(MspId),
+    #[error("identity {identity} for MSP {msp_id} has a non canonical signature")]
+    Signature {
+        /// The text of the identity.
+        identity: String,
+        /// The organisation.
+        msp_id: MspId,
+    },
 }
 
 /// Why a configuration is no MSP.
@@ -340,7 +354,7 @@ pub enum MspSetupError {
     #[error("expected at least one CA certificate")]
     NoRoots,
     /// A listed certificate cannot be read.
-    #[error("getCertFromPem error: {what}: {source}")]
+    #[error("getCertFromPem error: {source} ({what})")]
     Certificate {
         /// Which list it is in.
         what: &'static str,
@@ -348,7 +362,7 @@ pub enum MspSetupError {
         source: CertificateError,
     },
     /// A listed certificate has no single chain to a root.
-    #[error("{what}: {source}")]
+    #[error("{source} ({what})")]
     Chain {
         /// Which list it is in.
         what: &'static str,
@@ -377,7 +391,7 @@ pub enum MspSetupError {
         /// In decimal.
         serial: String,
         /// Why not.
-        source: InvalidIdentity,
+        source: RevocationError,
     },
     /// A revocation list cannot be read.
     #[error(transparent)]

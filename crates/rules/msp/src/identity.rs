@@ -78,8 +78,10 @@ impl Identity {
 /// encodings of one identity would count twice (Fabric: `IsWellFormed`).
 pub fn check_well_formed(identity: &SerializedIdentity) -> Result<(), NotWellFormed> {
     let (block, rest) = decode_pem(&identity.id_bytes).ok_or(NotWellFormed::NoPem)?;
+    let text = || (String::from_utf8_lossy(&identity.id_bytes).into_owned(), identity.msp_id.clone());
     if !rest.is_empty() {
-        return Err(NotWellFormed::TrailingBytes(identity.msp_id.clone()));
+        let (identity, msp_id) = text();
+        return Err(NotWellFormed::TrailingBytes { identity, msp_id });
     }
     if block.label != "CERTIFICATE" && !block.label.is_empty() {
         return Err(NotWellFormed::Label(block.label));
@@ -87,6 +89,7 @@ pub fn check_well_formed(identity: &SerializedIdentity) -> Result<(), NotWellFor
     if Certificate::from_der(&block.content)?.has_canonical_signature() {
         Ok(())
     } else {
-        Err(NotWellFormed::Signature(identity.msp_id.clone()))
+        let (identity, msp_id) = text();
+        Err(NotWellFormed::Signature { identity, msp_id })
     }
 }

@@ -13,7 +13,7 @@
 //! - Certificates are compared in low-S form, see [`Msp::identify`].
 //! - Refusals begin with the words Fabric uses, because people and scripts look for them.
 //!
-//! Absent: MSP versions before 1.4.3 (channels below capability V2_0), idemix, SHA-3 signature hashes, certificate policies
+//! Absent: MSP versions before 1.4.3 (channels below capability V2_0), idemix, SHA-3 signature hashes, keys on curve P-224, certificate policies
 //! (RFC 5280, section 4.2.1.4). Private keys and MSP folders are in `ripstop-keys`.
 
 mod cache;
@@ -28,8 +28,8 @@ mod setup;
 mod trust;
 
 pub use error::{
-    ChainError, IdentityError, InvalidIdentity, MspSetupError, NotWellFormed, PrincipalRefusal, RoleRefusal, UnitError,
-    VerifyError,
+    ChainError, IdentityError, InvalidIdentity, MspSetupError, NotWellFormed, PrincipalRefusal, RevocationError,
+    RoleRefusal, UnitError, VerifyError,
 };
 pub use identity::{Identity, OrganizationalUnit, check_well_formed};
 pub use local::{LocalMsp, LocalPolicy, LocalRefusal};

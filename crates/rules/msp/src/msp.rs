@@ -10,7 +10,7 @@ use crate::node_ous::{NodeOus, check_role};
 use crate::trust::{Sanitized, TrustAnchors};
 use crate::{
     ChainError, Identity, IdentityError, InvalidIdentity, MspSetupError, OrganizationalUnit, Principal,
-    PrincipalRefusal, Role, UnitError,
+    PrincipalRefusal, RevocationError, Role, UnitError,
 };
 
 /// The rules an MSP follows, which a channel's capabilities choose.
@@ -237,13 +237,13 @@ impl Msp {
     }
 
     /// Only the certificate itself is looked up, in the lists of its issuer: authorities were checked at set-up.
-    pub(crate) fn check_not_revoked(&self, chain: &[Certificate]) -> Result<(), InvalidIdentity> {
+    pub(crate) fn check_not_revoked(&self, chain: &[Certificate]) -> Result<(), RevocationError> {
         let [certificate, issuer, ..] = chain else { return Ok(()) };
-        let key_id = issuer.subject_key_id().ok_or(InvalidIdentity::NoSubjectKeyId)?;
+        let key_id = issuer.subject_key_id().ok_or(RevocationError::NoSubjectKeyId)?;
         for crl in &self.crls {
-            let authority = crl.authority_key_id().ok_or(InvalidIdentity::NoAuthorityKeyId)?;
+            let authority = crl.authority_key_id().ok_or(RevocationError::NoAuthorityKeyId)?;
             if authority == key_id && crl.lists(certificate) && crl.is_signed_by(issuer) {
-                return Err(InvalidIdentity::Revoked);
+                return Err(RevocationError::Revoked);
             }
         }
         Ok(())

@@ -12,6 +12,9 @@ use crate::node_ous::{NodeOus, RoleUnit, check_role};
 use crate::trust::TrustAnchors;
 use crate::{Identity, Msp, MspSetupError, MspVersion, Role};
 
+const ROOT: &str = "a root certificate";
+const INTERMEDIATE: &str = "an intermediate certificate";
+
 pub(crate) fn set_up(config: &msp::FabricMspConfig, version: MspVersion) -> Result<Msp, MspSetupError> {
     check_hashes(config)?;
     let mut msp = Msp {
@@ -31,7 +34,7 @@ pub(crate) fn set_up(config: &msp::FabricMspConfig, version: MspVersion) -> Resu
         let chain = msp
             .anchors
             .unique_chain(&intermediate)
-            .map_err(|source| MspSetupError::Chain { what: "failed getting validation chain", source })?;
+            .map_err(|source| MspSetupError::Chain { what: INTERMEDIATE, source })?;
         msp.inner_authorities.extend(chain.iter().skip(1).map(Certificate::digest));
     }
     check_tls_authorities(&msp, config)?;
@@ -68,22 +71,18 @@ fn authorities(config: &msp::FabricMspConfig) -> Result<TrustAnchors, MspSetupEr
     if config.root_certs.is_empty() {
         return Err(MspSetupError::NoRoots);
     }
-    let raw = TrustAnchors {
-        roots: certificates(&config.root_certs, "a root certificate")?,
-        intermediates: certificates(&config.intermediate_certs, "an intermediate certificate")?,
+    let raw = TrustAnchors::new(
+        certificates(&config.root_certs, ROOT)?,
+        certificates(&config.intermediate_certs, INTERMEDIATE)?,
+    );
+    let sanitize = |certificates: &[Certificate], what| -> Result<Vec<Certificate>, MspSetupError> {
+        let sanitize = |certificate: &Certificate| {
+            let sanitized = raw.sanitize(certificate.clone());
+            sanitized.map(|it| it.certificate).map_err(|source| MspSetupError::Chain { what, source })
+        };
+        certificates.iter().map(sanitize).collect()
     };
-    let sanitize = |certificate: &Certificate, what| -> Result<Certificate, MspSetupError> {
-        let sanitized = raw.sanitize(certificate.clone()).map_err(|source| MspSetupError::Chain { what, source })?;
-        Ok(sanitized.certificate)
-    };
-    Ok(TrustAnchors {
-        roots: raw.roots.iter().map(|root| sanitize(root, "a root certificate")).collect::<Result<_, _>>()?,
-        intermediates: raw
-            .intermediates
-            .iter()
-            .map(|intermediate| sanitize(intermediate, "an intermediate certificate"))
-            .collect::<Result<_, _>>()?,
-    })
+    Ok(TrustAnchors::new(sanitize(&raw.roots, ROOT)?, sanitize(&raw.intermediates, INTERMEDIATE)?))
 }
 
 /// Every authority says that it is one, names its key, has one chain to a root and was not revoked.
@@ -105,10 +104,10 @@ fn check_authorities(msp: &Msp, anchors: &TrustAnchors) -> Result<(), MspSetupEr
 }
 
 fn check_tls_authorities(msp: &Msp, config: &msp::FabricMspConfig) -> Result<(), MspSetupError> {
-    let anchors = TrustAnchors {
-        roots: certificates(&config.tls_root_certs, "a TLS root certificate")?,
-        intermediates: certificates(&config.tls_intermediate_certs, "a TLS intermediate certificate")?,
-    };
+    let anchors = TrustAnchors::new(
+        certificates(&config.tls_root_certs, "a TLS root certificate")?,
+        certificates(&config.tls_intermediate_certs, "a TLS intermediate certificate")?,
+    );
     check_authorities(msp, &anchors)
 }
 

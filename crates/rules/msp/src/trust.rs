@@ -16,6 +16,20 @@ pub(crate) struct TrustAnchors {
 }
 
 impl TrustAnchors {
+    /// Takes authorities; one that is listed twice is taken once.
+    pub(crate) fn new(roots: Vec<Certificate>, intermediates: Vec<Certificate>) -> Self {
+        let once = |certificates: Vec<Certificate>| {
+            let mut out: Vec<Certificate> = Vec::with_capacity(certificates.len());
+            for certificate in certificates {
+                if !out.contains(&certificate) {
+                    out.push(certificate);
+                }
+            }
+            out
+        };
+        Self { roots: once(roots), intermediates: once(intermediates) }
+    }
+
     /// The only chain from a certificate to a root, the certificate first, judged one second after its begin.
     pub(crate) fn unique_chain(&self, certificate: &Certificate) -> Result<Vec<Certificate>, ChainError> {
         let now = certificate.not_before().saturating_add(1);
@@ -24,10 +38,7 @@ impl TrustAnchors {
             vec![vec![certificate.clone()]]
         } else {
             let mut search = Search { anchors: self, now, checks: 0, chains: Vec::new() };
-            let nearest = search.extend(std::slice::from_ref(certificate))?;
-            if search.chains.is_empty() {
-                return Err(ChainError::UnknownAuthority { nearest });
-            }
+            search.extend(std::slice::from_ref(certificate))?;
             search.chains
         };
         chains.retain(|chain| chain.iter().all(Certificate::allows_server_auth));
@@ -59,7 +70,7 @@ impl TrustAnchors {
         }
         if certificate.is_ca() && certificate.check_issued_by(&certificate).is_ok() {
             let low = certificate.with_low_s(&certificate).ok_or(ChainError::Signature)?;
-            let alone = Self { roots: vec![low.clone()], intermediates: Vec::new() };
+            let alone = Self::new(vec![low.clone()], Vec::new());
             alone.unique_chain(&low)?;
             return Ok(Sanitized { certificate: low, chain: None });
         }
@@ -86,8 +97,6 @@ enum Place {
     Root,
 }
 
-type Nearest = Option<(Box<ChainStepError>, String)>;
-
 struct Search<'a> {
     anchors: &'a TrustAnchors,
     now: i64,
@@ -96,37 +105,44 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Extends a chain in every way there is; returns why the nearest candidate was not taken.
-    fn extend(&mut self, chain: &[Certificate]) -> Result<Nearest, ChainError> {
-        let mut nearest = None;
+    /// Extends a chain in every way there is. Where there is none, the error is the one Go would tell: why the last
+    /// candidate with a right signature was not allowed, else why the first one of the right name was not the issuer.
+    fn extend(&mut self, chain: &[Certificate]) -> Result<(), ChainError> {
         let anchors = self.anchors;
+        let found_before = self.chains.len();
+        let mut nearest = None;
+        let mut last: Result<(), ChainError> = Ok(());
         for (place, pool) in [(Place::Root, &anchors.roots), (Place::Intermediate, &anchors.intermediates)] {
             let Some(child) = chain.last() else { continue };
             for candidate in potential_issuers(child, pool) {
                 self.checks += 1;
                 if self.checks > MAX_SIGNATURE_CHECKS {
-                    return if self.chains.is_empty() { Err(ChainError::TooManyChecks) } else { Ok(nearest) };
+                    return if self.chains.is_empty() { Err(ChainError::TooManyChecks) } else { Ok(()) };
                 }
                 if is_in_chain(candidate, chain) {
                     continue;
                 }
-                let step = child
-                    .check_issued_by(candidate)
-                    .map_err(ChainStepError::from)
-                    .and_then(|()| check_step(candidate, chain, self.now, place));
-                if let Err(error) = step {
-                    nearest.get_or_insert_with(|| (Box::new(error), hint_name(candidate)));
+                if let Err(error) = child.check_issued_by(candidate) {
+                    nearest.get_or_insert_with(|| (Box::new(error.into()), hint_name(candidate)));
+                    continue;
+                }
+                last = check_step(candidate, chain, self.now, place).map_err(ChainError::from);
+                if last.is_err() {
                     continue;
                 }
                 let longer: Vec<Certificate> = chain.iter().chain([candidate]).cloned().collect();
                 if place == Place::Root {
                     self.chains.push(longer);
                 } else {
-                    self.extend(&longer)?;
+                    last = self.extend(&longer);
                 }
             }
         }
-        Ok(nearest)
+        if self.chains.len() > found_before {
+            return Ok(());
+        }
+        last?;
+        Err(ChainError::UnknownAuthority { nearest })
     }
 }
 

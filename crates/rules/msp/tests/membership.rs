@@ -5,8 +5,8 @@ use bytes::Bytes;
 use prost::Message;
 use ripstop_crypto::{Curve, KeyKind, SigningIdentity};
 use ripstop_msp::{
-    IdentityError, InvalidIdentity, LocalMsp, LocalPolicy, Msp, MspSetupError, MspVersion, Principal, Role,
-    check_well_formed,
+    IdentityError, InvalidIdentity, LocalMsp, LocalPolicy, Msp, MspSetupError, MspVersion, Principal, RevocationError,
+    Role, check_well_formed,
 };
 use ripstop_proto::{common, msp};
 use ripstop_testkit::{CertificateOptions, Organization, OrganizationOptions, msp_set, signed_data};
@@ -120,7 +120,10 @@ fn revoked_identities_are_known_but_not_valid() {
         org.revoke(&bad);
         let set = msp_set([&org]);
         assert_eq!(set.identify(&good.identity().raw).unwrap().validate(), Ok(()));
-        assert_eq!(set.identify(&bad.identity().raw).unwrap().validate(), Err(InvalidIdentity::Revoked));
+        assert_eq!(
+            set.identify(&bad.identity().raw).unwrap().validate(),
+            Err(InvalidIdentity::Revocation(RevocationError::Revoked))
+        );
         assert_eq!(
             set.verify(&signed_data(&bad, b"m")).unwrap_err().to_string(),
             "could not validate identity against certification chain: The certificate has been revoked"
@@ -250,7 +253,7 @@ fn broken_configurations_are_refused_with_a_reason() {
         (|config, _| config.root_certs[0] = Bytes::from_static(b"x"), "getCertFromPem error: "),
         (
             |config, org| config.root_certs[0] = org.peer("p").certificate().to_pem().into(),
-            "a root certificate: failed to traverse certificate verification chain",
+            "failed to traverse certificate verification chain",
         ),
         (
             |config, org| config.intermediate_certs.push(org.peer("p").certificate().to_pem().into()),
@@ -261,7 +264,7 @@ fn broken_configurations_are_refused_with_a_reason() {
                 config.intermediate_certs[0] =
                     Organization::with_intermediate("X").msp_config().intermediate_certs[0].clone();
             },
-            "an intermediate certificate: the supplied identity is not valid: x509: certificate signed by unknown authority",
+            "the supplied identity is not valid: x509: certificate signed by unknown authority",
         ),
         (
             |config, org| config.tls_root_certs[0] = org.tls("t", &["h"]).certificate.into(),
@@ -329,4 +332,51 @@ fn only_one_encoding_is_well_formed() {
         check_well_formed(&with(relabelled.into_bytes())).unwrap_err().to_string(),
         "pem type is KEY, should be 'CERTIFICATE' or missing"
     );
+}
+
+/// A root whose own signature has a high S.
+const HIGH_S_ROOT: &str = "\
+-----BEGIN CERTIFICATE-----\n\
+MIIBfDCCASKgAwIBAgICBBcwCgYIKoZIzj0EAwIwHjENMAsGA1UEBxMESElHSDEN\n\
+MAsGA1UEAxMEcm9vdDAgFw0yNDAxMDEwMDAwMDBaGA8yMDc0MDEwMTAwMDAwMFow\n\
+HjENMAsGA1UEBxMESElHSDENMAsGA1UEAxMEcm9vdDBZMBMGByqGSM49AgEGCCqG\n\
+SM49AwEHA0IABG5Ea99ycstZqvLsjw2cWFE9SpKYXgoqGqJgnGNc7vMA2etoE4ql\n\
+r58jN9zbRJJyfo1G98bK2BNLRhHQ8j7OyuSjTjBMMA4GA1UdDwEB/wQEAwIBhjAP\n\
+BgNVHRMBAf8EBTADAQH/MCkGA1UdDgQiBCAPPS0iFvf2SQVV225TqyWuHraRqGWa\n\
+6z0FLM2w4nXBcTAKBggqhkjOPQQDAgNIADBFAiBxmsmJqnaz7n+am0SamOiIviK0\n\
+d1UGZczD9RvhNZz29wIhAOpldJhaFNGaRQ1HVLTbVPk4BUEHM/rwYU7ISs9lFIZd\n\
+-----END CERTIFICATE-----\n";
+
+/// A client of that root; its signature has a high S too.
+const HIGH_S_LEAF: &str = "\
+-----BEGIN CERTIFICATE-----\n\
+MIIBjTCCATKgAwIBAgICBBkwCgYIKoZIzj0EAwIwHjENMAsGA1UEBxMESElHSDEN\n\
+MAsGA1UEAxMEcm9vdDAgFw0yNDAxMDEwMDAwMDBaGA8yMDc0MDEwMTAwMDAwMFow\n\
+LzENMAsGA1UEBxMESElHSDEPMA0GA1UECxMGY2xpZW50MQ0wCwYDVQQDEwRsZWFm\n\
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE/UOuNaJ8B1BzC6+wszTqlZBOubE6\n\
+YDwpaFMbUjEZeH8o6UBbARLLuDY13Cj9IX4wpMDXASAF6fY1ByHFrQIVraNNMEsw\n\
+DgYDVR0PAQH/BAQDAgeAMAwGA1UdEwEB/wQCMAAwKwYDVR0jBCQwIoAgDz0tIhb3\n\
+9kkFVdtuU6slrh62kahlmus9BSzNsOJ1wXEwCgYIKoZIzj0EAwIDSQAwRgIhAL/q\n\
+yrc+d7EtlfNJj+y5KHwHH5bfUyyCad0dFyb3ahSMAiEAv2YSrofOl52oljoanzSQ\n\
+oDShYqtD09EWg9Cgmg1CfmI=\n\
+-----END CERTIFICATE-----\n";
+
+#[test]
+fn certificates_are_brought_into_low_s_form() {
+    let options = OrganizationOptions::default();
+    let mut config = Organization::with_options("M", options).msp_config();
+    config.root_certs = vec![HIGH_S_ROOT.into(), HIGH_S_ROOT.into()];
+    config.tls_root_certs.clear();
+    let msp = Msp::new(&config, MspVersion::V3_0).unwrap();
+    let identity = msp.identify(&SerializedIdentity::new(MspId::new("M"), HIGH_S_LEAF.into()).raw).unwrap();
+    identity.validate().unwrap();
+    // What Fabric's own MSP says of this certificate.
+    assert_eq!(identity.digest().to_string(), "916130adc8b7de6c5275989619f5fe2abda163aa64bbe955c4eaa85a206a229c");
+    assert_ne!(identity.certificate().to_pem(), HIGH_S_LEAF);
+    assert_eq!(
+        identity.organizational_units()[0].certifiers.to_string(),
+        "474c651f294714d5957ec513256fc712569b26027067b18c7dd117704d954a92"
+    );
+    let again = msp.identify(&identity.serialize()).unwrap();
+    assert_eq!(again.digest(), identity.digest(), "both forms are one identity");
 }
