@@ -31,7 +31,7 @@ pub fn implicit_collection_config(org: &MspId) -> StaticCollectionConfig {
         member_orgs_policy: Some(CollectionPolicyConfig {
             payload: Some(collection_policy_config::Payload::SignaturePolicy(signed_by_any(
                 Role::Member,
-                &[org.clone()],
+                std::slice::from_ref(org),
             ))),
         }),
         ..StaticCollectionConfig::default()
@@ -51,10 +51,8 @@ pub enum CollectionError {
 
 /// The collections that a definition lists.
 pub fn explicit_collections(package: &CollectionConfigPackage) -> impl Iterator<Item = &StaticCollectionConfig> {
-    package.config.iter().filter_map(|config| match &config.payload {
-        Some(collection_config::Payload::StaticCollectionConfig(collection)) => Some(collection),
-        None => None,
-    })
+    let payloads = package.config.iter().filter_map(|config| config.payload.as_ref());
+    payloads.map(|collection_config::Payload::StaticCollectionConfig(collection)| collection)
 }
 
 /// The configuration of one collection, explicit or implicit; none when the chaincode has no such collection.
