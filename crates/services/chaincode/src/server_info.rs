@@ -206,6 +206,6 @@ mod tests {
             "chaincode tls key not provided"
         );
         assert!(refused(r#"{"address":"{{.peername}}_basic:9999"}"#).contains("template"));
-        assert!(refused("[]").starts_with("malformed chaincode info"));
+        assert!(refused("{").starts_with("malformed chaincode info"));
     }
 }

@@ -139,7 +139,7 @@ mod tests {
         fs::write(path.join("no-hash.tar.gz"), b"").unwrap();
 
         let store = PackageStore::open(&path).unwrap();
-        assert_eq!(store.list().as_ref(), [saved.clone()]);
+        assert_eq!(store.list().as_ref(), std::slice::from_ref(&saved));
         assert_eq!(store.get(&saved.id), Some(saved.clone()));
         assert_eq!(store.load(&saved.id).unwrap().as_ref(), b"bytes");
         assert_eq!(store.load("x:1").unwrap_err().to_string(), "chaincode install package 'x:1' not found");
