@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use futures_util::StreamExt;
 use ripstop_proto::protos::ChaincodeMessage;
 use ripstop_proto::protos::chaincode_server::{Chaincode, ChaincodeServer};
 use ripstop_proto::protos::chaincode_support_client::ChaincodeSupportClient;
@@ -12,8 +13,7 @@ use ripstop_transport::{
     BindError, ClientAuth, ClientRoots, ClientTls, Endpoint, InvalidAddress, KeyPair, Listener, MAX_MESSAGE_SIZE,
     ServeError, ServerKeepalive, ServerTls, TlsError, serve_grpc,
 };
-use tokio::sync::mpsc;
-use tokio_stream::StreamExt;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -117,6 +117,8 @@ pub async fn serve(address: &str, chaincode_id: &str, contract: Contract) -> Res
 pub struct Server {
     listener: Listener,
     tls: Option<ServerTls>,
+    /// Dropped when the server is to stop: ends all streams.
+    stop: watch::Sender<()>,
     service: Service,
 }
 
@@ -129,7 +131,13 @@ impl Server {
         tls: Option<ServerTls>,
     ) -> Result<Self, RunError> {
         let listener = Listener::bind(address).await?;
-        Ok(Self { listener, tls, service: Service { id: chaincode_id.into(), contract: Arc::new(contract) } })
+        let (stop, stopped) = watch::channel(());
+        Ok(Self {
+            listener,
+            tls,
+            stop,
+            service: Service { id: chaincode_id.into(), contract: Arc::new(contract), stopped },
+        })
     }
 
     /// Where it listens.
@@ -137,27 +145,32 @@ impl Server {
         self.listener.address()
     }
 
-    /// Serves until `stop` completes.
+    /// Serves until `stop` completes; then peers see their streams end.
     pub async fn run(self, stop: impl Future<Output = ()> + Send) -> Result<(), RunError> {
         let service = ChaincodeServer::new(self.service)
             .max_decoding_message_size(MAX_MESSAGE_SIZE)
             .max_encoding_message_size(MAX_MESSAGE_SIZE);
         let routes = tonic::service::Routes::new(service);
+        let streams = self.stop;
+        let stop = async move {
+            stop.await;
+            drop(streams);
+        };
         Ok(serve_grpc(self.listener, self.tls, ServerKeepalive::default(), routes, stop).await?)
     }
 }
 
+type BoxStream<T> = std::pin::Pin<Box<dyn futures_util::Stream<Item = Result<T, Status>> + Send>>;
+
 struct Service {
     id: Arc<str>,
     contract: Arc<Contract>,
+    stopped: watch::Receiver<()>,
 }
 
 #[tonic::async_trait]
 impl Chaincode for Service {
-    type ConnectStream = tokio_stream::adapters::Map<
-        ReceiverStream<ChaincodeMessage>,
-        fn(ChaincodeMessage) -> Result<ChaincodeMessage, Status>,
-    >;
+    type ConnectStream = BoxStream<ChaincodeMessage>;
 
     async fn connect(
         &self,
@@ -170,7 +183,10 @@ impl Chaincode for Service {
                 tracing::warn!("{error}");
             }
         });
-        Ok(Response::new(ReceiverStream::new(receiver).map(Ok)))
+        let mut stopped = self.stopped.clone();
+        // A transaction at work would keep the stream open; it is of no use to a peer that is told to go elsewhere.
+        let stopped = Box::pin(async move { drop(stopped.changed().await) });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver).map(Ok).take_until(stopped))))
     }
 }
 

@@ -9,10 +9,12 @@
 
 mod channel;
 mod organization;
+mod proposal;
 mod transaction;
 
 pub use channel::{Channel, meta_policy, organization_group, value};
 pub use organization::{CertificateOptions, NodeOus, Organization, OrganizationOptions, TlsCredentials};
+pub use proposal::Proposal;
 pub use transaction::{DraftTransaction, signed_block};
 
 use bytes::Bytes;
