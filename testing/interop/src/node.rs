@@ -1,9 +1,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use crate::network::{CHANNEL, Deployment, Instance};
+
+/// How often it is tried whether a contract listens.
+const CONTRACT_RETRY: Duration = Duration::from_millis(20);
 
 /// The JavaScript sources of this crate with the official packages installed beside them.
 #[derive(Debug)]
@@ -68,7 +73,10 @@ impl Node {
         Ok(Self { directory })
     }
 
-    /// Starts the JavaScript contract of one organisation as a service.
+    /// Starts the JavaScript contract of one organisation as a service, and waits until peers can reach it.
+    ///
+    /// # Panics
+    /// When it ends instead.
     pub fn serve_contract(&self, instance: &Instance) -> Running {
         let child = Command::new(self.directory.join("node_modules/.bin/fabric-chaincode-node"))
             .args(["server", "--chaincode-address", &instance.address, "--chaincode-id", &instance.package_id])
@@ -79,7 +87,14 @@ impl Node {
             .stderr(Stdio::null())
             .spawn()
             .expect("fabric-chaincode-node is installed with fabric-shim");
-        Running(child)
+        let mut running = Running(child);
+        while TcpStream::connect(&instance.address).is_err() {
+            if let Some(status) = running.0.try_wait().expect("the contract is a child of this process") {
+                panic!("the contract of {} ended with {status}", instance.msp_id);
+            }
+            std::thread::sleep(CONTRACT_RETRY);
+        }
+        running
     }
 
     /// Runs the application against `deployment` as the identity that `environment` names.
