@@ -22,14 +22,7 @@ struct Command {
 /// Fabric's commands. Each also runs when the program is called by its name.
 const FABRIC: [Command; 5] = [
     Command { name: "peer", run: |args| ripstop_peer::run(args), purpose: "run a peer; deploy and call contracts" },
-    Command {
-        name: "orderer",
-        run: |_| {
-            eprintln!("Error: the orderer is not part of this build yet");
-            ExitCode::FAILURE
-        },
-        purpose: "run an ordering node",
-    },
+    Command { name: "orderer", run: |args| ripstop_orderer::run(args), purpose: "run an ordering node" },
     Command {
         name: "osnadmin",
         run: |args| ripstop_osnadmin::run(args),
