@@ -221,8 +221,9 @@ impl BlockPuller {
             .max_encoding_message_size(MAX_MESSAGE_SIZE);
         let mut next = self.target.next_block();
         let request = self.request(next)?;
-        // The request stream stays open for as long as blocks are wanted.
-        let requests = tokio_stream::StreamExt::chain(tokio_stream::once(request), tokio_stream::pending());
+        // The requests end behind the only one: requests that go on for ever would keep stream and connection open after
+        // the answers were dropped.
+        let requests = tokio_stream::once(request);
         let broken = |status: tonic::Status| PullError::Stream { address: address.clone(), status: status.to_string() };
         tracing::info!(target: "deliveryClient", channel = %self.target.channel(), orderer = address, "Pulling next blocks from ordering service, starting with block {next}");
         let connection = Arc::new(OpenConnection { orderer: address.clone(), refused: CancellationToken::new() });

@@ -113,9 +113,9 @@ impl Gateway {
         let limit = self.config.broadcast_timeout;
         let mut client = orderer.client.clone();
         let call = async {
-            // The stream stays open until the answer is there.
-            let requests = tokio_stream::StreamExt::chain(tokio_stream::once(transaction), tokio_stream::pending());
-            client.broadcast(requests).await?.into_inner().message().await
+            // The requests end behind the only one: requests that go on for ever would keep the stream open after the
+            // answer was dropped.
+            client.broadcast(tokio_stream::once(transaction)).await?.into_inner().message().await
         };
         match tokio::time::timeout(limit, call).await {
             Ok(Ok(Some(answer))) => Ok(answer),

@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use ripstop_keys::SigningIdentity;
 use ripstop_proto::orderer::atomic_broadcast_client::AtomicBroadcastClient;
 use ripstop_proto::protos::deliver_client::DeliverClient;
@@ -218,9 +217,10 @@ impl Orderer {
     }
 }
 
-/// A request stream that holds one message and stays open, so that the answer may go on.
+/// A request stream of one message. It ends behind it, because a request that goes on for ever would keep its stream open
+/// after the answer was dropped.
 fn once(envelope: common::Envelope) -> impl futures_util::Stream<Item = common::Envelope> + Send + 'static {
-    futures_util::stream::once(std::future::ready(envelope)).chain(futures_util::stream::pending())
+    futures_util::stream::once(std::future::ready(envelope))
 }
 
 pub(super) fn status_name(status: i32) -> &'static str {
