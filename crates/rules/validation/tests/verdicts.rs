@@ -1,5 +1,7 @@
 //! The table of verdicts, one spoilt transaction a line.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use ripstop_channel_config::ChannelConfig;
