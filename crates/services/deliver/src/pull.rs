@@ -61,30 +61,48 @@ pub struct PullConfig {
 pub struct PulledBlock {
     /// The block.
     pub block: Block,
-    connection: Arc<OpenConnection>,
+    origin: BlockOrigin,
 }
 
-#[derive(Debug)]
-struct OpenConnection {
-    orderer: String,
+/// A connection to an orderer, as those see it who take the blocks.
+#[derive(Debug, Clone)]
+pub struct BlockOrigin {
+    orderer: Arc<str>,
     refused: CancellationToken,
+}
+
+impl BlockOrigin {
+    /// A new connection to an orderer.
+    pub fn new(orderer: &str) -> Self {
+        Self { orderer: orderer.into(), refused: CancellationToken::new() }
+    }
+
+    /// A block that came through this connection.
+    pub fn pulled(&self, block: Block) -> PulledBlock {
+        PulledBlock { block, origin: self.clone() }
+    }
+
+    /// Whether one of its blocks was refused. Nothing of it is taken any more.
+    pub fn is_refused(&self) -> bool {
+        self.refused.is_cancelled()
+    }
 }
 
 impl PulledBlock {
     /// Who sent it.
     pub fn orderer(&self) -> &str {
-        &self.connection.orderer
+        &self.origin.orderer
     }
 
     /// Says that the block is not what it should be: the puller leaves this orderer and asks another one, from the first
     /// block the target does not have. Blocks that are still on the way from this orderer count as refused too.
     pub fn refuse(&self) {
-        self.connection.refused.cancel();
+        self.origin.refused.cancel();
     }
 
     /// Whether this block or another one of the same connection was refused. Drop it then.
     pub fn is_refused(&self) -> bool {
-        self.connection.refused.is_cancelled()
+        self.origin.is_refused()
     }
 }
 
@@ -226,7 +244,7 @@ impl BlockPuller {
         let requests = tokio_stream::once(request);
         let broken = |status: tonic::Status| PullError::Stream { address: address.clone(), status: status.to_string() };
         tracing::info!(target: "deliveryClient", channel = %self.target.channel(), orderer = address, "Pulling next blocks from ordering service, starting with block {next}");
-        let connection = Arc::new(OpenConnection { orderer: address.clone(), refused: CancellationToken::new() });
+        let origin = BlockOrigin::new(&address);
         let dropped = self.dropped(&orderer);
         tokio::pin!(dropped);
         // Orderers answer nothing before there is a block to send, not even that they accepted the request.
@@ -237,7 +255,7 @@ impl BlockPuller {
         loop {
             let answer = tokio::select! {
                 answer = answers.message() => answer.map_err(broken)?,
-                () = connection.refused.cancelled() => return Err(PullError::Refused { address, number: next }),
+                () = origin.refused.cancelled() => return Err(PullError::Refused { address, number: next }),
                 () = &mut dropped => return Ok(Ended::Dropped),
             };
             let block = block_of(answer, &address)?;
@@ -246,10 +264,10 @@ impl BlockPuller {
                 return Err(PullError::Nonsense { address, what });
             }
             next = next.next();
-            let pulled = PulledBlock { block, connection: Arc::clone(&connection) };
+            let pulled = origin.pulled(block);
             tokio::select! {
                 sent = self.blocks.send(pulled) => if sent.is_err() { return Ok(Ended::Stopped) },
-                () = connection.refused.cancelled() => return Err(PullError::Refused { address, number: next }),
+                () = origin.refused.cancelled() => return Err(PullError::Refused { address, number: next }),
             }
         }
     }

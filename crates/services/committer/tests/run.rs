@@ -1,0 +1,112 @@
+//! A committer fed by hand.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ripstop_channel_config::genesis;
+use ripstop_committer::{BLOCK_QUEUE, Committer, CommitterError};
+use ripstop_deliver::{BlockOrigin, PulledBlock};
+use ripstop_ledger::{Ledger, LedgerOptions, Ledgers};
+use ripstop_testkit::{Channel, DraftTransaction, Organization, signed_block};
+use ripstop_types::{Block, BlockNumber, ChannelId, HeaderType, Timestamp, ValidationCode};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+struct Scene {
+    organizations: [Organization; 2],
+    ledger: Arc<Ledger>,
+    _ledgers: Ledgers,
+    _directory: TempDir,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let organizations = [Organization::new("OrdererMSP"), Organization::new("Org1MSP")];
+        let [orderer, org1] = &organizations;
+        let root = Channel::new(orderer, [org1]).group();
+        let channel = ChannelId::new("mychannel").unwrap();
+        let genesis = genesis::block(&channel, root, [7; 24], Timestamp { seconds: 0, nanos: 0 });
+        let directory = tempfile::tempdir().unwrap();
+        let ledgers = Ledgers::open(directory.path(), LedgerOptions::default()).unwrap();
+        let ledger = ledgers.create(genesis).unwrap();
+        Self { organizations, ledger, _ledgers: ledgers, _directory: directory }
+    }
+
+    /// The blocks that follow the genesis block. Their transactions call a chaincode that is not defined.
+    fn chain(&self, length: u64, spoil: impl Fn(u64, &mut DraftTransaction<'_>)) -> Vec<Block> {
+        let [orderer, org1] = &self.organizations;
+        let (orderer, client) = (orderer.orderer("orderer"), org1.client("client"));
+        let mut previous = self.ledger.info().current_hash;
+        (1..=length)
+            .map(|number| {
+                let mut draft = DraftTransaction::new("mychannel", &client, []);
+                draft.nonce = Bytes::copy_from_slice(&number.to_be_bytes());
+                spoil(number, &mut draft);
+                let block = signed_block(&orderer, BlockNumber::new(number), previous.clone(), vec![draft.bytes()]);
+                previous = block.header.hash().to_bytes();
+                block
+            })
+            .collect()
+    }
+
+    async fn run(&self, blocks: Vec<PulledBlock>) -> Result<(), CommitterError> {
+        let (sender, receiver) = mpsc::channel(BLOCK_QUEUE);
+        let feeding = async move {
+            for block in blocks {
+                // A committer that has stopped takes no more.
+                let _ = sender.send(block).await;
+            }
+        };
+        tokio::join!(Committer::new(Arc::clone(&self.ledger)).run(receiver), feeding).0
+    }
+}
+
+#[tokio::test]
+async fn blocks_are_committed_in_order_and_known_ones_left_out() {
+    let scene = Scene::new();
+    let chain = scene.chain(40, |_, _| {});
+    let (first, second) = (BlockOrigin::new("one:7050"), BlockOrigin::new("two:7050"));
+    let mut blocks: Vec<PulledBlock> = chain[..20].iter().map(|block| first.pulled(block.clone())).collect();
+    // Another connection begins behind the end of the ledger.
+    blocks.extend(chain[15..].iter().map(|block| second.pulled(block.clone())));
+    scene.run(blocks).await.unwrap();
+    assert_eq!(scene.ledger.height(), 41);
+    let last = scene.ledger.block(BlockNumber::new(40)).unwrap().unwrap();
+    assert_eq!(last.metadata.validation_codes().unwrap().as_slice(), [ValidationCode::InvalidChaincode]);
+    assert!(!first.is_refused() && !second.is_refused());
+}
+
+#[tokio::test]
+async fn a_forged_block_is_refused_with_all_that_follows_from_its_sender() {
+    let scene = Scene::new();
+    let chain = scene.chain(4, |_, _| {});
+    let (liar, honest) = (BlockOrigin::new("liar:7050"), BlockOrigin::new("honest:7050"));
+    let mut forged = chain[1].clone();
+    forged.metadata = ripstop_types::BlockMetadata::default();
+    let mut blocks = vec![liar.pulled(chain[0].clone()), liar.pulled(forged), liar.pulled(chain[1].clone())];
+    blocks.extend(chain[1..].iter().map(|block| honest.pulled(block.clone())));
+    scene.run(blocks).await.unwrap();
+    assert!(liar.is_refused() && !honest.is_refused());
+    assert_eq!(scene.ledger.height(), 5);
+}
+
+#[tokio::test]
+async fn a_block_that_cannot_be_decided_stops_the_channel_with_a_message() {
+    let scene = Scene::new();
+    let chain = scene.chain(3, |number, draft| {
+        if number == 2 {
+            draft.kind = HeaderType::Config;
+            draft.data = Some(Bytes::from_static(b"no configuration"));
+        }
+    });
+    let origin = BlockOrigin::new("orderer:7050");
+    let error = scene.run(chain.into_iter().map(|block| origin.pulled(block)).collect()).await.unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.starts_with("channel [mychannel] stops at block [2]: error unmarshalling config of block [2]"),
+        "{text}"
+    );
+    assert_eq!(scene.ledger.height(), 2);
+}
