@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwapOption;
 use rustls::client::WebPkiServerVerifier;
@@ -8,6 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
 
 /// The application protocols a server offers: HTTP/2 for gRPC, HTTP/1.1 for the operations endpoint.
@@ -220,6 +222,17 @@ impl ClientCertVerifier for PeerVerifier {
     }
 }
 
+/// A clock that is behind by this much.
+#[derive(Debug)]
+struct Earlier(Duration);
+
+impl TimeProvider for Earlier {
+    fn current_time(&self) -> Option<UnixTime> {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        Some(UnixTime::since_unix_epoch(since_epoch.saturating_sub(self.0)))
+    }
+}
+
 /// How a client speaks TLS.
 #[derive(Clone)]
 pub struct ClientTls {
@@ -260,6 +273,17 @@ impl ClientTls {
         let bytes = Arc::new(config.clone());
         config.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
         Ok(Self { grpc: Arc::new(config), bytes, certificate })
+    }
+
+    /// Judges servers' certificates as if it were this much earlier (Fabric: `tls.handshakeTimeShift`), so that a node can
+    /// be reached whose certificate has just expired.
+    pub fn time_shift(mut self, shift: Duration) -> Self {
+        if !shift.is_zero() {
+            for config in [&mut self.grpc, &mut self.bytes] {
+                Arc::make_mut(config).time_provider = Arc::new(Earlier(shift));
+            }
+        }
+        self
     }
 
     /// The DER of the certificate this client presents.

@@ -1,6 +1,7 @@
 //! Servers and clients on loopback, with certificates as cryptogen makes them.
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair as Key};
 use ripstop_proto::protos;
@@ -30,8 +31,13 @@ impl Authority {
     }
 
     fn issue(&self) -> KeyPair {
+        self.issue_with(|_| ())
+    }
+
+    fn issue_with(&self, change: impl FnOnce(&mut CertificateParams)) -> KeyPair {
         let mut params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        change(&mut params);
         let key = Key::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         KeyPair::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap()
@@ -117,4 +123,21 @@ async fn roots_of_clients_can_change_while_the_server_runs() {
     assert!(ask(endpoint(Some(client.clone()))).await.is_ok(), "a wrong set changes nothing");
     roots.replace([ours.pem().as_bytes()]).unwrap();
     assert!(ask(endpoint(Some(client))).await.is_err(), "no longer trusted");
+}
+
+#[tokio::test]
+async fn an_expired_server_is_trusted_by_a_clock_that_is_set_back() {
+    let authority = Authority::new();
+    let expired = authority.issue_with(|params| {
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2020, 12, 31);
+    });
+    let (address, _stop) = serve(Some(ServerTls::new(expired, ClientAuth::Requested).unwrap())).await;
+    let roots = authority.pem();
+    let tls = || ClientTls::new([roots.as_bytes()], None).unwrap();
+    let endpoint = || Endpoint::new(&address).unwrap();
+    assert!(ask(endpoint().tls(tls())).await.is_err());
+    let june_of_2020 = SystemTime::UNIX_EPOCH + Duration::from_secs(1_590_969_600);
+    let shift = SystemTime::now().duration_since(june_of_2020).unwrap();
+    assert!(ask(endpoint().tls(tls().time_shift(shift))).await.is_ok());
 }

@@ -34,7 +34,7 @@ pub(crate) struct OrdererFlags {
     connect_timeout: Option<Duration>,
     /// The amount of time to shift backwards for certificate expiration checks during TLS handshakes with the orderer endpoint
     #[arg(long = "tlsHandshakeTimeShift", global = true, value_parser = duration)]
-    pub(crate) time_shift: Option<Duration>,
+    time_shift: Option<Duration>,
 }
 
 impl OrdererFlags {
@@ -46,6 +46,11 @@ impl OrdererFlags {
     /// Whether to present a certificate to the orderer.
     pub(crate) fn presents_certificate(&self) -> bool {
         self.client_auth.unwrap_or(false)
+    }
+
+    /// How far the clock is turned back when the orderer's certificate is judged.
+    pub(crate) fn time_shift(&self) -> Duration {
+        self.time_shift.unwrap_or_default()
     }
 
     /// How long connecting may take.

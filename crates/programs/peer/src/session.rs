@@ -129,7 +129,7 @@ impl Session {
         } else {
             None
         };
-        let tls = ClientTls::new([roots.as_slice()], pair)?;
+        let tls = ClientTls::new([roots.as_slice()], pair)?.time_shift(self.config.handshake_time_shift);
         if let Some(name) = &self.config.server_host_override {
             endpoint = endpoint.server_name(name);
         }
@@ -179,7 +179,7 @@ impl Session {
         } else {
             None
         };
-        let tls = ClientTls::new([roots.as_slice()], pair)?;
+        let tls = ClientTls::new([roots.as_slice()], pair)?.time_shift(flags.time_shift());
         if let Some(name) = flags.hostname_override.as_deref().filter(|name| !name.is_empty()) {
             endpoint = endpoint.server_name(name);
         }
