@@ -18,7 +18,7 @@ use ripstop_transport::{
 };
 use tonic::service::Routes;
 
-use crate::{FABRIC_RELEASE, version_text};
+use crate::FABRIC_RELEASE;
 
 const LOG: &str = "orderer.common.server";
 /// How long each part of the node may take to stop.
@@ -218,7 +218,7 @@ async fn start_grpc(
     let routes = metrics.observe(Routes::new(server));
     let keepalive = ServerKeepalive { interval: config.keepalive.interval, timeout: config.keepalive.timeout };
     let shutdown = servers.cancelled();
-    tracing::info!(target: LOG, "Starting {}", version_text().trim_end());
+    tracing::info!(target: LOG, "Starting orderer {FABRIC_RELEASE} (Ripstop {})", env!("CARGO_PKG_VERSION"));
     servers.spawn(TaskKind::Essential, "grpc", serve_grpc(listener, Some(tls), keepalive, routes, shutdown));
     tracing::info!(target: LOG, "Beginning to serve requests on {address}");
     Ok(())

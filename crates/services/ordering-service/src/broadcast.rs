@@ -87,7 +87,7 @@ async fn read(
             Ok(Some(envelope)) => envelope,
             Ok(None) => return,
             Err(error) => {
-                tracing::warn!(target: LOG, "Error reading from {client}: {error}");
+                tracing::warn!(target: LOG, "Error reading from {client}: {}", error.message());
                 return;
             }
         };

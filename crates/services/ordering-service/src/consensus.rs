@@ -133,6 +133,8 @@ pub(crate) struct Consensus {
     recovered: VecDeque<Bytes>,
     bytes_since_snapshot: u64,
     last_applied: Bytes,
+    /// Blocks to store together.
+    signed: Vec<Arc<Block>>,
     outbox: Vec<ripstop_raft::Message>,
     /// Seconds since the Unix epoch, as of the present step.
     now: i64,
@@ -164,6 +166,7 @@ impl Consensus {
             recovered: start.accepted.into(),
             bytes_since_snapshot: 0,
             last_applied: Bytes::new(),
+            signed: Vec::new(),
             outbox: Vec::new(),
             now: 0,
             shared,
@@ -198,13 +201,14 @@ impl Consensus {
                     self.raft.handle(RaftInput::Tick)?;
                     self.settle()?;
                 }
-                Input::BatchTimeout => self.cut_batch()?,
+                Input::BatchTimeout => {
+                    self.cut_batch()?;
+                    self.settle()?;
+                }
                 Input::Order(order) => self.waiting.push_back(order),
             }
         }
-        while let Some(order) = self.take_order() {
-            self.order(order, &mut answers)?;
-        }
+        self.take_orders(&mut answers)?;
         self.note_pending()?;
         // Only here is every acknowledged message either in the batch under way or in an entry.
         if self.is_snapshot_due() {
@@ -224,6 +228,21 @@ impl Consensus {
     /// Whether this node takes messages into blocks now.
     fn accepts(&self) -> bool {
         self.next.is_some() && !self.config_in_flight && self.blocks_in_flight < self.limits.blocks_in_flight
+    }
+
+    /// Deals with messages as far as possible. Blocks are proposed together, as many as may be in flight, because then
+    /// they share a sync of the log and one of the block files.
+    fn take_orders(&mut self, answers: &mut Vec<oneshot::Sender<Result<(), OrderError>>>) -> Result<(), Fault> {
+        loop {
+            let before = self.waiting.len();
+            while let Some(order) = self.take_order() {
+                self.order(order, answers)?;
+            }
+            self.settle()?;
+            if self.waiting.is_empty() || self.waiting.len() == before {
+                return Ok(());
+            }
+        }
     }
 
     /// The next message that can be dealt with now: into a block, or by a refusal because another node leads.
@@ -314,13 +333,14 @@ impl Consensus {
         }
     }
 
+    /// Proposes the next block; it is agreed on when raft is settled.
     fn propose(&mut self, batch: Vec<Bytes>) -> Result<(), Fault> {
         let Some(next) = &mut self.next else { return Ok(()) };
         let block = next.create(batch.clone());
         tracing::info!(target: LOG, "Created block [{}], there are {} blocks in flight {}", block.number(), self.blocks_in_flight, self.log_suffix());
         self.blocks_in_flight += 1;
         match self.raft.handle(RaftInput::Propose(block.to_proto().encode_to_vec().into())) {
-            Ok(()) => self.settle(),
+            Ok(()) => Ok(()),
             Err(Refused::NotLeader | Refused::Dropped) => {
                 // Leadership is on its way elsewhere: keep the messages until it is clear where.
                 self.next = None;
@@ -367,7 +387,11 @@ impl Consensus {
                 return Err(Fault::CatchUp(block));
             }
             Effect::Leader { before, now, role } => self.leader_changed(before, now, role),
-            Effect::Apply(committed) => committed.into_iter().try_for_each(|entry| self.apply(entry))?,
+            Effect::Apply(committed) => {
+                committed.into_iter().try_for_each(|entry| self.apply(entry))?;
+                self.append_signed()?;
+                self.store.publish();
+            }
             Effect::Compact(snapshot) => self.compact(snapshot)?,
             Effect::Note(note) => {
                 let (text, suffix) = (note.text, self.log_suffix());
@@ -430,6 +454,10 @@ impl Consensus {
                 }
             }
         }
+        // Nothing of this waits for the next message.
+        while let Some(effect) = self.raft.poll_effect() {
+            self.carry_out(effect)?;
+        }
         self.note_pending()
     }
 
@@ -476,7 +504,7 @@ impl Consensus {
             Some(envelope) => self.write_config(index, block, &envelope),
             None => {
                 let metadata = self.consenters.block_metadata(index).encode_to_vec();
-                self.sign_and_append(block, metadata.into()).map(drop)
+                self.sign(block, metadata.into())
             }
         }
     }
@@ -506,7 +534,9 @@ impl Consensus {
         } else {
             Bytes::new()
         };
-        self.sign_and_append(block, metadata)?;
+        self.sign(block, metadata)?;
+        // A configuration block becomes visible together with its configuration.
+        self.append_signed()?;
         self.limits = Limits::of(&next);
         self.shared.config.store(Arc::new(next));
         self.shared.consenters.store(Arc::new(self.consenters.clone()));
@@ -515,8 +545,8 @@ impl Consensus {
         Ok(())
     }
 
-    /// Signs and stores a block. A configuration block becomes visible together with its configuration.
-    fn sign_and_append(&mut self, block: Block, consensus: Bytes) -> Result<(), Fault> {
+    /// Signs a block, which goes to disk with the other blocks of its batch of entries.
+    fn sign(&mut self, block: Block, consensus: Bytes) -> Result<(), Fault> {
         let number = block.number();
         let is_config = block.config_envelope().is_some();
         let to_sign = BlockToSign::new(block, self.last_config, consensus, signature_header(&self.signer));
@@ -527,11 +557,15 @@ impl Consensus {
         let block = to_sign.signed(signature);
         self.tip = block.header.clone();
         self.tip_is_config = is_config;
-        self.store.append(Arc::new(block))?;
-        if !is_config {
-            self.store.publish();
+        self.signed.push(Arc::new(block));
+        Ok(())
+    }
+
+    fn append_signed(&mut self) -> Result<(), Fault> {
+        if !self.signed.is_empty() {
+            self.store.append_all(std::mem::take(&mut self.signed))?;
+            self.metrics.committed_block.with_label_values(&[self.channel()]).set(self.tip.number.get() as i64);
         }
-        self.metrics.committed_block.with_label_values(&[self.channel()]).set(number.get() as i64);
         Ok(())
     }
 
