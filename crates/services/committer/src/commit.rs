@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ripstop_ledger::{CommitError, Ledger, PrivateData};
-use ripstop_private_store::{TransientError, TransientSet};
+use ripstop_private_store::{PrivateStoreError, TransientSet};
 use ripstop_rwset::{NsPrivateRwSet, PrivateExpectation, StateError};
 use ripstop_types::{Block, BlockNumber, Digest, TxId};
 use ripstop_validation::{BlockRefusal, Undecided, ValidatedBlock, VerifiedBlock};
@@ -55,7 +55,7 @@ pub enum CommitterError {
         /// The block.
         block: BlockNumber,
         /// Why.
-        source: TransientError,
+        source: PrivateStoreError,
     },
     /// A stage panicked: a bug.
     #[error("channel [{channel}] stops: committing panicked: {message}")]
@@ -165,7 +165,7 @@ impl Committer {
     }
 
     /// The clear private writes of the valid transactions, as far as this peer endorsed them itself.
-    fn gather(&self, validated: &ValidatedBlock) -> Result<PrivateData, TransientError> {
+    fn gather(&self, validated: &ValidatedBlock) -> Result<PrivateData, PrivateStoreError> {
         let mut private = PrivateData(BTreeMap::new());
         let mut endorsed: Option<(u64, Vec<TransientSet>)> = None;
         for expected in validated.updates().private_expectations() {

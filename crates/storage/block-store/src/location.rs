@@ -12,6 +12,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use rustix::fs::{FlockOperation, flock};
+
 const MAGIC: &[u8; 8] = b"RSBLOCK1";
 const HEADER: u64 = 16;
 const ENTRY: u64 = 16;
@@ -39,9 +41,12 @@ pub(crate) struct LocationArray {
 }
 
 impl LocationArray {
-    /// Opens the array, or begins an empty one where there is none or another's.
+    /// Opens the array, or begins an empty one where there is none or another's. One at a time can hold it: another
+    /// attempt fails with [`io::ErrorKind::WouldBlock`].
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        // Held until the array is dropped or the process ends, however it ends.
+        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         let length = file.metadata()?.len();
         let mut header = [0; HEADER as usize];
         let valid = length >= HEADER && file.read_exact_at(&mut header, 0).is_ok() && header.starts_with(MAGIC);

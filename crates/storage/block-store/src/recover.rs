@@ -95,9 +95,24 @@ fn read_whole(files: &Files, location: Location) -> Result<Block, String> {
         return Err("the transactions do not match the block's data hash".to_owned());
     }
     for slot in [MetadataSlot::Signatures, MetadataSlot::LastConfig, MetadataSlot::CommitHash] {
-        common::Metadata::decode(block.metadata.get(slot)).map_err(|error| format!("metadata {slot:?}: {error}"))?;
+        let metadata = block.metadata.get(slot);
+        if has_hole(&metadata) {
+            return Err(format!("metadata {slot:?} was not written to its end"));
+        }
+        common::Metadata::decode(metadata).map_err(|error| format!("metadata {slot:?}: {error}"))?;
     }
     Ok(block)
+}
+
+/// Zeros at the end of a metadata element that no whole element has: signatures and hashes end so once in 2^32.
+const ZEROS_AT_END: usize = 4;
+
+/// Zeros in a row inside of a metadata element that no whole element has.
+const ZEROS_INSIDE: usize = 16;
+
+/// Whether a loss of power left zeros where metadata should be. No hash covers metadata; transactions have theirs.
+fn has_hole(metadata: &[u8]) -> bool {
+    metadata.ends_with(&[0; ZEROS_AT_END]) || metadata.windows(ZEROS_INSIDE).any(|part| part == [0; ZEROS_INSIDE])
 }
 
 fn follows(tip: &ChainTip, block: Block) -> Result<Block, String> {

@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -28,6 +28,9 @@ pub enum BlockStoreError {
     /// The disk or the file system failed.
     #[error("the block files cannot be read or written: {0}")]
     Io(#[from] io::Error),
+    /// Another process, or another part of this one, has the blocks open.
+    #[error("the block files in {0} are in use by another process")]
+    InUse(PathBuf),
     /// A block in the middle of the chain is damaged. Restore the directory from a copy, or remove it and fetch the
     /// chain anew.
     #[error("block file {file} is damaged at byte {offset}: {reason}")]
@@ -122,11 +125,14 @@ struct Writer {
 
 impl BlockStore {
     /// Opens the block files of a directory, or begins an empty chain; removes a block that a crash cut off. All whole
-    /// blocks are visible.
+    /// blocks are visible. A directory can be open once at a time.
     pub fn open(directory: &Path, options: BlockStoreOptions) -> Result<Self, BlockStoreError> {
         std::fs::create_dir_all(directory)?;
         let files = Files::new(directory);
-        let mut locations = LocationArray::open(&directory.join("locations"))?;
+        let mut locations = LocationArray::open(&directory.join("locations")).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => BlockStoreError::InUse(directory.to_owned()),
+            _ => error.into(),
+        })?;
         let end = recover(&files, &mut locations)?;
         let writer = Writer {
             file: files.writable(end.file)?,

@@ -1,3 +1,4 @@
+use std::io;
 use std::iter::Peekable;
 use std::path::Path;
 use std::sync::Arc;
@@ -68,6 +69,33 @@ pub enum KvError {
     /// A stored value has not the form in which it was written.
     #[error("a value in keyspace '{0}' is damaged")]
     Damaged(&'static str),
+}
+
+impl KvError {
+    /// Whether what is stored is at fault, so that beginning anew helps. A full disk, missing rights, too many open files
+    /// or another process that holds the store are of the machine, and pass.
+    pub fn is_of_content(&self) -> bool {
+        let Self::Engine(error) = self else { return true };
+        if matches!(error, fjall::Error::Locked) {
+            return false;
+        }
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<io::Error>() {
+                return matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound
+                        | io::ErrorKind::NotADirectory
+                        | io::ErrorKind::AlreadyExists
+                        | io::ErrorKind::UnexpectedEof
+                        | io::ErrorKind::InvalidData
+                        | io::ErrorKind::InvalidInput
+                );
+            }
+            cause = error.source();
+        }
+        true
+    }
 }
 
 /// Changes that take effect together.

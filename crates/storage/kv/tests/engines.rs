@@ -116,6 +116,18 @@ fn prefixes_and_unknown_keyspaces() {
 }
 
 #[test]
+fn a_store_in_use_is_not_taken_for_a_damaged_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let _held = Store::open(directory.path(), &[KEYS], Options::default()).unwrap();
+    let Err(refused) = Store::open(directory.path(), &[KEYS], Options::default()) else { panic!("opened twice") };
+    assert!(!refused.is_of_content());
+    let file = directory.path().join("file");
+    std::fs::write(&file, b"no directory").unwrap();
+    let Err(refused) = Store::open(&file, &[KEYS], Options::default()) else { panic!("opened a file") };
+    assert!(refused.is_of_content());
+}
+
+#[test]
 fn a_damaged_store_can_be_set_aside() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state");

@@ -59,9 +59,9 @@ pub enum OpenError {
         /// Why not.
         source: BlockStoreError,
     },
-    /// The state could not be written, even from the beginning.
-    #[error("channel [{channel}]: the state cannot be rebuilt from the blocks: {source}")]
-    Rebuild {
+    /// The state could not be brought up to the blocks, for a reason that building it anew does not remedy.
+    #[error("channel [{channel}]: the state cannot be brought up to the blocks: {source}")]
+    Recover {
         /// The channel.
         channel: ChannelId,
         /// Why not.
@@ -136,6 +136,19 @@ pub enum RecoverError {
         /// What follows from the state.
         computed: String,
     },
+}
+
+impl RecoverError {
+    /// Whether the state itself is at fault, so that building it anew may help. A full disk, missing rights, and damaged
+    /// blocks or private data are no reason to throw a state away.
+    pub(crate) fn blames_state(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_of_content(),
+            Self::State(_) | Self::Ahead { .. } | Self::Diverged { .. } => true,
+            Self::Replay(error) => matches!(error, ReplayError::State(_)),
+            Self::Blocks(_) | Self::Private(_) | Self::Metadata(_) => false,
+        }
+    }
 }
 
 /// Why there is no usable configuration.

@@ -32,7 +32,7 @@ pub use history::{History, KeyModification};
 pub use ledger::{ChainInfo, CommittedTransaction, Ledger, PrivateData};
 pub use registry::{LedgerOptions, Ledgers};
 pub use ripstop_block_store::{BlockStoreError, Follower};
-pub use ripstop_private_store::{TransientError, TransientSet, TransientStore};
+pub use ripstop_private_store::{PrivateStoreError, TransientSet, TransientStore};
 pub use ripstop_rwset::{StateError, StateIter, StateValue, StateView};
 pub use simulate::{KeyValue, RangeId, SimulateError, SimulationResults, Simulator, VersionText, WrittenKey};
 pub use snapshot::StateSnapshot;

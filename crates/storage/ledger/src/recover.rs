@@ -28,7 +28,8 @@ pub(crate) fn open_state(
 ) -> Result<(Store, StateSnapshot), OpenError> {
     let reason = match caught_up(directory, options, blocks, private) {
         Ok(opened) => return Ok(opened),
-        Err(reason) => reason,
+        Err(reason) if reason.blames_state() => reason,
+        Err(source) => return Err(OpenError::Recover { channel: channel.clone(), source }),
     };
     let aside = set_aside(directory).map_err(|source| OpenError::Directory { path: directory.to_owned(), source })?;
     tracing::warn!(
@@ -37,7 +38,7 @@ pub(crate) fn open_state(
         blocks.appended()
     );
     caught_up(directory, options, blocks, private)
-        .map_err(|source| OpenError::Rebuild { channel: channel.clone(), source })
+        .map_err(|source| OpenError::Recover { channel: channel.clone(), source })
 }
 
 fn caught_up(

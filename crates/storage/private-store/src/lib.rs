@@ -17,4 +17,4 @@ mod transient;
 
 pub use committed::CommittedPrivateData;
 pub use store::{PrivateStore, PrivateStoreError};
-pub use transient::{TransientError, TransientSet, TransientStore};
+pub use transient::{TransientSet, TransientStore};

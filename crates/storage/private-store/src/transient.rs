@@ -10,9 +10,6 @@ use crate::PrivateStoreError;
 use crate::keys::{self, ENDORSED, TRANSIENT};
 use crate::store::LazyStore;
 
-/// The transient store could not be read or written.
-pub type TransientError = PrivateStoreError;
-
 /// How many entries one clean-up removes at most; what is left goes with the next.
 const PURGE_BATCH: usize = 10_000;
 

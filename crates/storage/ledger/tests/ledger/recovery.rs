@@ -182,6 +182,17 @@ fn private_data_of_a_block_that_never_came_does_no_harm() {
 }
 
 #[test]
+fn a_ledger_in_use_is_left_alone() {
+    let (root, seen) = ledger();
+    let ledgers = open(root.path());
+    let refused = Ledgers::open(root.path(), LedgerOptions::default());
+    assert!(matches!(refused, Err(OpenError::Blocks { .. })));
+    assert!(!part(root.path(), "state.unusable").exists());
+    grow(&only(&ledgers), 1);
+    assert_ne!(contents(&only(&ledgers)), seen);
+}
+
+#[test]
 fn blocks_of_another_channel_are_not_opened() {
     let (root, _) = ledger();
     std::fs::rename(root.path().join("golden"), root.path().join("silver")).unwrap();
