@@ -80,6 +80,23 @@ impl fmt::Debug for Peer {
 }
 
 impl Peer {
+    /// A peer that nobody can reach.
+    #[cfg(test)]
+    pub(crate) fn named(org: &str, address: &str) -> Self {
+        struct Nobody;
+        #[tonic::async_trait]
+        impl Endorser for Nobody {
+            async fn process_proposal(
+                &self,
+                _: tonic::Request<ripstop_proto::protos::SignedProposal>,
+            ) -> Result<tonic::Response<ripstop_proto::protos::ProposalResponse>, tonic::Status> {
+                Err(tonic::Status::unavailable("nobody"))
+            }
+        }
+        let local = LocalPeer::new(MspId::new(org), address.to_owned(), EndorserServer::new(Nobody));
+        Self { org: local.org, address: local.address, location: Location::Remote, client: local.client }
+    }
+
     pub(crate) const fn org(&self) -> &MspId {
         &self.org
     }

@@ -121,3 +121,93 @@ impl Plan {
         self.details
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(orgs: &[&str]) -> Layout {
+        Layout(orgs.iter().map(|org| (MspId::new(org), 1)).collect())
+    }
+
+    fn plan(layouts: &[&[&str]], peers: &[(&str, &str)]) -> Plan {
+        let mut groups: BTreeMap<MspId, VecDeque<Peer>> = BTreeMap::new();
+        for (org, address) in peers {
+            groups.entry(MspId::new(org)).or_default().push_back(Peer::named(org, address));
+        }
+        Plan::new(layouts.iter().map(|orgs| layout(orgs)), groups)
+    }
+
+    fn addresses(peers: &[Peer]) -> Vec<&str> {
+        peers.iter().map(Peer::address).collect()
+    }
+
+    fn response(endorser: &str, payload: &'static [u8]) -> protos::ProposalResponse {
+        let endorsement = protos::Endorsement { endorser: endorser.to_owned().into(), ..Default::default() };
+        protos::ProposalResponse { payload: payload.into(), endorsement: Some(endorsement), ..Default::default() }
+    }
+
+    fn endorsers(plan: &Plan) -> Option<Vec<String>> {
+        let action = plan.complete()?;
+        let names = action.endorsements.iter().map(|e| String::from_utf8_lossy(&e.endorser).into_owned());
+        Some(names.collect())
+    }
+
+    #[test]
+    fn a_layout_is_completed_by_one_peer_of_each_organisation() {
+        let mut plan = plan(&[&["A", "B"]], &[("A", "a0"), ("A", "a1"), ("B", "b0")]);
+        let asked = plan.next_peers();
+        assert_eq!(addresses(&asked), ["a0", "b0"]);
+        assert!(plan.endorsed(&asked[0], response("a0", b"r")));
+        assert_eq!(endorsers(&plan), None);
+        assert!(plan.endorsed(&asked[1], response("b0", b"r")));
+        assert_eq!(endorsers(&plan), Some(vec!["a0".to_owned(), "b0".to_owned()]));
+    }
+
+    #[test]
+    fn a_failed_peer_is_followed_by_its_neighbour_and_then_by_another_layout() {
+        let mut plan = plan(&[&["A", "B"], &["A", "C"]], &[("A", "a0"), ("B", "b0"), ("B", "b1"), ("C", "c0")]);
+        let asked = plan.next_peers();
+        assert!(plan.endorsed(&asked[0], response("a0", b"r")));
+        plan.failed(asked[1].detail("no"));
+        assert_eq!(plan.next_of(&MspId::new("B")).map(|peer| peer.address().to_owned()), Some("b1".to_owned()));
+        assert!(plan.next_of(&MspId::new("B")).is_none());
+        // The endorsement of A counts for the other layout too: nobody is asked twice.
+        let asked = plan.next_peers();
+        assert_eq!(addresses(&asked), ["c0"]);
+        assert!(plan.endorsed(&asked[0], response("c0", b"r")));
+        assert_eq!(endorsers(&plan), Some(vec!["a0".to_owned(), "c0".to_owned()]));
+    }
+
+    #[test]
+    fn an_endorsement_of_another_result_does_not_count() {
+        let mut plan = plan(&[&["A", "B"]], &[("A", "a0"), ("B", "b0")]);
+        let asked = plan.next_peers();
+        assert!(plan.endorsed(&asked[0], response("a0", b"one")));
+        assert!(!plan.endorsed(&asked[1], response("b0", b"two")));
+        assert!(plan.next_peers().is_empty());
+        let details = plan.into_details();
+        assert_eq!(details[0].message, "ProposalResponsePayloads do not match");
+        assert_eq!((details[0].address.as_str(), details[0].msp_id.as_str()), ("b0", "B"));
+    }
+
+    #[test]
+    fn layouts_without_enough_peers_are_passed_over() {
+        let mut plan = plan(&[&["A", "X"], &["A", "B"]], &[("A", "a0"), ("B", "b0")]);
+        assert!(plan.is_possible());
+        assert_eq!(addresses(&plan.next_peers()), ["a0", "b0"]);
+        assert!(!super::tests::plan(&[&["X"]], &[("A", "a0")]).is_possible());
+    }
+
+    #[test]
+    fn the_same_signature_twice_is_one() {
+        let mut plan = Plan::new(
+            [Layout(BTreeMap::from([(MspId::new("A"), 2)]))],
+            BTreeMap::from([(MspId::new("A"), VecDeque::from(["a0", "a1"].map(|a| Peer::named("A", a))))]),
+        );
+        let asked = plan.next_peers();
+        assert!(plan.endorsed(&asked[0], response("same", b"r")));
+        assert!(plan.endorsed(&asked[1], response("same", b"r")));
+        assert_eq!(endorsers(&plan), None);
+    }
+}
