@@ -6,5 +6,6 @@
 
 mod chain;
 mod commit;
+mod expiry;
 mod recovery;
 mod simulation;

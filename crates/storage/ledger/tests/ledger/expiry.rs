@@ -1,0 +1,99 @@
+use std::collections::BTreeMap;
+use std::fs;
+
+use bytes::Bytes;
+use prost::Message;
+use ripstop_ledger::{Ledger, PrivateData, StateView};
+use ripstop_proto::{lifecycle, protos};
+use ripstop_rwset::RwSetBuilder;
+use ripstop_types::Digest;
+
+use crate::chain::{VALID, channel, commit, genesis, next_block, only, open, set, transaction};
+
+/// Defines the chaincode `cc` with the collection `short`, whose values live for one block.
+fn define(ledger: &Ledger) {
+    use lifecycle::state_data::Type;
+    use protos::collection_config::Payload;
+    let short = protos::StaticCollectionConfig { name: "short".into(), block_to_live: 1, ..Default::default() };
+    let config = protos::CollectionConfig { payload: Some(Payload::StaticCollectionConfig(short)) };
+    let collections = protos::CollectionConfigPackage { config: vec![config] };
+    let fields = [
+        ("Sequence", Type::Int64(1)),
+        ("EndorsementInfo", Type::Bytes(Bytes::new())),
+        ("ValidationInfo", Type::Bytes(Bytes::new())),
+        ("Collections", Type::Bytes(collections.encode_to_vec().into())),
+    ];
+    let names = fields.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let metadata = lifecycle::StateMetadata { datatype: "ChaincodeDefinition".into(), fields: names };
+    let definition = set(|set| {
+        set.write("_lifecycle", "namespaces/metadata/cc", metadata.encode_to_vec().into());
+        for (name, value) in fields {
+            let value = lifecycle::StateData { r#type: Some(value) }.encode_to_vec();
+            set.write("_lifecycle", &format!("namespaces/fields/cc/{name}"), value.into());
+        }
+    });
+    commit(ledger, &[(transaction("define", &definition), VALID)]);
+}
+
+/// Commits a block that writes these keys of the collection.
+fn write(ledger: &Ledger, keys: &[&str]) {
+    let mut builder = RwSetBuilder::new();
+    for key in keys {
+        builder.private_write("cc", "short", key, Bytes::from(format!("{key} at {}", ledger.height())));
+    }
+    let (public, private) = builder.build();
+    let raw = transaction(&format!("tx{}", ledger.height()), &public);
+    let private: BTreeMap<u64, _> = private.into_iter().map(|private| (0, private)).collect();
+    ledger.commit(next_block(ledger, &[(raw, VALID)]), PrivateData(private)).unwrap();
+}
+
+/// The keys that are there, each with hash (`h`) and clear value (`c`).
+fn present(ledger: &Ledger) -> String {
+    let state = ledger.snapshot();
+    let keys = ["a", "b", "c"].map(|key| {
+        let hash = state.hashed("cc", "short", Digest::of(key.as_bytes()).as_bytes()).unwrap();
+        let clear = state.private("cc", "short", key).unwrap();
+        let marks = format!("{}{}", hash.map_or("", |_| "h"), clear.map_or("", |_| "c"));
+        if marks.is_empty() { String::new() } else { format!("{key}:{marks}") }
+    });
+    keys.concat()
+}
+
+#[test]
+fn private_values_live_as_long_as_their_collection_says() {
+    let root = tempfile::tempdir().unwrap();
+    let ledgers = open(root.path());
+    let ledger = ledgers.create(genesis()).unwrap();
+    define(&ledger);
+    // Written by block 2, to expire with block 4.
+    write(&ledger, &["a", "b", "c"]);
+    assert_eq!(present(&ledger), "a:hcb:hcc:hc");
+    // Written again by block 3, and by block 4 itself: these live on.
+    write(&ledger, &["b"]);
+    assert_eq!(present(&ledger), "a:hcb:hcc:hc");
+    write(&ledger, &["c"]);
+    assert_eq!(present(&ledger), "b:hcc:hc");
+    write(&ledger, &[]);
+    assert_eq!(present(&ledger), "c:hc");
+    write(&ledger, &[]);
+    assert_eq!(present(&ledger), "");
+}
+
+#[test]
+fn a_rebuilt_state_has_forgotten_the_same_values() {
+    let root = tempfile::tempdir().unwrap();
+    {
+        let ledgers = open(root.path());
+        let ledger = ledgers.create(genesis()).unwrap();
+        define(&ledger);
+        write(&ledger, &["a", "b"]);
+        write(&ledger, &["b"]);
+        write(&ledger, &[]);
+        assert_eq!(present(&ledger), "b:hc");
+    }
+    fs::remove_dir_all(root.path().join(channel().as_str()).join("state")).unwrap();
+    let ledgers = open(root.path());
+    assert_eq!(present(&only(&ledgers)), "b:hc");
+    write(&only(&ledgers), &[]);
+    assert_eq!(present(&only(&ledgers)), "");
+}
