@@ -1,5 +1,7 @@
 //! Contracts and a peer's chaincode host, over real streams on loopback, on a real ledger.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the right answer")]
+
 mod peer;
 
 use std::sync::{Arc, Mutex, mpsc};
