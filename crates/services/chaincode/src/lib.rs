@@ -22,7 +22,6 @@ mod error;
 mod host;
 mod interest;
 mod launch;
-mod lifecycle_state;
 mod package;
 mod protocol;
 mod query;

@@ -1,12 +1,12 @@
 //! From a name to code, and whether it may be called now.
 
+use ripstop_ledger::SimulatedLifecycle;
 use ripstop_lifecycle::{ChaincodeParameters, ExecutionError, execution};
 use ripstop_proto::protos::chaincode_message::Type;
 
 use crate::call::Call;
 use crate::error::{InvalidInvocation, ResolveError};
 use crate::host::{ChaincodeHost, Registration};
-use crate::lifecycle_state::Simulated;
 use crate::{SYSTEM_VERSION, is_system_chaincode};
 
 /// The key in a chaincode's namespace that holds the version it was initialized with.
@@ -48,7 +48,7 @@ pub(crate) fn resolve(host: &ChaincodeHost, call: &Call, name: &str) -> Result<T
     let installed = host.packages().list();
     let ids = installed.iter().map(|package| package.id.as_str());
     let (channel, org) = (ledger.channel_id().as_str(), host.node().local_msp.id());
-    let mut state = Simulated::new(simulator);
+    let mut state = SimulatedLifecycle::new(simulator);
     match execution(&mut state, committed.as_ref(), channel, org, name, ids) {
         Ok(Some(found)) => Ok(Target::Package { package_id: found.package_id, parameters: found.parameters }),
         Ok(None) => {

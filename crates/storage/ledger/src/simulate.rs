@@ -3,8 +3,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ripstop_lifecycle::{
-    LEGACY_NAMESPACE, NAMESPACE as LIFECYCLE_NAMESPACE, QueryError, ReadState, Scope, StateFault, definition,
-    explicit_collections, implicit_collection,
+    NAMESPACE as LIFECYCLE_NAMESPACE, QueryError, definition, explicit_collections, implicit_collection,
 };
 use ripstop_rwset::{
     KvRead, RangeQuery, RangeRecorder, RwSetBuilder, StateError, StateIter, StateValue, StateView, TxPrivateRwSet,
@@ -12,7 +11,7 @@ use ripstop_rwset::{
 };
 use ripstop_types::{Digest, Height, MspId, TxId};
 
-use crate::StateSnapshot;
+use crate::{SimulatedLifecycle, StateSnapshot};
 
 /// Why a simulation refuses an operation. Texts are Fabric's, because chaincodes and clients see them.
 #[derive(Debug, thiserror::Error)]
@@ -488,7 +487,7 @@ impl Simulator {
     fn read_collections(&mut self, namespace: &str) -> Result<BTreeSet<String>, SimulateError> {
         let mut names: BTreeSet<String> = self.organizations.iter().map(implicit_collection).collect();
         if namespace != LIFECYCLE_NAMESPACE {
-            let defined = definition(&mut RecordedReads(self), namespace)?;
+            let defined = definition(&mut SimulatedLifecycle::new(self), namespace)?;
             let defined = defined.ok_or_else(|| SimulateError::NoCollections(namespace.to_owned()))?;
             names.extend(explicit_collections(&defined.parameters.collections).map(|config| config.name.clone()));
         }
@@ -510,42 +509,6 @@ impl Simulator {
         let found = self.state.hashed(namespace, collection, Digest::of(key.as_bytes()).as_bytes())?;
         self.written_keys.insert((namespace.to_owned(), collection.to_owned(), key.to_owned()), metadata(found)?);
         Ok(())
-    }
-}
-
-/// Reads the `_lifecycle` state as part of a simulation.
-struct RecordedReads<'a>(&'a mut Simulator);
-
-impl ReadState for RecordedReads<'_> {
-    fn get(&mut self, scope: &Scope, key: &str) -> Result<Option<Bytes>, StateFault> {
-        let value = match scope.collection() {
-            None => self.0.get(LIFECYCLE_NAMESPACE, key),
-            Some(collection) => self.0.get_private(LIFECYCLE_NAMESPACE, &collection, key),
-        };
-        value.map_err(StateFault::new)
-    }
-
-    fn hash(&mut self, organization: &MspId, key: &str) -> Result<Option<Bytes>, StateFault> {
-        let collection = implicit_collection(organization);
-        self.0.get_private_hash(LIFECYCLE_NAMESPACE, &collection, key).map_err(StateFault::new)
-    }
-
-    fn range(&mut self, scope: &Scope, start: &str, end: &str) -> Result<Vec<(String, Bytes)>, StateFault> {
-        let range = match scope.collection() {
-            None => self.0.range(LIFECYCLE_NAMESPACE, start, end),
-            Some(collection) => self.0.private_range(LIFECYCLE_NAMESPACE, &collection, start, end),
-        };
-        let range = range.map_err(StateFault::new)?;
-        let mut found = vec![];
-        while let Some(entry) = self.0.next(range).map_err(StateFault::new)? {
-            found.push((entry.key, entry.value));
-        }
-        self.0.close(range);
-        Ok(found)
-    }
-
-    fn legacy(&mut self, name: &str) -> Result<Option<Bytes>, StateFault> {
-        self.0.get(LEGACY_NAMESPACE, name).map_err(StateFault::new)
     }
 }
 

@@ -10,6 +10,7 @@ use ripstop_types::{Block, BlockNumber, Envelope, Height, MetadataSlot, TxId};
 use ripstop_validation::verify_signatures;
 use serde_json::Value;
 
+use super::definitions::definitions;
 use super::proposals::proposals;
 use super::replay::{Replay, Replayed};
 use crate::{Fixtures, Report, hex_bytes};
@@ -31,6 +32,7 @@ pub fn golden(report: &mut Report) {
         let number = block.number();
         let signatures = verify_signatures(&by_peer.header, &by_peer.metadata, &replay.config());
         report.check("block signatures, of another orderer", &number.to_string(), signatures);
+        definitions(report, &block, replay.ledger());
         // Everything after a block that was not taken would differ.
         let Some(replayed) =
             report.check("blocks taken: signatures, chaining", &number.to_string(), replay.commit(block))

@@ -1,6 +1,7 @@
 //! The parts of the replay.
 
 mod config_updates;
+mod definitions;
 mod forged;
 mod golden;
 mod proposals;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use prost::Message;
 use ripstop_channel_config::ChannelConfig;
 use ripstop_channel_config::acl::Resource;
-use ripstop_ledger::Simulator;
+use ripstop_ledger::{SimulatedLifecycle, Simulator};
 use ripstop_lifecycle::{
     ChaincodeDefinition, ChaincodeParameters, NAMESPACE, PackageSource, QueryError, approve, approved_definition,
     approved_definitions, check_input, check_readiness, commit, committed_definition, committed_definitions,
@@ -17,7 +17,6 @@ use ripstop_proto::{lifecycle, protos};
 use super::{Answer, SystemCall, text};
 use crate::error::Refusal;
 use crate::launch::server_info;
-use crate::lifecycle_state::Simulated;
 use crate::package::Package;
 use crate::store::StoreError;
 
@@ -87,10 +86,10 @@ impl Work<'_> {
     }
 
     /// Runs something on the simulation, as one operation.
-    fn simulate<T>(&self, work: impl FnOnce(&mut Simulated<'_>) -> Result<T, Refusal>) -> Result<T, Refusal> {
+    fn simulate<T>(&self, work: impl FnOnce(&mut SimulatedLifecycle<'_>) -> Result<T, Refusal>) -> Result<T, Refusal> {
         let mut guard = self.request.call.simulator();
         let simulator: &mut Simulator = guard.as_mut().ok_or("invalid channel-less operation")?;
-        work(&mut Simulated::new(simulator))
+        work(&mut SimulatedLifecycle::new(simulator))
     }
 
     fn install(&self, args: lifecycle::InstallChaincodeArgs) -> Answer {
@@ -326,7 +325,7 @@ struct Proposed {
 }
 
 impl Proposed {
-    fn check(&self, state: &mut Simulated<'_>, config: &ChannelConfig, name: &str) -> Result<(), Refusal> {
+    fn check(&self, state: &mut SimulatedLifecycle<'_>, config: &ChannelConfig, name: &str) -> Result<(), Refusal> {
         check_input(state, config, name, &self.version, self.collections.as_ref())
             .map_err(|error| format!("error validating chaincode definition: {error}").into())
     }

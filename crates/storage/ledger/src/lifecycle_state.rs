@@ -1,13 +1,15 @@
 use bytes::Bytes;
-use ripstop_ledger::{SimulateError, Simulator};
 use ripstop_lifecycle::{LEGACY_NAMESPACE, NAMESPACE, ReadState, Scope, StateFault, WriteState, implicit_collection};
 use ripstop_types::MspId;
 
-/// The `_lifecycle` state through a simulation: every access is recorded.
-pub(crate) struct Simulated<'a>(&'a mut Simulator);
+use crate::{SimulateError, Simulator};
 
-impl<'a> Simulated<'a> {
-    pub(crate) fn new(simulator: &'a mut Simulator) -> Self {
+/// The `_lifecycle` state through a simulation: every access is recorded.
+pub struct SimulatedLifecycle<'a>(&'a mut Simulator);
+
+impl<'a> SimulatedLifecycle<'a> {
+    /// Works on this simulation.
+    pub fn new(simulator: &'a mut Simulator) -> Self {
         Self(simulator)
     }
 }
@@ -16,7 +18,7 @@ fn fault(error: SimulateError) -> StateFault {
     StateFault::new(error)
 }
 
-impl ReadState for Simulated<'_> {
+impl ReadState for SimulatedLifecycle<'_> {
     fn get(&mut self, scope: &Scope, key: &str) -> Result<Option<Bytes>, StateFault> {
         match scope.collection() {
             None => self.0.get(NAMESPACE, key),
@@ -48,7 +50,7 @@ impl ReadState for Simulated<'_> {
     }
 }
 
-impl WriteState for Simulated<'_> {
+impl WriteState for SimulatedLifecycle<'_> {
     fn put(&mut self, scope: &Scope, key: &str, value: Bytes) -> Result<(), StateFault> {
         match scope.collection() {
             None => self.0.put(NAMESPACE, key, value),
