@@ -6,6 +6,7 @@ use std::time::Instant;
 use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use ripstop_transport::PeerInfo;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tower_service::Service;
@@ -170,13 +171,14 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let path = request.uri().path().to_owned();
+        let peer = request.extensions().get::<PeerInfo>().map(|peer| peer.address().to_string());
         let started = Instant::now();
         let metrics = Arc::clone(&self.metrics);
         let response = self.inner.call(request);
         Box::pin(async move {
             let response = response.await?;
             let (parts, body) = response.into_parts();
-            let mut call = Call::begin(&path, metrics, started, status(&parts.headers));
+            let mut call = Call::begin(&path, peer, metrics, started, status(&parts.headers));
             if call.code.as_deref() == Some("Unimplemented") {
                 call.forget_names();
             }
@@ -191,18 +193,27 @@ struct Call {
     streams: bool,
     service: String,
     method: String,
+    /// The client's address.
+    peer: Option<String>,
     started: Instant,
     code: Option<String>,
 }
 
 impl Call {
-    fn begin(path: &str, metrics: Arc<GrpcMetrics>, started: Instant, code: Option<String>) -> Self {
+    fn begin(
+        path: &str,
+        peer: Option<String>,
+        metrics: Arc<GrpcMetrics>,
+        started: Instant,
+        code: Option<String>,
+    ) -> Self {
         let (service, method) = path.trim_start_matches('/').split_once('/').unwrap_or((UNKNOWN, UNKNOWN));
         let call = Self {
             metrics,
             streams: STREAMS.contains(&path),
             service: service.replace('.', "_"),
             method: method.to_owned(),
+            peer,
             started,
             code,
         };
@@ -228,7 +239,17 @@ impl Drop for Call {
         let code = self.code.as_deref().unwrap_or("Canceled");
         let labels = [self.service.as_str(), self.method.as_str(), code];
         self.counters().completed.with_label_values(&labels).inc();
-        self.counters().duration.with_label_values(&labels).observe(self.started.elapsed().as_secs_f64());
+        let elapsed = self.started.elapsed();
+        self.counters().duration.with_label_values(&labels).observe(elapsed.as_secs_f64());
+        tracing::info!(
+            target: "comm.grpc.server",
+            function = "1",
+            "{} call completed grpc.service={} grpc.method={} grpc.peer_address={} grpc.code={code} grpc.call_duration={elapsed:?}",
+            if self.streams { "streaming" } else { "unary" },
+            self.service.replace('_', "."),
+            self.method,
+            self.peer.as_deref().unwrap_or("")
+        );
     }
 }
 
@@ -278,7 +299,7 @@ mod tests {
     fn calls_are_counted_under_fabrics_names() {
         let metrics = Metrics::new();
         let call = |path: &str, code: Option<&str>| {
-            drop(Call::begin(path, Arc::clone(&metrics.grpc), Instant::now(), code.map(str::to_owned)));
+            drop(Call::begin(path, None, Arc::clone(&metrics.grpc), Instant::now(), code.map(str::to_owned)));
         };
         call("/protos.Endorser/ProcessProposal", Some("OK"));
         call("/protos.Deliver/DeliverFiltered", None);

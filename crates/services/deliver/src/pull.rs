@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Each pause is this much longer than the one before (Fabric: `backoffExponentBase`).
 const PAUSE_GROWTH: f64 = 1.2;
+/// No pause is longer than this, whatever the configuration allows: an ordering service that comes back is found soon.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How often a connection's orderer is looked up in the configuration, which may have dropped it.
 const RECHECK: Duration = Duration::from_secs(10);
 
@@ -242,7 +244,10 @@ impl BlockPuller {
         // The requests end behind the only one: requests that go on for ever would keep stream and connection open after
         // the answers were dropped.
         let requests = tokio_stream::once(request);
-        let broken = |status: tonic::Status| PullError::Stream { address: address.clone(), status: status.to_string() };
+        let broken = |status: tonic::Status| {
+            let status = format!("{:?}: {}", status.code(), status.message());
+            PullError::Stream { address: address.clone(), status }
+        };
         tracing::info!(target: "deliveryClient", channel = %self.target.channel(), orderer = address, "Pulling next blocks from ordering service, starting with block {next}");
         let origin = BlockOrigin::new(&address);
         let dropped = self.dropped(&orderer);
@@ -324,7 +329,7 @@ fn block_of(answer: Option<orderer::DeliverResponse>, address: &str) -> Result<B
 /// The pause after `failures` failures in a row.
 fn pause_after(failures: u32, longest: Duration) -> Duration {
     let factor = PAUSE_GROWTH.powi(failures.min(100) as i32);
-    FIRST_PAUSE.mul_f64(factor).min(longest)
+    FIRST_PAUSE.mul_f64(factor).min(longest).min(LONGEST_PAUSE)
 }
 
 #[cfg(test)]
@@ -336,7 +341,7 @@ mod tests {
         let longest = Duration::from_secs(3600);
         assert_eq!(pause_after(0, longest), Duration::from_millis(100));
         assert_eq!(pause_after(1, longest), Duration::from_millis(120));
-        assert_eq!(pause_after(u32::MAX, longest), longest);
+        assert_eq!(pause_after(u32::MAX, longest), LONGEST_PAUSE);
         assert_eq!(pause_after(5, Duration::from_millis(110)), Duration::from_millis(110));
     }
 }

@@ -8,7 +8,7 @@ use ripstop_operations::Metrics;
 use ripstop_proto::protos::deliver_server::{Deliver, DeliverServer};
 use ripstop_proto::{common, orderer, protos};
 use ripstop_transport::{ConcurrencyLimit, MAX_MESSAGE_SIZE, PeerInfo, Permit};
-use ripstop_types::Envelope;
+use ripstop_types::{Block, Envelope};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -282,55 +282,40 @@ impl<R: From<Delivery> + Send + 'static> OpenStream<R> {
         let labels = [channel.as_str(), filtered, data_type];
         self.service.requests_received.with_label_values(&labels).inc();
         let session = Session::new(Arc::clone(&source), self.form, &envelope, config.expiration);
-        let status = self.read(&channel, &envelope, Reader::new(source), session, &labels).await?;
+        let status = match self.read(&envelope, Reader::new(source), session, &labels).await {
+            Ok(()) => common::Status::Success,
+            Err(Ended::Gone) => return Err(Gone),
+            Err(Ended::Refused { status, why }) => {
+                let answer = status.as_str_name();
+                tracing::warn!(target: "common.deliver", "[channel: {channel}] {why} (client {}, answer {answer})", self.address());
+                status
+            }
+        };
         let success = if status == common::Status::Success { "true" } else { "false" };
         self.service.requests_completed.with_label_values(&[labels[0], labels[1], labels[2], success]).inc();
         Ok(status)
     }
 
+    /// Sends the blocks of one request.
     async fn read(
         &self,
-        channel: &str,
         envelope: &Envelope,
         mut reader: Reader,
         mut session: Session,
         labels: &[&str; 3],
-    ) -> Result<common::Status, Gone> {
-        let refuse = |status: common::Status, why: &str| {
-            tracing::warn!(target: "common.deliver", "[channel: {channel}] {why} (client {}, answer {})", self.address(), status.as_str_name());
-            Ok(status)
-        };
-        let info = match orderer::SeekInfo::decode(envelope.data.clone()) {
-            Ok(info) => info,
-            Err(error) => {
-                let why = format!("Received a signed deliver request with malformed seekInfo payload: {error}");
-                return refuse(common::Status::BadRequest, &why);
-            }
-        };
-        if info.error_response() == orderer::seek_info::SeekErrorResponse::BestEffort {
-            reader.ignore_consensus_errors();
-        }
-        if reader.is_errored() {
-            return refuse(common::Status::ServiceUnavailable, "Rejecting deliver request because of consenter error");
-        }
-        if let Err(error) = session.evaluate(SystemTime::now()) {
-            return refuse(common::Status::Forbidden, &format!("Client is not authorized: {error}"));
-        }
-        let seek = match Seek::new(&info, &reader) {
-            Ok(seek) => seek,
-            Err(refusal) => return refuse(refusal.status(), &refusal.to_string()),
-        };
+    ) -> Result<(), Ended> {
+        let seek = begin(envelope, &mut reader, &mut session)?;
         let mut number = seek.start;
         loop {
             let next = tokio::select! {
                 next = reader.next(number, seek.wait) => next,
-                () = self.answers.closed() => return Err(Gone),
+                () = self.answers.closed() => return Err(Ended::Gone),
             };
             let block = match next {
                 Next::Block(block) => block,
                 Next::NotReady => {
                     let why = format!("Block {number} not found, block number greater than chain length bounds");
-                    return refuse(common::Status::NotFound, &why);
+                    return refuse(common::Status::NotFound, why);
                 }
                 Next::Errored => {
                     let why =
@@ -338,31 +323,59 @@ impl<R: From<Delivery> + Send + 'static> OpenStream<R> {
                     return refuse(common::Status::ServiceUnavailable, why);
                 }
                 Next::Unreadable(why) => {
-                    return refuse(common::Status::ServiceUnavailable, &format!("Error reading from channel: {why}"));
+                    return refuse(common::Status::ServiceUnavailable, format!("Error reading from channel: {why}"));
                 }
             };
-            if let Err(error) = session.evaluate(SystemTime::now()) {
-                return refuse(
-                    common::Status::Forbidden,
-                    &format!("Client authorization revoked for deliver request: {error}"),
-                );
-            }
-            let delivery = match self.form {
-                BlockForm::Full => Delivery::Block(seek.content_of(&block)),
-                BlockForm::Filtered => match filtered_block(&block) {
-                    Ok(filtered) => Delivery::Filtered(filtered),
-                    Err(error) => {
-                        let why = format!("Failed to generate filtered block due to: {error}");
-                        return refuse(common::Status::BadRequest, &why);
-                    }
-                },
-            };
-            self.send(delivery).await?;
+            session.evaluate(SystemTime::now()).or_else(|error| {
+                let why = format!("Client authorization revoked for deliver request: {error}");
+                refuse(common::Status::Forbidden, why)
+            })?;
+            self.send(self.delivery(&seek, &block)?).await.map_err(|Gone| Ended::Gone)?;
             self.service.blocks_sent.with_label_values(labels).inc();
             if number == seek.stop {
-                return Ok(common::Status::Success);
+                return Ok(());
             }
             number = number.next();
         }
     }
+
+    /// A block in the form this stream is for.
+    fn delivery(&self, seek: &Seek, block: &Block) -> Result<Delivery, Ended> {
+        match self.form {
+            BlockForm::Full => Ok(Delivery::Block(seek.content_of(block))),
+            BlockForm::Filtered => filtered_block(block).map(Delivery::Filtered).or_else(|error| {
+                refuse(common::Status::BadRequest, format!("Failed to generate filtered block due to: {error}"))
+            }),
+        }
+    }
+}
+
+/// Why a request ended before its stop block.
+enum Ended {
+    /// The client is gone.
+    Gone,
+    /// The client is told this status; the log why.
+    Refused { status: common::Status, why: String },
+}
+
+fn refuse<T>(status: common::Status, why: impl Into<String>) -> Result<T, Ended> {
+    Err(Ended::Refused { status, why: why.into() })
+}
+
+/// Checks a request in Fabric's order: its form, the chain, the client, its positions.
+fn begin(envelope: &Envelope, reader: &mut Reader, session: &mut Session) -> Result<Seek, Ended> {
+    let info = orderer::SeekInfo::decode(envelope.data.clone()).or_else(|error| {
+        let why = format!("Received a signed deliver request with malformed seekInfo payload: {error}");
+        refuse(common::Status::BadRequest, why)
+    })?;
+    if info.error_response() == orderer::seek_info::SeekErrorResponse::BestEffort {
+        reader.ignore_consensus_errors();
+    }
+    if reader.is_errored() {
+        return refuse(common::Status::ServiceUnavailable, "Rejecting deliver request because of consenter error");
+    }
+    session
+        .evaluate(SystemTime::now())
+        .or_else(|error| refuse(common::Status::Forbidden, format!("Client is not authorized: {error}")))?;
+    Seek::new(&info, reader).or_else(|refusal| refuse(refusal.status(), refusal.to_string()))
 }

@@ -267,7 +267,7 @@ async fn consensus_errors_end_strict_requests_only() {
     chain.errored.send_replace(true);
     assert_eq!(text(&answers.next().await.unwrap().unwrap()), "SERVICE_UNAVAILABLE");
     let strict = seek(oldest(), oldest());
-    let mut best_effort = strict.clone();
+    let mut best_effort = strict;
     best_effort.set_error_response(orderer::seek_info::SeekErrorResponse::BestEffort);
     let strict = send(&service, BlockForm::Full, vec![request("mychannel", &strict)]);
     assert_eq!(all(strict).await, "SERVICE_UNAVAILABLE");

@@ -1,4 +1,5 @@
 //! The endorser over a real ledger, with the system chaincodes as what is called.
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up should panic")]
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -14,11 +14,10 @@ pub(super) fn load(location: &MspLocation) -> anyhow::Result<LocalIdentity> {
         Some(keystore) => LocalIdentity::load_with_keystore(&location.directory, keystore, &location.id),
         None => LocalIdentity::load(&location.directory, &location.id),
     };
-    loaded.with_context(|| {
-        format!(
-            "Cannot run peer because error when setting up MSP of type bccsp from directory {} (MSP id {})",
-            location.directory.display(),
-            location.id
+    loaded.map_err(|error| {
+        let (directory, id) = (location.directory.display(), &location.id);
+        anyhow::anyhow!(
+            "Cannot run peer because error when setting up MSP of type bccsp from directory {directory}: {error} (MSP id {id})"
         )
     })
 }
@@ -40,7 +39,9 @@ pub(super) fn load_tls(config: &PeerTlsConfig, roots: &ClientRoots) -> anyhow::R
     for path in server.root_cas.iter().chain(client_roots) {
         configured_roots.push(Bytes::from(read(path)?));
     }
-    roots.replace(configured_roots.iter().map(AsRef::as_ref)).context("peer.tls: root certificates")?;
+    roots
+        .replace(configured_roots.iter().map(AsRef::as_ref))
+        .map_err(|error| anyhow::anyhow!("peer.tls: root certificates: {error}"))?;
     Ok(Tls {
         server: server_tls(server, roots)?,
         client: key_pair(&config.client_certificate, &config.client_private_key)?,
@@ -55,12 +56,14 @@ pub(super) fn server_tls(config: &ServerTlsConfig, roots: &ClientRoots) -> anyho
         false => ClientAuth::Requested,
     };
     let pair = key_pair(&config.certificate, &config.private_key)?;
-    ServerTls::new(pair, auth).with_context(|| format!("TLS certificate {}", config.certificate.display()))
+    ServerTls::new(pair, auth)
+        .map_err(|error| anyhow::anyhow!("TLS certificate {}: {error}", config.certificate.display()))
 }
 
 fn key_pair(certificate: &Path, key: &Path) -> anyhow::Result<KeyPair> {
-    KeyPair::from_pem(&read(certificate)?, &read(key)?)
-        .with_context(|| format!("TLS certificate {} and key {}", certificate.display(), key.display()))
+    KeyPair::from_pem(&read(certificate)?, &read(key)?).map_err(|error| {
+        anyhow::anyhow!("TLS certificate {} and key {}: {error}", certificate.display(), key.display())
+    })
 }
 
 /// Reads a file that the configuration names.

@@ -1,5 +1,7 @@
 //! The life of a peer, from top to bottom.
 
+use std::fmt::Display;
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use ripstop_node_config::{MetricsConfig, PeerConfig};
 use ripstop_operations::{Health, LogControl, Metrics, Operations, Version};
 use ripstop_runtime::{TaskGroup, TaskKind, stop_signal};
 use ripstop_transport::{ClientRoots, Keepalive, Listener, ServerTls, local_ip};
+use rustix::fs::{FlockOperation, flock};
 use tonic::service::Routes;
 
 use super::channels::{ChannelParts, PATIENCE, PeerChannels, height_gauge};
@@ -27,9 +30,9 @@ const FABRIC_RELEASE: &str = "v3.1.5";
 /// Runs the peer until it is told to stop.
 pub(super) async fn run(config: PeerConfig, logging: LogControl) -> anyhow::Result<()> {
     tracing::info!(target: "nodeCmd", function = "serve", "Starting peer: ripstop {}, compatible with Fabric {FABRIC_RELEASE}", env!("CARGO_PKG_VERSION"));
-    let address = config
-        .advertised_address(local_ip())
-        .context("peer.address must be found out (peer.addressAutoDetect, or a host such as 0.0.0.0), but this machine has no address")?;
+    let address = config.advertised_address(local_ip()).context(
+        "peer.address must be found out (peer.addressAutoDetect, or a host such as 0.0.0.0), but this machine has none",
+    )?;
 
     // Who am I?
     let identity = identity::load(&config.msp)?;
@@ -41,20 +44,16 @@ pub(super) async fn run(config: PeerConfig, logging: LogControl) -> anyhow::Resu
     }
 
     // Listen first, so that a port in use is noticed before anything is written.
-    let listener = Listener::bind(&config.listen_address).await.context("peer.listenAddress")?;
+    let listener = Listener::bind(&config.listen_address).await.map_err(at("peer.listenAddress"))?;
     let (chaincode_listen, _) = config.chaincode_endpoint(&address)?;
-    let chaincode_listener = Listener::bind(&chaincode_listen).await.context("peer.chaincodeListenAddress")?;
+    let chaincode_listener = Listener::bind(&chaincode_listen).await.map_err(at("peer.chaincodeListenAddress"))?;
     let root = TaskGroup::root("peer");
-    let metrics = Metrics::new();
-    let health = Health::default();
+    let (metrics, health) = (Metrics::new(), Health::default());
     let operations = root.child("operations");
     serve_operations(&operations, &config, logging, &metrics, &health).await?;
 
     // What do I know?
-    let directory = config.ledger.directory.clone();
-    let opened = tokio::task::spawn_blocking(move || Ledgers::open(&directory, LedgerOptions::default())).await?;
-    let ledgers =
-        Arc::new(opened.with_context(|| format!("cannot open the ledgers in {}", config.ledger.directory.display()))?);
+    let (_only_one, ledgers) = open_ledgers(&config).await?;
 
     // What do I do?
     let overrides = overrides(&config)?;
@@ -69,49 +68,33 @@ pub(super) async fn run(config: PeerConfig, logging: LogControl) -> anyhow::Resu
         health,
         heights: height_gauge(&metrics),
     });
-    let parts = NodeParts {
-        ledgers: Arc::clone(&ledgers),
-        local_msp: Arc::clone(&local_msp),
-        join: Arc::new(channels.clone()),
-    };
-    let chaincode =
-        ChaincodeHost::new(host_options(&config), parts).context("cannot open the store of chaincode packages")?;
+    let join = Arc::new(channels.clone());
+    let parts = NodeParts { ledgers: Arc::clone(&ledgers), local_msp: Arc::clone(&local_msp), join };
+    let chaincode = ChaincodeHost::new(host_options(&config), parts).map_err(at("the store of chaincode packages"))?;
     channels.start_all();
 
     // Who may ask me?
     let servers = root.child("servers");
     let server_tls = tls.as_ref().map(|tls| tls.server.clone());
-    let mutual = server_tls.as_ref().is_some_and(ServerTls::requires_client_certificate);
     let routes = services(ServiceParts {
         config: &config,
         metrics: &metrics,
-        ledgers: Arc::clone(&ledgers),
+        ledgers,
         local_msp,
         signer,
         chaincode: chaincode.clone(),
         address: config.gossip.external_endpoint.clone().unwrap_or_else(|| address.clone()),
         client_tls: tls.map(|tls| tls.client),
-        binding: if mutual { TlsBinding::Required } else { TlsBinding::NotChecked },
+        binding: binding(server_tls.as_ref()),
         overrides,
     });
     let registration = Routes::new(chaincode.registration_service().into_grpc());
     serve(&servers, "chaincode listener", chaincode_listener, chaincode_tls(&config)?, &config, registration);
     serve(&servers, "listener", listener, server_tls, &config, routes);
-    tracing::info!(
-        target: "nodeCmd",
-        function = "serve",
-        "Started peer with ID=[{}], network ID=[{}], address=[{address}]",
-        config.id,
-        config.network_id
-    );
+    let (id, network) = (&config.id, &config.network_id);
+    tracing::info!(target: "nodeCmd", function = "serve", "Started peer with ID=[{id}], network ID=[{network}], address=[{address}]");
 
-    tokio::select! {
-        signal = stop_signal() => {
-            tracing::info!(target: "nodeCmd", function = "handleSignals", "Received signal: {}", signal?);
-        }
-        () = root.node_stopping() => {}
-    }
-    let failed = root.is_node_stopping();
+    let stopped = end(&root).await;
 
     // The end, in this order: no more questions, no more calls, no more blocks; operators see it to the last.
     let drained = servers.close(DRAIN);
@@ -119,8 +102,52 @@ pub(super) async fn run(config: PeerConfig, logging: LogControl) -> anyhow::Resu
     drained.await;
     channel_tasks.close(PATIENCE).await;
     operations.close(DRAIN).await;
-    anyhow::ensure!(!failed, "the peer stopped because a part failed that it cannot be without; see the log");
-    Ok(())
+    stopped
+}
+
+/// Completes when somebody asks the peer to stop, or when a part failed without which it cannot be.
+async fn end(root: &TaskGroup) -> anyhow::Result<()> {
+    tokio::select! {
+        signal = stop_signal() => {
+            tracing::info!(target: "nodeCmd", function = "handleSignals", "Received signal: {}", signal?);
+            Ok(())
+        }
+        () = root.node_stopping() => anyhow::bail!("the peer stopped because a part failed that it cannot be without; see the log"),
+    }
+}
+
+/// Puts the name of a setting or thing before an error.
+fn at<E: Display>(what: impl Display) -> impl FnOnce(E) -> anyhow::Error {
+    move |error| anyhow::anyhow!("{what}: {error}")
+}
+
+/// Opens all ledgers, and with them the lock that keeps a second peer away from them.
+async fn open_ledgers(config: &PeerConfig) -> anyhow::Result<(File, Arc<Ledgers>)> {
+    let directory = config.ledger.directory.clone();
+    let open = move || {
+        let failed = || format!("cannot open the ledgers in {}", directory.display());
+        std::fs::create_dir_all(&directory).map_err(at(failed()))?;
+        let path = directory.join("fileLock");
+        let lock = File::create(&path).map_err(at(path.display()))?;
+        // Fabric's words, which scripts look for.
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+            anyhow::anyhow!(
+                "as another peer node command is executing, wait for that command to complete its execution or terminate it before retrying: lock is already acquired on file {}",
+                path.display()
+            )
+        })?;
+        let ledgers = Ledgers::open(&directory, LedgerOptions::default()).map_err(at(failed()))?;
+        anyhow::Ok((lock, Arc::new(ledgers)))
+    };
+    tokio::task::spawn_blocking(open).await?
+}
+
+/// Under mutual TLS, requests for blocks are bound to the client's certificate.
+fn binding(tls: Option<&ServerTls>) -> TlsBinding {
+    match tls.is_some_and(ServerTls::requires_client_certificate) {
+        true => TlsBinding::Required,
+        false => TlsBinding::NotChecked,
+    }
 }
 
 async fn serve_operations(
@@ -131,13 +158,13 @@ async fn serve_operations(
     health: &Health,
 ) -> anyhow::Result<()> {
     let Some(address) = &config.operations.listen_address else { return Ok(()) };
-    let listener = Listener::bind(address).await.context("operations.listenAddress")?;
+    let listener = Listener::bind(address).await.map_err(at("operations.listenAddress"))?;
     let tls = match &config.operations.tls {
         Some(tls) => {
             let roots = ClientRoots::new();
             let pems =
                 tls.client_root_cas.iter().map(|path| identity::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
-            roots.replace(pems.iter().map(Vec::as_slice)).context("operations.tls.clientRootCAs")?;
+            roots.replace(pems.iter().map(Vec::as_slice)).map_err(at("operations.tls.clientRootCAs"))?;
             Some(identity::server_tls(tls, &roots)?)
         }
         None => None,
