@@ -27,3 +27,6 @@ pub use consensus_metadata::ConsensusRefusal;
 pub use cutter::{BatchLimits, BlockCutter, Cut};
 pub use filter::{ExpirationRule, Refusal, check, check_normal};
 pub use maintenance::MaintenanceRefusal;
+
+#[cfg(test)]
+mod tests;
