@@ -51,12 +51,25 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Command::Start => node::start().map_or_else(
             |error| {
-                eprintln!("Error: {error:#}");
+                eprintln!("Error: {}", chain_text(&error));
                 ExitCode::FAILURE
             },
             |()| ExitCode::SUCCESS,
         ),
     }
+}
+
+/// An error with its causes, each once: many name their cause themselves.
+fn chain_text(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// What `orderer version` prints, in Fabric's form.
@@ -67,4 +80,15 @@ fn version_text() -> String {
         std::env::consts::OS,
         std::env::consts::ARCH,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = anyhow::anyhow!("address in use").context("cannot bind: address in use").context("cannot start");
+        assert_eq!(chain_text(&error), "cannot start: cannot bind: address in use");
+    }
 }

@@ -454,11 +454,12 @@ impl Consensus {
                 }
             }
         }
-        // Nothing of this waits for the next message.
+        // These are noted in the log already.
+        self.noted = self.cutter.pending().len();
         while let Some(effect) = self.raft.poll_effect() {
             self.carry_out(effect)?;
         }
-        self.note_pending()
+        Ok(())
     }
 
     fn recover(&self, config: &ChannelConfig, raw: Bytes) -> Result<Message, String> {

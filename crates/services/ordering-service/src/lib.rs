@@ -40,3 +40,6 @@ pub use join::{InvalidJoinBlock, JoinBlock};
 pub use participation::participation_routes;
 pub use registry::{OrderingService, TrustedRoots};
 pub use wal::WalError;
+
+#[cfg(test)]
+mod tests;

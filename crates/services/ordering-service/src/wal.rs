@@ -316,6 +316,8 @@ impl Recovered {
         match record {
             Record::HardState(state) => self.raft.hard_state = state,
             Record::Installed { index } => self.raft.entries.retain(|entry| entry.index > index),
+            // Noted again when a proposal of it was dropped.
+            Record::Accepted(message) if self.accepted.contains(&message) => {}
             Record::Accepted(message) => self.accepted.push(message),
             Record::Entry(entry) => {
                 if entry.kind == EntryKind::Normal
