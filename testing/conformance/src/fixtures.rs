@@ -42,9 +42,9 @@ impl Fixtures {
         self.0.get(path).unwrap_or_else(|| panic!("no fixture {path}")).clone()
     }
 
-    /// One file, if it is there.
-    pub fn find(&self, path: &str) -> Option<Bytes> {
-        self.0.get(path).cloned()
+    /// All files.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &Bytes)> {
+        self.0.iter().map(|(path, content)| (path.as_str(), content))
     }
 
     /// The files below a folder, in order of their paths.

@@ -16,6 +16,7 @@ fn main() -> ExitCode {
     suites::golden(&mut report);
     suites::quirks(&mut report);
     suites::forged(&mut report);
+    suites::profiles(&mut report);
     suites::config_updates(&mut report);
     println!("{report}");
     if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -1,5 +1,6 @@
 use bytes::Bytes;
 use prost::Message;
+use ripstop_chaincode::{Package, package_id};
 use ripstop_crypto::Certificate;
 use ripstop_msp::Role;
 use ripstop_policy::{dsl, envelope};
@@ -22,7 +23,7 @@ pub fn vectors(report: &mut Report) {
     }
     identities(report, &fixtures);
     policies(report, &fixtures.json("policy-dsl.json"));
-    report.not_yet("package ids (no installer in this crate)", list(&fixtures.json("package-ids.json")).len());
+    packages(report, &fixtures);
 }
 
 fn list(value: &Value) -> &[Value] {
@@ -93,6 +94,18 @@ fn identities(report: &mut Report, fixtures: &Fixtures) {
         let Some(certificate) = report.check(TOPIC, file, Certificate::from_pem(&pem)) else { continue };
         report.compare(TOPIC, file, text(&vector["msp_identity_id"]), &certificate.digest().to_string(), "");
         report.compare(TOPIC, file, text(&vector["ski"]), &certificate.public_key().identifier().to_string(), "");
+    }
+}
+
+fn packages(report: &mut Report, fixtures: &Fixtures) {
+    const TOPIC: &str = "chaincode packages";
+    for vector in list(&fixtures.json("package-ids.json")) {
+        let file = text(&vector["file"]);
+        let name = file.rsplit('/').next().unwrap_or_default();
+        let raw = fixtures.file(&format!("packages/{name}"));
+        let Some(package) = report.check(TOPIC, file, Package::parse(&raw)) else { continue };
+        report.compare(TOPIC, file, text(&vector["label"]), package.metadata.label.as_str(), "");
+        report.compare(TOPIC, file, text(&vector["package_id"]), &package_id(&package.metadata.label, &raw), "");
     }
 }
 
