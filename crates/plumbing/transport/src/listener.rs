@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ripstop_types::Digest;
 use rustls::pki_types::CertificateDer;
@@ -86,10 +86,12 @@ async fn accept(socket: TcpListener, tls: Option<TlsAcceptor>, connections: mpsc
         let connections = connections.clone();
         tokio::spawn(async move {
             let _slot = slot;
+            let started = Instant::now();
             match handshake(stream, address, tls).await {
                 Ok(connection) => drop(connections.send(Ok(connection)).await),
                 Err(error) => {
-                    tracing::debug!(target: "comm.tls", "TLS handshake failed: {error} server=PeerServer remoteaddress={address}");
+                    let took = started.elapsed();
+                    tracing::warn!(target: "comm.tls", function = "ServerHandshake", remoteaddress = %address, "Server TLS handshake failed in {took:?} with error {error}");
                 }
             }
         });

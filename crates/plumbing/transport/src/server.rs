@@ -13,7 +13,7 @@ use crate::listener::{Connection, Listener};
 use crate::tls::ServerTls;
 
 /// How long open requests may go on after shutdown began; streams that never end are cut then.
-const DRAIN: Duration = Duration::from_secs(3);
+const DRAIN: Duration = Duration::from_secs(1);
 /// How many streams one HTTP/2 connection may have open.
 const MAX_STREAMS: u32 = 10_000;
 /// The flow-control window of a stream and of a connection: blocks of several MiB flow without waiting.
@@ -40,7 +40,7 @@ impl Default for ServerKeepalive {
 #[error("the gRPC server stopped: {0}")]
 pub struct ServeError(#[from] tonic::transport::Error);
 
-/// Serves gRPC until `shutdown` completes; then takes no further connection and gives open requests a few seconds.
+/// Serves gRPC until `shutdown` completes; then takes no further connection and gives open requests a moment.
 pub async fn serve_grpc(
     listener: Listener,
     tls: Option<ServerTls>,

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -122,22 +122,25 @@ impl Gateway {
             return Err(Status::failed_precondition(text));
         };
         let config = ledger.config();
-        let mut own =
-            Plan::new([Layout(BTreeMap::from([(self.peers.local_org().clone(), 1)]))], self.peers.endorsers(&config));
-        let mut next = own.next_peers().pop();
+        let mut candidates = self.first_endorsers(&config, proposal.has_transient);
         let mut details = Vec::new();
         let mut asked = Vec::new();
         let (first, response) = loop {
-            let Some(peer) = next else {
+            let Some(peer) = candidates.pop_front() else {
                 let text = "failed to endorse transaction, see attached details for more info";
                 return Err(with_details(Code::Aborted, text, details));
             };
             let (peer, answer) = self.ask_one(peer, proposal).await;
             match answer {
                 Ok(response) => break (peer, response),
-                Err(refusal) => details.push(peer.detail(&refusal.message)),
+                Err(refusal) => {
+                    details.push(peer.detail(&refusal.message));
+                    if !refusal.retry {
+                        // Other organisations would be asked in vain.
+                        candidates.retain(|other| other.org() == peer.org());
+                    }
+                }
             }
-            next = own.next_of(peer.org());
             asked.push(peer);
         };
         let interest = interest_of(&response, &proposal.chaincode);
@@ -154,6 +157,17 @@ impl Gateway {
             return Err(Status::failed_precondition(text));
         }
         Ok(plan)
+    }
+
+    /// Who may endorse first, in order: the gateway's own organisation, and then, in case none of its peers has the
+    /// chaincode, the others, unless transient data must stay at home.
+    fn first_endorsers(&self, config: &ChannelConfig, has_transient: bool) -> VecDeque<Peer> {
+        let mut peers = self.peers.endorsers(config);
+        let mut candidates = peers.remove(self.peers.local_org()).unwrap_or_default();
+        if !has_transient {
+            candidates.extend(peers.into_values().flatten());
+        }
+        candidates
     }
 
     /// The combinations of organisations that satisfy every policy the call touched.
