@@ -132,14 +132,12 @@ async fn a_failed_evaluation_names_the_peer_and_its_words() {
     let node = node();
     let chaincode = node.evaluate(proposal("mychannel", "basic", "500 no such asset"), &[]).await.unwrap_err();
     assert_eq!(chaincode.code(), Code::Unknown);
-    assert_eq!(
-        chaincode.message(),
-        "evaluate call to endorser returned error: chaincode response 500, no such asset"
-    );
+    assert_eq!(chaincode.message(), "evaluate call to endorser returned error: chaincode response 500, no such asset");
     let details = String::from_utf8_lossy(chaincode.details()).into_owned();
     assert!(details.contains("peer0.org1:7051") && details.contains("Org1MSP"), "{details}");
 
-    let peer = node.evaluate(proposal("mychannel", "basic", "500 error in simulation: gone"), &[]).await;
+    let gone = proposal("mychannel", "basic", "500 error in simulation: gone");
+    let peer = node.evaluate(gone, &["Org1MSP"]).await;
     let expected = "failed to evaluate transaction, see attached details for more info";
     assert_eq!(refusal(peer), (Code::Aborted, expected.to_owned()));
     let proposal_at_fault = node.evaluate(proposal("mychannel", "basic", "access denied"), &[]).await;
