@@ -62,7 +62,7 @@ fn node() -> Node {
     let id = ChannelId::new("mychannel").unwrap();
     ledgers.create(genesis::block(&id, channel.group(), [7; 24], Timestamp { seconds: 1, nanos: 0 })).unwrap();
     let local_msp = Arc::new(LocalMsp::new(&org1.msp_config()).unwrap());
-    let local = LocalPeer::new(local_msp.id().clone(), "peer0.org1:7051".to_owned(), EndorserServer::new(Canned));
+    let local = LocalPeer::new(local_msp.id().clone(), "peer0.Org1MSP:7051".to_owned(), EndorserServer::new(Canned));
     let peers = PeerDirectory::new(local, None, Duration::from_secs(60), Vec::new());
     let config = GatewayConfig {
         endorsement_timeout: Duration::from_secs(60),
@@ -134,7 +134,7 @@ async fn a_failed_evaluation_names_the_peer_and_its_words() {
     assert_eq!(chaincode.code(), Code::Unknown);
     assert_eq!(chaincode.message(), "evaluate call to endorser returned error: chaincode response 500, no such asset");
     let details = String::from_utf8_lossy(chaincode.details()).into_owned();
-    assert!(details.contains("peer0.org1:7051") && details.contains("Org1MSP"), "{details}");
+    assert!(details.contains("peer0.Org1MSP:7051") && details.contains("Org1MSP"), "{details}");
 
     let gone = proposal("mychannel", "basic", "500 error in simulation: gone");
     let peer = node.evaluate(gone, &["Org1MSP"]).await;
