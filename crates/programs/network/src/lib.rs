@@ -16,6 +16,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+#[macro_use]
+mod say;
 mod channel;
 mod deploy;
 mod environment;

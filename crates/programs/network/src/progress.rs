@@ -14,7 +14,7 @@ impl Progress {
 
     /// Prints that something is done.
     pub(crate) fn done(&self, what: impl fmt::Display) {
-        println!("{:>7.2} s  {what}", self.started.elapsed().as_secs_f64());
+        say!("{:>7.2} s  {what}", self.started.elapsed().as_secs_f64());
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn run(options: &UpOptions) -> ExitCode {
         match outcome {
             Ok(End::Done) => ExitCode::SUCCESS,
             Ok(End::Interrupted) => {
-                println!("Stopped.");
+                say!("Stopped.");
                 ExitCode::SUCCESS
             }
             Err(_) => ExitCode::FAILURE,
@@ -73,13 +73,13 @@ async fn go(options: &UpOptions, processes: &mut Vec<Process>) -> anyhow::Result
         error = first_end(processes) => return Err(error),
         outcome = brought_up => outcome?,
     };
-    println!("{}", summary::text(&plan, &layout, &shown, blocks));
+    say!("{}", summary::text(&plan, &layout, &shown, blocks));
     if options.once {
         return Ok(End::Done);
     }
     let default = options.directory.as_os_str() == DEFAULT_DIRECTORY;
-    println!("{}", summary::how_to_call(&layout, default));
-    println!("  Ctrl-C stops everything; the next `up` goes on with the same ledger.");
+    say!("{}", summary::how_to_call(&layout, default));
+    say!("  Ctrl-C stops everything; the next `up` goes on with the same ledger.");
     tokio::select! {
         biased;
         () = stop.next() => Ok(End::Interrupted),

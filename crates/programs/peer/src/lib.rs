@@ -16,6 +16,8 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _};
 
+#[macro_use]
+mod say;
 pub mod client;
 mod commands;
 mod flags;

@@ -248,14 +248,14 @@ async fn query(call: &CallFlags, invocation: Invocation, output: Output) -> Resu
     let payload = &response.payload;
     match output {
         Output::Text => {
-            let mut stdout = std::io::stdout().lock();
-            stdout.write_all(payload)?;
-            stdout.write_all(b"\n")?;
+            let line = [payload.as_ref(), b"\n"].concat();
+            // As with `say!`: whoever reads may have gone.
+            let _ = std::io::stdout().write_all(&line);
         }
-        Output::Hex => println!("{}", hex::encode(payload)),
+        Output::Hex => say!("{}", hex::encode(payload)),
         // Go prints a slice of bytes as decimal numbers.
         Output::Raw => {
-            println!("[{}]", payload.iter().map(u8::to_string).collect::<Vec<_>>().join(" "));
+            say!("[{}]", payload.iter().map(u8::to_string).collect::<Vec<_>>().join(" "));
         }
     }
     Ok(())

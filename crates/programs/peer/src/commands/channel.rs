@@ -117,9 +117,9 @@ async fn list() -> Result<(), Failure> {
     }
     let channels =
         protos::ChannelQueryResponse::decode(answer.payload).context("Cannot read channels list response")?;
-    println!("Channels peers has joined: ");
+    say!("Channels peers has joined: ");
     for channel in channels.channels {
-        println!("{}", channel.channel_id);
+        say!("{}", channel.channel_id);
     }
     Ok(())
 }
@@ -133,7 +133,7 @@ async fn chain_info(channel: String) -> Result<(), Failure> {
         return Err(anyhow!("received bad response, status {}: {}", answer.status, answer.message).into());
     }
     let info = common::BlockchainInfo::decode(answer.payload).context("cannot read qscc response")?;
-    println!("Blockchain info: {}", text::chain_info(&info));
+    say!("Blockchain info: {}", text::chain_info(&info));
     Ok(())
 }
 

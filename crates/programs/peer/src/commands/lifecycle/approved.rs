@@ -28,15 +28,15 @@ pub(super) async fn query(
     let call = Invocation::lifecycle(channel, "QueryApprovedChaincodeDefinition", &arguments);
     let result: lifecycle::QueryApprovedChaincodeDefinitionResult = ask(&session, &peer, &call, "query failed").await?;
     match output {
-        Output::Json => println!("{}", text::indented(&text::approved(&result))),
+        Output::Json => say!("{}", text::indented(&text::approved(&result))),
         Output::Text => {
             use lifecycle::chaincode_source::Type;
             let package_id = match result.source.and_then(|source| source.r#type) {
                 Some(Type::LocalPackage(local)) => local.package_id,
                 Some(Type::Unavailable(_)) | None => String::new(),
             };
-            println!("Approved chaincode definition for chaincode '{name}' on channel '{channel}':");
-            println!(
+            say!("Approved chaincode definition for chaincode '{name}' on channel '{channel}':");
+            say!(
                 "sequence: {}, version: {}, init-required: {}, package-id: {package_id}, endorsement plugin: {}, validation plugin: {}",
                 result.sequence,
                 result.version,

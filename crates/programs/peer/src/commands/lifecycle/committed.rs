@@ -33,12 +33,12 @@ async fn one(
     let call = Invocation::lifecycle(channel, "QueryChaincodeDefinition", &arguments);
     let result: lifecycle::QueryChaincodeDefinitionResult = ask(session, peer, &call, "query failed").await?;
     match output {
-        Output::Json => println!("{}", text::indented(&text::definition(&result))),
+        Output::Json => say!("{}", text::indented(&text::definition(&result))),
         Output::Text => {
-            println!("Committed chaincode definition for chaincode '{name}' on channel '{channel}':");
+            say!("Committed chaincode definition for chaincode '{name}' on channel '{channel}':");
             let approvals: Vec<_> =
                 result.approvals.iter().map(|(organisation, approved)| format!("{organisation}: {approved}")).collect();
-            println!(
+            say!(
                 "Version: {}, Sequence: {}, Endorsement Plugin: {}, Validation Plugin: {}, Approvals: [{}]",
                 result.version,
                 result.sequence,
@@ -56,11 +56,11 @@ async fn all(session: &Session, peer: &crate::client::Peer, channel: &str, outpu
         Invocation::lifecycle(channel, "QueryChaincodeDefinitions", &lifecycle::QueryChaincodeDefinitionsArgs {});
     let result: lifecycle::QueryChaincodeDefinitionsResult = ask(session, peer, &call, "query failed").await?;
     match output {
-        Output::Json => println!("{}", text::indented(&text::definitions(&result))),
+        Output::Json => say!("{}", text::indented(&text::definitions(&result))),
         Output::Text => {
-            println!("Committed chaincode definitions on channel '{channel}':");
+            say!("Committed chaincode definitions on channel '{channel}':");
             for definition in result.chaincode_definitions {
-                println!(
+                say!(
                     "Name: {}, Version: {}, Sequence: {}, Endorsement Plugin: {}, Validation Plugin: {}",
                     definition.name,
                     definition.version,

@@ -22,8 +22,8 @@ pub(super) fn calculate_package_id(arguments: &[String], output: Output) -> Resu
     let label = package::read_label(&bytes).context("could not parse as a chaincode install package")?;
     let id = package::package_id(&label, &bytes);
     match output {
-        Output::Text => println!("{id}"),
-        Output::Json => println!("{}", text::indented(&json!({ "package_id": id }))),
+        Output::Text => say!("{id}"),
+        Output::Json => say!("{}", text::indented(&json!({ "package_id": id }))),
     }
     Ok(())
 }
@@ -56,11 +56,11 @@ pub(super) async fn query(peers: &PeerFlags, target: Option<&str>, output: Outpu
     let call = Invocation::lifecycle("", "QueryInstalledChaincodes", &lifecycle::QueryInstalledChaincodesArgs {});
     let result: lifecycle::QueryInstalledChaincodesResult = ask(&session, &peer, &call, "query failed").await?;
     match output {
-        Output::Json => println!("{}", text::indented(&text::installed(&result))),
+        Output::Json => say!("{}", text::indented(&text::installed(&result))),
         Output::Text => {
-            println!("Installed chaincodes on peer:");
+            say!("Installed chaincodes on peer:");
             for installed in result.installed_chaincodes {
-                println!("Package ID: {}, Label: {}", installed.package_id, installed.label);
+                say!("Package ID: {}, Label: {}", installed.package_id, installed.label);
             }
         }
     }

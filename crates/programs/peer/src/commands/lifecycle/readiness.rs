@@ -33,19 +33,22 @@ pub(super) async fn check(
             for item in result.mismatches.values_mut().flat_map(|mismatches| &mut mismatches.items) {
                 *item = explained(item);
             }
-            println!("{}", text::indented(&text::readiness(&result)));
+            say!("{}", text::indented(&text::readiness(&result)));
         }
         Output::Text => {
-            println!(
+            say!(
                 "Chaincode definition for chaincode '{}', version '{}', sequence '{}' on channel '{}' approval status by org:",
-                definition.name, definition.version, definition.sequence, definition.channel
+                definition.name,
+                definition.version,
+                definition.sequence,
+                definition.channel
             );
             for (organisation, approved) in &result.approvals {
                 let mismatches = result.mismatches.get(organisation).map(|m| m.items.join(", ")).unwrap_or_default();
                 if mismatches.is_empty() {
-                    println!("{organisation}: {approved}");
+                    say!("{organisation}: {approved}");
                 } else {
-                    println!("{organisation}: {approved} (mismatch: [{mismatches}])");
+                    say!("{organisation}: {approved} (mismatch: [{mismatches}])");
                 }
             }
         }
