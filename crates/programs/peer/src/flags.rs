@@ -18,13 +18,13 @@ pub(crate) struct OrdererFlags {
     #[arg(long = "clientauth", global = true, value_parser = boolean, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     client_auth: Option<bool>,
     /// Path to file containing PEM-encoded trusted certificate(s) for the ordering endpoint
-    #[arg(long = "cafile", global = true)]
+    #[arg(long = "cafile", global = true, value_parser = path)]
     pub(crate) ca_file: Option<PathBuf>,
     /// Path to file containing PEM-encoded private key to use for mutual TLS communication with the orderer endpoint
-    #[arg(long = "keyfile", global = true)]
+    #[arg(long = "keyfile", global = true, value_parser = path)]
     pub(crate) key_file: Option<PathBuf>,
     /// Path to file containing PEM-encoded X509 public key to use for mutual TLS communication with the orderer endpoint
-    #[arg(long = "certfile", global = true)]
+    #[arg(long = "certfile", global = true, value_parser = path)]
     pub(crate) certificate_file: Option<PathBuf>,
     /// The hostname override to use when validating the TLS connection to the orderer
     #[arg(long = "ordererTLSHostnameOverride", global = true)]
@@ -67,11 +67,11 @@ pub(crate) struct PeerFlags {
     pub(crate) addresses: Vec<String>,
     /// If TLS is enabled, the paths to the TLS root cert files of the peers to connect to. The order and number of certs
     /// specified should match the --peerAddresses flag
-    #[arg(long = "tlsRootCertFiles")]
+    #[arg(long = "tlsRootCertFiles", value_parser = path)]
     pub(crate) root_files: Vec<PathBuf>,
     /// Connection profile that provides the necessary connection information for the network. Note: currently only
     /// supported for providing peer connection information
-    #[arg(long = "connectionProfile")]
+    #[arg(long = "connectionProfile", value_parser = path)]
     pub(crate) profile: Option<PathBuf>,
 }
 
@@ -123,6 +123,11 @@ pub(crate) fn boolean(text: &str) -> Result<bool, String> {
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
         other => Err(format!("strconv.ParseBool: parsing \"{other}\": invalid syntax")),
     }
+}
+
+/// A path, which may be empty: scripts pass variables that are not set.
+pub(crate) fn path(text: &str) -> Result<PathBuf, std::convert::Infallible> {
+    Ok(PathBuf::from(text))
 }
 
 /// A duration in Go's notation that is not negative.

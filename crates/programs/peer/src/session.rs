@@ -77,7 +77,7 @@ impl Session {
         targets: Targets,
     ) -> anyhow::Result<Vec<Peer>> {
         let (mut addresses, mut roots) = (flags.addresses.clone(), flags.root_files.clone());
-        if let Some(profile) = &flags.profile
+        if let Some(profile) = flags.profile.as_ref().filter(|profile| !profile.as_os_str().is_empty())
             && let Some(peers) = peers_of_profile(profile, channel, target)?
         {
             (addresses, roots) = peers.into_iter().unzip();
@@ -164,7 +164,8 @@ impl Session {
         if !flags.uses_tls() {
             return Ok(Orderer::new(&endpoint, None));
         }
-        let file = flags.ca_file.as_deref().context(
+        let file = flags.ca_file.as_deref().filter(|file| !file.as_os_str().is_empty());
+        let file = file.context(
             "failed to load config for OrdererClient: unable to load orderer.tls.rootcert.file: --tls needs --cafile",
         )?;
         let roots = std::fs::read(file).with_context(|| {

@@ -28,7 +28,7 @@ enum Subcommand {
     /// Joins the peer to a channel.
     Join {
         /// Path to file containing genesis block
-        #[arg(short = 'b', long = "blockpath")]
+        #[arg(short = 'b', long = "blockpath", value_parser = crate::flags::path)]
         block: Option<PathBuf>,
     },
     /// List of channels peer has joined.
@@ -63,7 +63,7 @@ impl ChannelCommand {
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self.command {
             Subcommand::Join { block } => {
-                let Some(path) = block else { return usage("Must supply genesis block path") };
+                let Some(path) = block.filter(|path| !path.as_os_str().is_empty()) else { return usage("Must supply genesis block path") };
                 block_on(async {
                     let session = Session::open()?;
                     let block =

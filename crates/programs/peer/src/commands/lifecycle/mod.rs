@@ -81,7 +81,7 @@ enum Subcommand {
         #[arg(long = "package-id", default_value = "")]
         package_id: String,
         /// The output directory to use when writing a chaincode install package to disk. Default is the current working directory.
-        #[arg(long = "output-directory", default_value = "")]
+        #[arg(long = "output-directory", default_value = "", value_parser = crate::flags::path)]
         directory: std::path::PathBuf,
     },
     /// Approve the chaincode definition for my organization.
