@@ -3,6 +3,8 @@
 //! Called with arguments this program is `ripstop` itself, so that what is measured is built with it and is the very
 //! same code. Figures of a busy machine say little; CPU seconds are the ones that hold.
 
+mod throughput;
+
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -22,7 +24,7 @@ fn main() -> ExitCode {
     if arguments.len() > 1 {
         return ripstop::run(arguments);
     }
-    match first_transaction().and_then(|()| idle_memory()) {
+    match first_transaction().and_then(|()| running_network()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             eprintln!("the benchmark failed: {reason}");
@@ -57,8 +59,8 @@ fn first_transaction() -> Outcome {
     Ok(())
 }
 
-/// Resident memory of every process of a network that nobody uses.
-fn idle_memory() -> Outcome {
+/// What a network needs when nobody uses it, and what it does when somebody does.
+fn running_network() -> Outcome {
     let scratch = tempfile::tempdir()?;
     let mut network = Command::new(std::env::current_exe()?)
         .arg("up")
@@ -70,22 +72,30 @@ fn idle_memory() -> Outcome {
     let stdout = network.stdout.take().ok_or("the standard output is piped")?;
     let mut lines = BufReader::new(stdout).lines();
     let ready = lines.by_ref().map_while(Result::ok).any(|line| line.contains(READY));
-    if ready {
+    let outcome = if ready {
         std::thread::sleep(IDLE);
-        println!("{:<44} {:>9} {:>9}", format!("memory after {} s idle", IDLE.as_secs()), "RSS MB", "peak MB");
-        for pid in children_of(network.id()) {
-            let what = command_line(pid);
-            println!(
-                "{:<44} {:>9.1} {:>9.1}",
-                format!("  {what}"),
-                status_megabytes(pid, "VmRSS:"),
-                status_megabytes(pid, "VmHWM:")
-            );
-        }
-    }
+        memory(network.id(), &format!("memory after {} s idle", IDLE.as_secs()));
+        throughput::measure(scratch.path()).map(|()| memory(network.id(), "memory after that"))
+    } else {
+        Err("the network did not come to run".into())
+    };
     rustix::process::kill_process(rustix::process::Pid::from_child(&network), rustix::process::Signal::INT)?;
     network.wait()?;
-    if ready { Ok(()) } else { Err("the network did not come to run".into()) }
+    outcome
+}
+
+/// Resident memory of every process of a network.
+fn memory(network: u32, when: &str) {
+    println!("{when:<44} {:>9} {:>9}", "RSS MB", "peak MB");
+    for pid in children_of(network) {
+        let what = command_line(pid);
+        println!(
+            "{:<44} {:>9.1} {:>9.1}",
+            format!("  {what}"),
+            status_megabytes(pid, "VmRSS:"),
+            status_megabytes(pid, "VmHWM:")
+        );
+    }
 }
 
 fn cpu_of_children() -> Duration {

@@ -185,16 +185,8 @@ pub(crate) fn definitions(result: &lifecycle::QueryChaincodeDefinitionsResult) -
     object([("chaincode_definitions", definitions.collect())])
 }
 
-/// What `queryapproved` prints.
+/// What `queryapproved` prints for one chaincode.
 pub(crate) fn approved(result: &lifecycle::QueryApprovedChaincodeDefinitionResult) -> Value {
-    use lifecycle::chaincode_source::Type;
-    let source = result.source.as_ref().map_or(Value::Null, |source| match &source.r#type {
-        Some(Type::LocalPackage(local)) => {
-            json!({"Type": {"LocalPackage": object([("package_id", local.package_id.as_str().into())])}})
-        }
-        Some(Type::Unavailable(_)) => json!({"Type": {"Unavailable": {}}}),
-        None => json!({"Type": null}),
-    });
     object([
         ("sequence", result.sequence.into()),
         ("version", result.version.as_str().into()),
@@ -203,8 +195,37 @@ pub(crate) fn approved(result: &lifecycle::QueryApprovedChaincodeDefinitionResul
         ("validation_parameter", base64(&result.validation_parameter)),
         ("collections", collections(result.collections.as_ref())),
         ("init_required", result.init_required.into()),
-        ("source", source),
+        ("source", source(result.source.as_ref())),
     ])
+}
+
+/// What `queryapproved` prints for a whole channel.
+pub(crate) fn all_approved(result: &lifecycle::QueryApprovedChaincodeDefinitionsResult) -> Value {
+    let definitions = result.approved_chaincode_definitions.iter().map(|definition| {
+        object([
+            ("name", definition.name.as_str().into()),
+            ("sequence", definition.sequence.into()),
+            ("version", definition.version.as_str().into()),
+            ("endorsement_plugin", definition.endorsement_plugin.as_str().into()),
+            ("validation_plugin", definition.validation_plugin.as_str().into()),
+            ("validation_parameter", base64(&definition.validation_parameter)),
+            ("collections", collections(definition.collections.as_ref())),
+            ("init_required", definition.init_required.into()),
+            ("source", source(definition.source.as_ref())),
+        ])
+    });
+    object([("approved_chaincode_definitions", definitions.collect())])
+}
+
+fn source(source: Option<&lifecycle::ChaincodeSource>) -> Value {
+    use lifecycle::chaincode_source::Type;
+    source.map_or(Value::Null, |source| match &source.r#type {
+        Some(Type::LocalPackage(local)) => {
+            json!({"Type": {"LocalPackage": object([("package_id", local.package_id.as_str().into())])}})
+        }
+        Some(Type::Unavailable(_)) => json!({"Type": {"Unavailable": {}}}),
+        None => json!({"Type": null}),
+    })
 }
 
 fn collections(package: Option<&protos::CollectionConfigPackage>) -> Value {
