@@ -11,6 +11,7 @@ use ripstop_validation::verify_signatures;
 use serde_json::Value;
 
 use super::definitions::definitions;
+use super::execution::execution;
 use super::proposals::proposals;
 use super::replay::{Replay, Replayed};
 use crate::{Fixtures, Report, hex_bytes};
@@ -46,7 +47,9 @@ pub fn golden(report: &mut Report) {
     let state = fixtures.lines("state.jsonl");
     world_state(report, "world state", &state, &replay);
     index(report, &summary, &replay);
-    proposals(report, &fixtures.lines("process-proposal.jsonl"), replay.ledger());
+    let endorsed = fixtures.lines("process-proposal.jsonl");
+    proposals(report, &endorsed, replay.ledger());
+    execution(report, &endorsed, replay.ledgers(), &replay.shared_ledger());
     let Some(replay) = report.check("ledger", "rebuild from blocks", replay.rebuild()) else { return };
     world_state(report, "world state, rebuilt from blocks", &state, &replay);
     super::quirks::golden_extended(report, replay);

@@ -2,6 +2,7 @@
 
 mod config_updates;
 mod definitions;
+mod execution;
 mod forged;
 mod golden;
 mod profiles;

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::{Report, hex_bytes};
 
 const SETS: &str = "read/write sets of simulations, byte for byte";
-const NOT_YET: &str = "endorsed proposals: answers of system chaincodes, private values, refusals";
+const NOT_YET: &str = "proposals refused before they are executed";
 const POLICY_KEY: &str = "VALIDATION_PARAMETER";
 /// The last character, which ends the range of a partial composite key.
 const LAST_CHARACTER: char = '\u{10ffff}';
@@ -39,10 +39,8 @@ pub(crate) fn proposals(report: &mut Report, lines: &[Value], ledger: &Ledger) {
         let mut simulator = ledger.simulate(TxId::new(line["txid"].as_str().unwrap_or_default()));
         match execute(&mut simulator, chaincode, function, arguments, &result) {
             Ok(true) => {}
-            Ok(false) => {
-                report.not_yet(NOT_YET, 1);
-                continue;
-            }
+            // Compared, or counted, where proposals are executed as a whole.
+            Ok(false) => continue,
             Err(error) => {
                 report.difference(SETS, format!("{name}: {error}"));
                 continue;

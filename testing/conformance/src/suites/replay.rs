@@ -15,7 +15,7 @@ use tempfile::TempDir;
 /// The ledger of one channel in a temporary directory.
 pub(crate) struct Replay {
     ledger: Arc<Ledger>,
-    ledgers: Ledgers,
+    ledgers: Arc<Ledgers>,
     directory: TempDir,
     /// Every public key that a block changed, by namespace.
     pub(crate) public_keys: BTreeMap<String, BTreeSet<String>>,
@@ -41,7 +41,7 @@ impl Replay {
     /// Begins a chain.
     pub(crate) fn begin(genesis: Block) -> Result<Self, String> {
         let directory = tempfile::tempdir().map_err(text)?;
-        let ledgers = Ledgers::open(directory.path(), LedgerOptions::default()).map_err(text)?;
+        let ledgers = Arc::new(Ledgers::open(directory.path(), LedgerOptions::default()).map_err(text)?);
         let ledger = ledgers.create(genesis).map_err(text)?;
         let (public_keys, hashed_keys) = (BTreeMap::new(), BTreeMap::new());
         Ok(Self { ledger, ledgers, directory, public_keys, hashed_keys })
@@ -81,9 +81,14 @@ impl Replay {
         let state: PathBuf = directory.path().join(channel.as_str()).join("state");
         drop((ledger, ledgers));
         std::fs::remove_dir_all(&state).map_err(text)?;
-        let ledgers = Ledgers::open(directory.path(), LedgerOptions::default()).map_err(text)?;
+        let ledgers = Arc::new(Ledgers::open(directory.path(), LedgerOptions::default()).map_err(text)?);
         let ledger = ledgers.get(&channel).ok_or("the channel is gone")?;
         Ok(Self { ledger, ledgers, directory, public_keys, hashed_keys })
+    }
+
+    /// All ledgers: this one.
+    pub(crate) fn ledgers(&self) -> &Arc<Ledgers> {
+        &self.ledgers
     }
 
     /// The ledger itself.
