@@ -3,9 +3,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ripstop_ledger::{CommitError, Ledger, PrivateData};
+use ripstop_lifecycle::implicit_collection_org;
 use ripstop_private_store::{PrivateStoreError, TransientSet};
 use ripstop_rwset::{NsPrivateRwSet, PrivateExpectation, StateError};
-use ripstop_types::{Block, BlockNumber, Digest, TxId};
+use ripstop_types::{Block, BlockNumber, Digest, MspId, TxId};
 use ripstop_validation::{BlockRefusal, Undecided, ValidatedBlock, VerifiedBlock};
 
 use crate::parallel::on_all_cores;
@@ -71,6 +72,7 @@ pub enum CommitterError {
 #[derive(Clone)]
 pub struct Committer {
     pub(crate) ledger: Arc<Ledger>,
+    organization: Option<MspId>,
 }
 
 /// Where the next block attaches: ahead of the ledger while a block is being written.
@@ -83,7 +85,12 @@ pub(crate) struct Tip {
 impl Committer {
     /// The committer of a channel. A ledger must not have two at a time.
     pub const fn new(ledger: Arc<Ledger>) -> Self {
-        Self { ledger }
+        Self { ledger, organization: None }
+    }
+
+    /// Says whose peer this is: what other organisations keep to themselves is not missed then.
+    pub fn of_organization(self, organization: MspId) -> Self {
+        Self { organization: Some(organization), ..self }
     }
 
     /// Verifies, checks, validates and commits one block; the outer result says whether the channel goes on, the inner
@@ -178,7 +185,7 @@ impl Committer {
                 endorsed = Some((expected.tx, self.ledger.transient().get(&transaction.tx_id)?));
             }
             let sets = endorsed.as_ref().map(|(_, sets)| sets.as_slice()).unwrap_or_default();
-            if !take_matching(expected, sets, &mut private) {
+            if !take_matching(expected, sets, &mut private) && !self.belongs_to_others(&expected.collection) {
                 tracing::info!(
                     target: "gossip.privdata",
                     "[{}] Private data of collection [{}] of chaincode [{}] in transaction [{}] of block [{}] is missing here: this peer did not endorse it",
@@ -188,6 +195,10 @@ impl Committer {
             }
         }
         Ok(private)
+    }
+
+    fn belongs_to_others(&self, collection: &str) -> bool {
+        implicit_collection_org(collection).zip(self.organization.as_ref()).is_some_and(|(owner, own)| owner != *own)
     }
 
     /// A failure is not fatal: what stays behind is forgotten by its age.

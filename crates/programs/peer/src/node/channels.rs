@@ -75,7 +75,8 @@ impl PeerChannels {
             Some(why) => Err(why.clone()),
             None => Ok(()),
         });
-        let committer = Committer::new(Arc::clone(ledger));
+        let organization = parts.pull.signer.identity().msp_id.clone();
+        let committer = Committer::new(Arc::clone(ledger)).of_organization(organization);
         parts.tasks.spawn(TaskKind::Isolated, "committer", async move {
             let ended = committer.run(received).await;
             if let Err(error) = &ended {
