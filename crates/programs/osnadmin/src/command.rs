@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 use clap::Parser as _;
 use ripstop_transport::{ClientTls, Endpoint, KeyPair};
-use ripstop_types::Block;
+use ripstop_types::{Block, Envelope};
 
 use crate::{Answer, Participation};
 
@@ -63,6 +63,27 @@ enum ChannelCommand {
         #[arg(short = 'c', long = "channelID")]
         channel: String,
     },
+    /// Update an Ordering Service Node (OSN) to a channel.
+    Update {
+        /// Channel ID
+        #[arg(short = 'c', long = "channelID")]
+        channel: String,
+        /// Path to the file containing an up-to-date config update envelope for the channel
+        #[arg(short = 'e', long = "config-update-envelope")]
+        envelope: PathBuf,
+    },
+    /// Fetch a specified block, writing it to a file.
+    Fetch {
+        /// Channel ID
+        #[arg(short = 'c', long = "channelID")]
+        channel: String,
+        /// Block ID - <newest|oldest|config|(number)>
+        #[arg(short = 'b', long = "blockID")]
+        block: String,
+        /// Path to a file.
+        #[arg(short = 'f', long = "outputfile")]
+        output: PathBuf,
+    },
 }
 
 /// Runs `osnadmin` with the arguments of a process, the first of which is the program's name.
@@ -81,7 +102,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match request.send().and_then(|answer| text(&answer, command.status_line())) {
+    match request.send().and_then(|answer| request.output(&answer, command.status_line())) {
         Ok(text) => {
             println!("{text}");
             ExitCode::SUCCESS
@@ -111,7 +132,8 @@ impl OsnadminCommand {
 struct Prepared<'a> {
     participation: Participation,
     command: &'a ChannelCommand,
-    config_block: Bytes,
+    /// The file to send, if one is sent.
+    content: Bytes,
 }
 
 impl<'a> Prepared<'a> {
@@ -128,24 +150,45 @@ impl<'a> Prepared<'a> {
                 ClientTls::new([roots.as_slice()], Some(pair)).context("failed to add ca-file PEM to cert pool")?;
             endpoint = endpoint.tls(tls);
         }
-        let config_block = match channel {
+        let content = match channel {
             ChannelCommand::Join { channel, config_block } => read_block(channel, config_block)?,
+            ChannelCommand::Update { channel, envelope } => read_envelope(channel, envelope)?,
+            ChannelCommand::Fetch { block, .. } => {
+                let named = ["newest", "oldest", "config"].contains(&block.as_str());
+                if !named && block.parse::<u64>().is_err() {
+                    bail!("'{block}' not equal <newest|oldest|config|(number)>");
+                }
+                Bytes::new()
+            }
             ChannelCommand::List { .. } | ChannelCommand::Remove { .. } => Bytes::new(),
         };
-        Ok(Self { participation: Participation::new(endpoint), command: channel, config_block })
+        Ok(Self { participation: Participation::new(endpoint), command: channel, content })
     }
 
     fn send(&self) -> anyhow::Result<Answer> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let answer = runtime.block_on(async {
             match self.command {
-                ChannelCommand::Join { .. } => self.participation.join(&self.config_block).await,
+                ChannelCommand::Join { .. } => self.participation.join(&self.content).await,
+                ChannelCommand::Update { .. } => self.participation.update(&self.content).await,
+                ChannelCommand::Fetch { channel, block, .. } => self.participation.fetch(channel, block).await,
                 ChannelCommand::List { channel } if channel.is_empty() => self.participation.list().await,
                 ChannelCommand::List { channel } => self.participation.info(channel).await,
                 ChannelCommand::Remove { channel } => self.participation.remove(channel).await,
             }
         });
         Ok(answer?)
+    }
+
+    /// What is printed; a fetched block goes into its file.
+    fn output(&self, answer: &Answer, status_line: StatusLine) -> anyhow::Result<String> {
+        match self.command {
+            ChannelCommand::Fetch { output, .. } if answer.status == 200 => {
+                std::fs::write(output, &answer.body).with_context(|| format!("writing {}", output.display()))?;
+                text(&Answer { status: answer.status, body: Bytes::new() }, status_line)
+            }
+            _ => text(answer, status_line),
+        }
     }
 }
 
@@ -164,6 +207,17 @@ fn read_block(channel: &str, file: &Path) -> anyhow::Result<Bytes> {
     let named = block.channel_id()?;
     if named != channel {
         bail!("specified --channelID {channel} does not match channel ID {named} in config block");
+    }
+    Ok(bytes)
+}
+
+/// Reads an update, and makes sure that it is of the channel that the administrator means.
+fn read_envelope(channel: &str, file: &Path) -> anyhow::Result<Bytes> {
+    let read = std::fs::read(file).with_context(|| format!("reading config update envelope: {}", file.display()))?;
+    let bytes = Bytes::from(read);
+    let named = Envelope::parse(bytes.clone()).context("unmarshalling envelope")?.channel_header.channel_id;
+    if named != channel {
+        bail!("specified --channelID {channel} does not match channel ID {named} in config update envelope");
     }
     Ok(bytes)
 }

@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 /// Where the API is.
 const CHANNELS: &str = "/participation/v1/channels";
-/// The most bytes of an answer that are read: far above any list of channels.
-const MAX_ANSWER: usize = 16 * 1024 * 1024;
+/// The most bytes of an answer that are read: that of the largest block.
+const MAX_ANSWER: usize = ripstop_transport::MAX_MESSAGE_SIZE;
 /// What separates the parts of a form; no block holds this text by accident.
 const BOUNDARY: &str = "ripstop-0f3c1f7e9d6b4a5288c2d1e07b9aa6f45d3e8c1b2a790654";
 
@@ -44,7 +44,7 @@ pub enum ParticipationError {
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// JSON, or nothing.
+    /// JSON, or nothing, or what was asked for.
     pub body: Bytes,
 }
 
@@ -87,6 +87,16 @@ impl Participation {
     /// Joins the channel that a configuration block describes.
     pub async fn join(&self, config_block: &[u8]) -> Result<Answer, ParticipationError> {
         self.send(Method::POST, CHANNELS, Some(form("config-block", config_block))).await
+    }
+
+    /// Asks for a change of a channel's configuration, signed by those whom it needs.
+    pub async fn update(&self, envelope: &[u8]) -> Result<Answer, ParticipationError> {
+        self.send(Method::PUT, CHANNELS, Some(form("config-update-envelope", envelope))).await
+    }
+
+    /// Fetches a block: `newest`, `oldest`, `config`, or a number. The answer's body is a block, not JSON.
+    pub async fn fetch(&self, channel: &str, block: &str) -> Result<Answer, ParticipationError> {
+        self.send(Method::GET, &format!("{CHANNELS}/{channel}/blocks/{block}"), None).await
     }
 
     /// Leaves a channel and forgets its blocks.

@@ -29,6 +29,9 @@ pub enum UpdateError {
     /// The transaction does not parse.
     #[error("error converting envelope to config update: {0}")]
     Envelope(EnvelopeError),
+    /// A transaction without an update.
+    #[error("error converting envelope to config update: error unmarshalling message for type CONFIG_UPDATE: {0}")]
+    Unmarshal(prost::DecodeError),
     /// A transaction of another type.
     #[error("error converting envelope to config update: invalid type {found:?}, expected CONFIG_UPDATE")]
     WrongType {
@@ -189,8 +192,7 @@ pub fn extract(envelope: &common::Envelope) -> Result<common::ConfigUpdateEnvelo
     if envelope.channel_header.kind != HeaderType::ConfigUpdate {
         return Err(UpdateError::WrongType { found: envelope.channel_header.kind });
     }
-    common::ConfigUpdateEnvelope::decode(envelope.data)
-        .map_err(|source| UpdateError::Decode { what: "config update envelope", source })
+    common::ConfigUpdateEnvelope::decode(envelope.data).map_err(UpdateError::Unmarshal)
 }
 
 /// Authorises an update against the current configuration and gives the next one: an orderer's part. The result's

@@ -107,4 +107,33 @@ mod tests {
         assert_eq!(consenter_metadata(&genesis).unwrap(), "");
         assert_eq!(block.metadata.elements().len(), 5);
     }
+
+    /// Value and legacy slot of two blocks that a cluster of three Fabric 3.1.5 orderers wrote.
+    #[test]
+    fn metadata_has_fabrics_bytes() {
+        let bytes = |hex: &[u8]| Bytes::copy_from_slice(hex);
+        for (number, last_config, raft, value, legacy) in [
+            (
+                30,
+                2,
+                b"\x0a\x03\x01\x02\x03\x10\x04\x18\x22",
+                b"\x0a\x02\x08\x02\x12\x0b\x0a\x09\x0a\x03\x01\x02\x03\x10\x04\x18\x22",
+                b"\x0a\x02\x08\x02",
+            ),
+            (
+                101,
+                101,
+                b"\x0a\x03\x01\x02\x03\x10\x04\x18\x69",
+                b"\x0a\x02\x08\x65\x12\x0b\x0a\x09\x0a\x03\x01\x02\x03\x10\x04\x18\x69",
+                b"\x0a\x02\x08\x65",
+            ),
+        ] {
+            let block = Block::new(BlockNumber::new(number), Bytes::new(), vec!["x".into()]);
+            let to_sign = BlockToSign::new(block, BlockNumber::new(last_config), bytes(raft), "header".into());
+            let block = to_sign.signed("signature".into());
+            assert_eq!(block.metadata.signatures().unwrap().0, bytes(value));
+            assert_eq!(block.metadata.get(MetadataSlot::LastConfig), bytes(legacy));
+            assert_eq!(consenter_metadata(&block).unwrap(), bytes(raft));
+        }
+    }
 }

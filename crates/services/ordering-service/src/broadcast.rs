@@ -8,7 +8,7 @@ use ripstop_proto::common::{self, Status as BroadcastStatus};
 use ripstop_proto::orderer::atomic_broadcast_server::{AtomicBroadcast, AtomicBroadcastServer};
 use ripstop_proto::orderer::{BroadcastResponse, DeliverResponse};
 use ripstop_transport::{MAX_MESSAGE_SIZE, PeerInfo};
-use ripstop_types::{ChannelHeader, HeaderType};
+use ripstop_types::{ChannelHeader, EnvelopeError, HeaderType};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -181,6 +181,18 @@ fn kind_name(header: &ChannelHeader) -> &'static str {
     }
 }
 
+/// Why an envelope cannot be read, as Fabric says it.
+fn in_words(error: &EnvelopeError) -> String {
+    match error {
+        EnvelopeError::Envelope(error) | EnvelopeError::Payload(error) => {
+            format!("error unmarshalling Payload: {error}")
+        }
+        EnvelopeError::NoHeader => "header not set".into(),
+        EnvelopeError::ChannelHeader(error) => format!("error unmarshalling channel header: {error}"),
+        EnvelopeError::SignatureHeader(error) => format!("could not convert message to signedData: {error}"),
+    }
+}
+
 /// A refusal on the way to consensus.
 struct Rejection {
     status: BroadcastStatus,
@@ -216,8 +228,9 @@ impl OrderingService {
             tracing::warn!(target: LOG, "[channel: {channel}] Could not get message processor for serving {client}: {info}");
             Rejection { status: BroadcastStatus::BadRequest, info }
         };
-        let message = Message::parse(envelope)
-            .map_err(|error| unprocessable("unknown", format!("could not determine channel ID: {error}")))?;
+        let message = Message::parse(envelope).map_err(|error| {
+            unprocessable("unknown", format!("could not determine channel ID: {}", in_words(&error)))
+        })?;
         let header = &message.envelope.channel_header;
         let channel = self
             .channel(&header.channel_id)

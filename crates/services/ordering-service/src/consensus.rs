@@ -474,7 +474,10 @@ impl Consensus {
         match entry {
             Committed::Proposal { index, data } => self.write(index, data),
             Committed::Membership { change, members, .. } => {
-                tracing::info!(target: LOG, "Applied config change {change:?}, current nodes in channel: {} members {}", members.len(), self.log_suffix());
+                let verb = if matches!(change, MembershipChange::Add(_)) { "add" } else { "remove" };
+                let nodes: Vec<u64> = members.iter().map(|id| id.get()).collect();
+                let (node, suffix) = (change.node(), self.log_suffix());
+                tracing::info!(target: LOG, "Applied config change to {verb} node {node}, current nodes in channel: {nodes:?} {suffix}");
                 if self.membership_in_flight == Some(change) {
                     self.membership_in_flight = None;
                     self.config_in_flight = false;

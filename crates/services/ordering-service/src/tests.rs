@@ -308,11 +308,11 @@ fn refusals_have_fabrics_status() {
         elsewhere.payload =
             Bytes::from(String::from_utf8_lossy(&elsewhere.payload).replace("mychannel", "otherchan").into_bytes());
         let cases = [
-            (common::Envelope::default(), BroadcastStatus::BadRequest, "could not determine channel ID"),
+            (common::Envelope::default(), BroadcastStatus::BadRequest, "could not determine channel ID: header not set"),
             (
                 common::Envelope { payload: vec![0xff; 9].into(), ..Default::default() },
                 BroadcastStatus::BadRequest,
-                "could not determine channel ID",
+                "could not determine channel ID: error unmarshalling Payload: ",
             ),
             (
                 message(&alice, HeaderType::Config, ""),
@@ -322,7 +322,7 @@ fn refusals_have_fabrics_status() {
             (
                 message(&alice, HeaderType::ConfigUpdate, "x"),
                 BroadcastStatus::BadRequest,
-                "error applying config update to existing channel",
+                "error applying config update to existing channel 'mychannel': error converting envelope to config update: error unmarshalling message for type CONFIG_UPDATE: ",
             ),
             (
                 normal(&mallory, "a"),

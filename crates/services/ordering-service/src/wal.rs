@@ -46,7 +46,7 @@ pub enum WalError {
     },
     /// The log of another implementation.
     #[error(
-        "{0} holds a write-ahead log of another Raft implementation: remove the channel from this node and join it again"
+        "{0} holds a write-ahead log of another Raft implementation: if this node is the channel's only consenter, move that directory away and start again, and the node goes on after its last block"
     )]
     Foreign(PathBuf),
 }
