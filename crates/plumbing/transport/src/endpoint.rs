@@ -198,6 +198,23 @@ enum Protocol {
     Bytes,
 }
 
+/// A failed call in words as Go's gRPC has them: `rpc error: code = Unavailable desc = …`. Where the connection failed and
+/// not the server, the code is `Unavailable` and the words are those of the innermost cause.
+pub fn describe_failure(status: &tonic::Status) -> String {
+    let Some(mut cause) = std::error::Error::source(status) else {
+        return format!("rpc error: code = {:?} desc = {}", status.code(), status.message());
+    };
+    loop {
+        if let Some(error) = cause.downcast_ref::<ConnectError>() {
+            return format!("rpc error: code = Unavailable desc = {error}");
+        }
+        match cause.source() {
+            Some(inner) => cause = inner,
+            None => return format!("rpc error: code = Unavailable desc = connection lost: {cause}"),
+        }
+    }
+}
+
 /// The address of this machine from which it would reach other networks; none without a route. Nothing is sent.
 pub fn local_ip() -> Option<IpAddr> {
     let socket = std::net::UdpSocket::bind(("0.0.0.0", 0)).ok()?;

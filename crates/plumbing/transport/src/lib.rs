@@ -21,7 +21,7 @@ mod listener;
 mod server;
 mod tls;
 
-pub use endpoint::{ConnectError, Endpoint, InvalidAddress, Keepalive, local_ip};
+pub use endpoint::{ConnectError, Endpoint, InvalidAddress, Keepalive, describe_failure, local_ip};
 pub use limit::{ConcurrencyLimit, Permit, TooManyRequests};
 pub use listener::{BindError, Connection, Listener, PeerInfo};
 pub use server::{ServeError, ServerKeepalive, serve_grpc, serve_http};

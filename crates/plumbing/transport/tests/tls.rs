@@ -8,7 +8,8 @@ use ripstop_proto::protos;
 use ripstop_proto::protos::endorser_client::EndorserClient;
 use ripstop_proto::protos::endorser_server::{Endorser, EndorserServer};
 use ripstop_transport::{
-    ClientAuth, ClientRoots, ClientTls, Endpoint, KeyPair, Listener, PeerInfo, ServerKeepalive, ServerTls, serve_grpc,
+    ClientAuth, ClientRoots, ClientTls, Endpoint, KeyPair, Listener, PeerInfo, ServerKeepalive, ServerTls,
+    describe_failure, serve_grpc,
 };
 use tokio::sync::oneshot;
 use tonic::service::Routes;
@@ -99,6 +100,8 @@ async fn without_mutual_tls_a_certificate_is_seen_but_not_needed() {
     assert_eq!(refused.code(), Code::Unavailable);
     let elsewhere = ask(endpoint().tls(tls(None)).server_name("peer0.org9.example.com")).await.unwrap_err();
     assert_eq!(elsewhere.code(), Code::Unavailable);
+    let words = describe_failure(&elsewhere);
+    assert!(words.starts_with("rpc error: code = Unavailable desc = TLS handshake with 127.0.0.1:"), "{words}");
     assert_eq!(ask(endpoint().tls(tls(None)).server_name("localhost")).await.unwrap(), b"");
 }
 

@@ -8,7 +8,7 @@ use rand::seq::IndexedRandom;
 use ripstop_keys::{EnvelopeHeader, SigningIdentity, sign_envelope};
 use ripstop_proto::orderer::atomic_broadcast_client::AtomicBroadcastClient;
 use ripstop_proto::{common, orderer};
-use ripstop_transport::{ClientTls, Endpoint, Keepalive, KeyPair, MAX_MESSAGE_SIZE};
+use ripstop_transport::{ClientTls, Endpoint, Keepalive, KeyPair, MAX_MESSAGE_SIZE, describe_failure};
 use ripstop_types::{Block, BlockError, BlockNumber, ChannelId, Digest, HeaderType, Timestamp};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -244,10 +244,8 @@ impl BlockPuller {
         // The requests end behind the only one: requests that go on for ever would keep stream and connection open after
         // the answers were dropped.
         let requests = tokio_stream::once(request);
-        let broken = |status: tonic::Status| {
-            let status = format!("{:?}: {}", status.code(), status.message());
-            PullError::Stream { address: address.clone(), status }
-        };
+        let broken =
+            |status: tonic::Status| PullError::Stream { address: address.clone(), status: describe_failure(&status) };
         tracing::info!(target: "deliveryClient", channel = %self.target.channel(), orderer = address, "Pulling next blocks from ordering service, starting with block {next}");
         let origin = BlockOrigin::new(&address);
         let dropped = self.dropped(&orderer);

@@ -226,7 +226,8 @@ fn layouts_of(
     interest: &protos::ChaincodeInterest,
     protect_collections: bool,
 ) -> Result<Vec<Layout>, String> {
-    let channel = config.config().channel_group.clone().unwrap_or_default();
+    let empty = common::ConfigGroup::default();
+    let channel = config.config().channel_group.as_ref().unwrap_or(&empty);
     let state = ledger.snapshot();
     let mut demands = Vec::new();
     let mut entitled: Option<Vec<MspId>> = None;
@@ -235,13 +236,13 @@ fn layouts_of(
             || format!("no metadata was found for chaincode {} in channel {}", call.name, ledger.channel_id());
         if !call.disregard_namespace_policy && call.collection_names.is_empty() {
             let info = validation_info(state.as_ref(), config, &call.name).ok().flatten().ok_or_else(undefined)?;
-            demands.push(layout::of_application_policy(&info.policy, &channel));
+            demands.push(layout::of_application_policy(&info.policy, channel));
         }
         for name in &call.collection_names {
             let unknown =
                 || format!("collection {name} doesn't exist in collection config for chaincode {}", call.name);
             let policy = collection_endorsement_policy(state.as_ref(), config, &call.name, name).ok().flatten();
-            demands.push(layout::of_application_policy(&policy.ok_or_else(unknown)?, &channel));
+            demands.push(layout::of_application_policy(&policy.ok_or_else(unknown)?, channel));
             if protect_collections || !call.no_private_reads {
                 let found = collection(state.as_ref(), config, &call.name, name).ok().flatten().ok_or_else(unknown)?;
                 let members = member_orgs(&found);

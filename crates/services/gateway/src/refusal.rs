@@ -1,5 +1,6 @@
 use prost::Message;
 use ripstop_proto::{gateway, protos};
+use ripstop_transport::describe_failure;
 use tonic::{Code, Status};
 
 /// What a peer says when its chaincode went away in the middle of a call (Fabric: `chaincode.ErrorStreamTerminated`).
@@ -67,7 +68,7 @@ pub(crate) fn judge(
             return Err(EndorserRefusal { code: Code::FailedPrecondition, message, retry: false, disconnect: false });
         }
         Err(status) => {
-            let message = format!("rpc error: code = {:?} desc = {}", status.code(), status.message());
+            let message = describe_failure(&status);
             return Err(EndorserRefusal { code: Code::Unavailable, message, retry: true, disconnect: true });
         }
     };

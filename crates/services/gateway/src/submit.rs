@@ -3,6 +3,7 @@ use futures_util::stream::FuturesUnordered;
 use rand::seq::SliceRandom;
 use ripstop_channel_config::ConsensusType;
 use ripstop_proto::{common, gateway, orderer};
+use ripstop_transport::describe_failure;
 use tonic::{Code, Status};
 
 use crate::peers::Orderer;
@@ -120,7 +121,7 @@ impl Gateway {
         match tokio::time::timeout(limit, call).await {
             Ok(Ok(Some(answer))) => Ok(answer),
             Ok(Ok(None)) => Err("EOF".to_owned()),
-            Ok(Err(status)) => Err(format!("rpc error: code = {:?} desc = {}", status.code(), status.message())),
+            Ok(Err(status)) => Err(describe_failure(&status)),
             Err(_) => Err(format!("the orderer did not answer within {limit:?}")),
         }
     }

@@ -102,6 +102,7 @@ pub(super) async fn run(config: PeerConfig, logging: LogControl) -> anyhow::Resu
     drained.await;
     channel_tasks.close(PATIENCE).await;
     operations.close(DRAIN).await;
+    tracing::info!(target: "nodeCmd", function = "serve", "Stopped peer");
     stopped
 }
 
@@ -123,11 +124,10 @@ fn at<E: Display>(what: impl Display) -> impl FnOnce(E) -> anyhow::Error {
 
 /// Opens all ledgers, and with them the lock that keeps a second peer away from them.
 async fn open_ledgers(config: &PeerConfig) -> anyhow::Result<(File, Arc<Ledgers>)> {
-    let directory = config.ledger.directory.clone();
+    let (directory, root) = (config.ledger.directory.clone(), config.file_system_path.clone());
     let open = move || {
-        let failed = || format!("cannot open the ledgers in {}", directory.display());
-        std::fs::create_dir_all(&directory).map_err(at(failed()))?;
-        let path = directory.join("fileLock");
+        std::fs::create_dir_all(&root).map_err(at(format!("peer.fileSystemPath {}", root.display())))?;
+        let path = root.join("fileLock");
         let lock = File::create(&path).map_err(at(path.display()))?;
         // Fabric's words, which scripts look for.
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
@@ -136,7 +136,8 @@ async fn open_ledgers(config: &PeerConfig) -> anyhow::Result<(File, Arc<Ledgers>
                 path.display()
             )
         })?;
-        let ledgers = Ledgers::open(&directory, LedgerOptions::default()).map_err(at(failed()))?;
+        let ledgers = Ledgers::open(&directory, LedgerOptions::default())
+            .map_err(at(format!("cannot open the ledgers in {}", directory.display())))?;
         anyhow::Ok((lock, Arc::new(ledgers)))
     };
     tokio::task::spawn_blocking(open).await?
