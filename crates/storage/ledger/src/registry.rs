@@ -55,7 +55,7 @@ impl Ledgers {
                 fs::remove_dir_all(entry.path()).map_err(at_root)?;
             } else if let Ok(channel) = ChannelId::new(&name) {
                 open.insert(channel.clone(), Ledger::open(channel, &entry.path(), options)?);
-            } else {
+            } else if entry.path().is_dir() {
                 tracing::warn!("{} is no ledger and is left alone", entry.path().display());
             }
         }
