@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use ripstop_conformance::{Report, suites};
 
+/// The options of the usual harness that are followed by a value.
+const WITH_VALUE: [&str; 6] = ["--test-threads", "--skip", "--format", "--color", "--logfile", "-Z"];
+
 fn main() -> ExitCode {
-    // Like a test of the usual harness, it runs when no name is given or its own.
-    let mut names = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
-    let listing = std::env::args().any(|argument| argument == "--list");
-    if listing || (names.peek().is_some() && !names.any(|name| "conformance".contains(&name))) {
+    if !is_wanted(std::env::args().skip(1)) {
         return ExitCode::SUCCESS;
     }
     let mut report = Report::new();
@@ -20,4 +20,21 @@ fn main() -> ExitCode {
     suites::config_updates(&mut report);
     println!("{report}");
     if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Like a test of the usual harness, it runs when no name is given or its own.
+fn is_wanted(arguments: impl Iterator<Item = String>) -> bool {
+    let mut names = Vec::new();
+    let mut arguments = arguments;
+    while let Some(argument) = arguments.next() {
+        if argument == "--list" {
+            return false;
+        }
+        if WITH_VALUE.contains(&argument.as_str()) {
+            arguments.next();
+        } else if !argument.starts_with('-') {
+            names.push(argument);
+        }
+    }
+    names.is_empty() || names.iter().any(|name| "conformance".contains(name.as_str()))
 }
