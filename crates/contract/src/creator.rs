@@ -138,3 +138,46 @@ fn attributes(certificate: &X509Certificate<'_>) -> Result<BTreeMap<String, Stri
         .map_err(|error| CreatorError::Certificate(format!("its attributes: {error}")))?;
     Ok(attributes.attrs)
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, CustomExtension, DnType, KeyPair};
+
+    use super::*;
+
+    fn serialized(extension: Option<&[u8]>) -> Bytes {
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::OrganizationName, "Org, Inc.");
+        params.distinguished_name.push(DnType::OrganizationalUnitName, "client");
+        params.distinguished_name.push(DnType::CommonName, "user1");
+        params
+            .custom_extensions
+            .extend(extension.map(|content| CustomExtension::from_oid_content(ATTRIBUTES, content.to_vec())));
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let identity =
+            msp::SerializedIdentity { mspid: "Org1MSP".to_owned(), id_bytes: certificate.pem().into_bytes().into() };
+        identity.encode_to_vec().into()
+    }
+
+    #[test]
+    fn creators_have_a_name_an_id_and_attributes() {
+        let creator = Creator::parse(serialized(Some(br#"{"attrs":{"role":"auditor","n":"1"}}"#))).unwrap();
+        assert_eq!(creator.msp_id(), "Org1MSP");
+        assert_eq!(creator.subject(), r"CN=user1,OU=client,O=Org\, Inc.");
+        assert_eq!(creator.issuer(), creator.subject());
+        let id = String::from_utf8(BASE64_STANDARD.decode(creator.id()).unwrap()).unwrap();
+        assert_eq!(id, format!("x509::{0}::{0}", creator.subject()));
+        assert_eq!((creator.attribute("role"), creator.attribute("x")), (Some("auditor"), None));
+        assert_eq!(Creator::parse(serialized(None)).unwrap().attribute("role"), None);
+    }
+
+    #[test]
+    fn what_is_no_creator_is_refused() {
+        assert_eq!(Creator::parse(Bytes::new()), Err(CreatorError::None));
+        assert!(matches!(Creator::parse(Bytes::from_static(b"\xff")), Err(CreatorError::Undecodable(_))));
+        let nobody = msp::SerializedIdentity { mspid: "m".to_owned(), id_bytes: Bytes::from_static(b"no PEM") };
+        assert!(matches!(Creator::parse(nobody.encode_to_vec().into()), Err(CreatorError::Certificate(_))));
+        assert!(matches!(Creator::parse(serialized(Some(b"no JSON"))), Err(CreatorError::Certificate(_))));
+    }
+}

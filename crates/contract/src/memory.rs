@@ -290,3 +290,107 @@ impl Backend for MemoryBackend {
         WRITE_BATCH
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contract() -> Contract {
+        Contract::new("test")
+            .function("put", |ctx: &Context, key: String, value: String| {
+                ctx.put(&key, value)?;
+                ctx.set_event("put", key)
+            })
+            .function("get", |ctx: &Context, key: String| {
+                Ok(ctx.get(&key)?.map(|value| String::from_utf8_lossy(&value).into_owned()))
+            })
+            .function("own", |ctx: &Context| {
+                ctx.put("own", "1")?;
+                ctx.exists("own")
+            })
+            .function("fail", |ctx: &Context| {
+                ctx.put("a", "lost")?;
+                Err::<(), _>(Error::new("no"))
+            })
+            .function("keys", |ctx: &Context| {
+                ctx.range("", "")?.map(|entry| Ok(entry?.key)).collect::<Result<Vec<_>>>()
+            })
+            .function("page", |ctx: &Context, size: i32, bookmark: String| {
+                let page = ctx.range_page("", "", size, &bookmark)?;
+                Ok((page.entries.len(), page.bookmark))
+            })
+            .function("composite", |ctx: &Context, kind: String| {
+                ctx.put(&crate::composite_key(&kind, &["x", "1"])?, "v")?;
+                ctx.range_composite(&kind, &["x"])?.map(|entry| Ok(entry?.key)).collect::<Result<Vec<_>>>()
+            })
+            .function("history", |ctx: &Context, key: String| {
+                ctx.history(&key)?
+                    .map(|entry| entry.map(|entry| (entry.tx_id, entry.is_delete)))
+                    .collect::<Result<Vec<_>>>()
+            })
+            .function("delete", |ctx: &Context, key: String| ctx.delete(&key))
+            .function("policy", |ctx: &Context, key: String| {
+                let before = ctx.key_policy(&key)?.is_some();
+                ctx.set_key_policy(&key, "policy")?;
+                Ok(before)
+            })
+            .function("secret", |ctx: &Context| {
+                Ok(ctx.transient("secret").map(|secret| String::from_utf8_lossy(secret).into_owned()))
+            })
+            .function("call", |ctx: &Context, name: String| {
+                ctx.invoke(&name, vec![Bytes::from_static(b"get"), Bytes::from_static(b"a")], "")
+                    .map(|answer| String::from_utf8_lossy(&answer).into_owned())
+            })
+            .function("empty", |ctx: &Context| ctx.put("", "v"))
+    }
+
+    fn text(outcome: Result<Bytes>) -> std::result::Result<String, String> {
+        outcome.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn transactions_read_what_was_committed_before() {
+        let (contract, mut memory) = (contract(), Memory::new().transient("secret", "s"));
+        assert_eq!(text(memory.submit(&contract, "put", &["a", "1"])), Ok(String::new()));
+        let event = memory.last_event().cloned();
+        assert_eq!(event, Some(MemoryEvent { name: "put".to_owned(), payload: Bytes::from_static(b"a") }));
+        assert_eq!(text(memory.evaluate(&contract, "get", &["a"])), Ok("1".to_owned()));
+        assert_eq!(text(memory.submit(&contract, "own", &[])), Ok("false".to_owned()));
+        assert_eq!(text(memory.submit(&contract, "fail", &[])), Err("no".to_owned()));
+        assert_eq!(memory.value("a").as_deref(), Some(&b"1"[..]));
+        assert_eq!(text(memory.evaluate(&contract, "secret", &[])), Ok("s".to_owned()));
+        assert!(memory.submit(&contract, "empty", &[]).is_err());
+    }
+
+    #[test]
+    fn ranges_pages_histories_and_policies_work_as_on_a_peer() {
+        let (contract, mut memory) = (contract(), Memory::new());
+        for key in ["b", "a", "c"] {
+            memory.submit(&contract, "put", &[key, "1"]).unwrap();
+        }
+        assert_eq!(text(memory.submit(&contract, "composite", &["kind"])), Ok("[]".to_owned()));
+        assert_eq!(
+            text(memory.evaluate(&contract, "composite", &["kind"])).unwrap(),
+            r#"["\u0000kind\u0000x\u00001\u0000"]"#
+        );
+        assert_eq!(text(memory.evaluate(&contract, "keys", &[])), Ok(r#"["a","b","c"]"#.to_owned()));
+        assert_eq!(text(memory.evaluate(&contract, "page", &["2", ""])), Ok(r#"[2,"c"]"#.to_owned()));
+        assert_eq!(text(memory.evaluate(&contract, "page", &["2", "c"])), Ok(r#"[1,""]"#.to_owned()));
+        memory.submit(&contract, "delete", &["a"]).unwrap();
+        let history = text(memory.evaluate(&contract, "history", &["a"])).unwrap();
+        assert!(history.contains("true") && history.contains("false"), "{history}");
+        assert_eq!(text(memory.submit(&contract, "policy", &["b"])), Ok("false".to_owned()));
+        assert_eq!(text(memory.submit(&contract, "policy", &["b"])), Ok("true".to_owned()));
+    }
+
+    #[test]
+    fn contracts_call_each_other() {
+        let mut memory = Memory::new().chaincode("other", contract());
+        memory.set("a", "7");
+        assert_eq!(text(memory.evaluate(&contract(), "call", &["other"])), Ok("7".to_owned()));
+        assert_eq!(
+            text(memory.evaluate(&contract(), "call", &["none"])),
+            Err("namespace none is not defined".to_owned())
+        );
+    }
+}

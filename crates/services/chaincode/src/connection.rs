@@ -118,10 +118,9 @@ impl Connection {
     /// Answers a request in a task of its own, so that one slow transaction does not hold up others.
     fn answer(self: &Arc<Self>, host: &ChaincodeHost, kind: Type, request: ChaincodeMessage) {
         let Some(transaction) = self.transaction(&request) else {
-            let connection = self.clone();
-            tokio::spawn(
-                async move { connection.reply(kind, request, Err(RequestError::NoContext.to_string())).await },
-            );
+            // Late, or never begun. Where the queue is full the answer is dropped: nobody waits for it.
+            let refused = answer_to(kind, request, Err(RequestError::NoContext.to_string()));
+            self.outbound.try_send(refused).ok();
             return;
         };
         if transaction.busy.swap(true, Ordering::AcqRel) {
@@ -151,22 +150,9 @@ impl Connection {
             };
             // Free before the answer is on its way: the next request may come at once.
             transaction.busy.store(false, Ordering::Release);
-            connection.reply(kind, request, outcome).await;
+            // A stream that has ended takes no answer; its transactions are over.
+            connection.outbound.send(answer_to(kind, request, outcome)).await.ok();
         });
-    }
-
-    async fn reply(&self, kind: Type, request: ChaincodeMessage, outcome: Result<Bytes, String>) {
-        let ChaincodeMessage { txid, channel_id, .. } = request;
-        let answer = match outcome {
-            Ok(payload) => message(Type::Response, payload),
-            Err(error) => {
-                let text = format!("{} failed: transaction ID: {txid}: {error}", kind.as_str_name());
-                tracing::error!("[{}] Failed to handle {}. error: {error}", short(&txid), kind.as_str_name());
-                message(Type::Error, text.into())
-            }
-        };
-        // A stream that has ended takes no answer; its transactions are over.
-        self.outbound.send(ChaincodeMessage { txid, channel_id, ..answer }).await.ok();
     }
 
     fn finish(&self, answer: ChaincodeMessage) {
@@ -262,6 +248,19 @@ pub(crate) async fn serve(
         tracing::info!("the stream of chaincode {} ended: {reason}", connection.id());
     }
     reason
+}
+
+/// The answer to a request, with the names of its transaction.
+fn answer_to(kind: Type, request: ChaincodeMessage, outcome: Result<Bytes, String>) -> ChaincodeMessage {
+    let ChaincodeMessage { txid, channel_id, .. } = request;
+    let answer = match outcome {
+        Ok(payload) => message(Type::Response, payload),
+        Err(error) => {
+            tracing::error!("[{}] Failed to handle {}. error: {error}", short(&txid), kind.as_str_name());
+            message(Type::Error, format!("{} failed: transaction ID: {txid}: {error}", kind.as_str_name()).into())
+        }
+    };
+    ChaincodeMessage { txid, channel_id, ..answer }
 }
 
 /// Waits for a keepalive to be due; for ever when there is none.

@@ -17,7 +17,7 @@ use crate::call::Call;
 use crate::error::{Denied, InvalidInvocation, InvokeError, SendError};
 use crate::interest::interest;
 use crate::launch::{Registry, launch};
-use crate::resolve::{Target, init_message, resolve};
+use crate::resolve::{Resolved, Target, init_message, resolve};
 use crate::service::RegistrationService;
 use crate::store::{PackageStore, StoreError};
 use crate::{ExecuteError, is_system_chaincode, system};
@@ -146,6 +146,7 @@ struct Inner {
     node: NodeParts,
     packages: PackageStore,
     registry: Registry,
+    resolved: Resolved,
     stopping: CancellationToken,
 }
 
@@ -154,7 +155,8 @@ impl ChaincodeHost {
     pub fn new(options: HostOptions, node: NodeParts) -> Result<Self, StoreError> {
         let packages = PackageStore::open(&options.packages)?;
         let registry = Registry::new(options.registration);
-        let inner = Inner { options, node, packages, registry, stopping: CancellationToken::new() };
+        let (resolved, stopping) = (Resolved::default(), CancellationToken::new());
+        let inner = Inner { options, node, packages, registry, resolved, stopping };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -219,6 +221,10 @@ impl ChaincodeHost {
         &self.inner.registry
     }
 
+    pub(crate) fn resolved(&self) -> &Resolved {
+        &self.inner.resolved
+    }
+
     pub(crate) fn stopping(&self) -> CancellationToken {
         self.inner.stopping.clone()
     }
@@ -245,7 +251,7 @@ impl ChaincodeHost {
         // Boxed, because chaincode may call chaincode.
         Box::pin(async move {
             let timeout = self.timeout(&chaincode, &input);
-            let (package_id, parameters) = match target {
+            let execution = match target {
                 Target::System => {
                     let answered = system::call(self.clone(), call, chaincode, input.args);
                     return match tokio::time::timeout(timeout, answered).await {
@@ -253,12 +259,13 @@ impl ChaincodeHost {
                         Err(_) => Err(InvokeError::Sending(SendError::Timeout)),
                     };
                 }
-                Target::Package { package_id, parameters } => (package_id, parameters),
+                Target::Package(execution) => execution,
             };
-            let kind = init_message(&call, &chaincode, &parameters, input.is_init).map_err(InvokeError::Invalid)?;
-            let connection = launch(self, &package_id)
-                .await
-                .map_err(|cause| InvokeError::Launch { chaincode_id: package_id, cause })?;
+            let kind =
+                init_message(&call, &chaincode, &execution.parameters, input.is_init).map_err(InvokeError::Invalid)?;
+            let id = &execution.package_id;
+            let connection =
+                launch(self, id).await.map_err(|cause| InvokeError::Launch { chaincode_id: id.clone(), cause })?;
             connection.execute(kind, &chaincode, &input, call, timeout).await.map_err(InvokeError::Sending)
         })
     }

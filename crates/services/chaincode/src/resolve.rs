@@ -1,16 +1,25 @@
 //! From a name to code, and whether it may be called now.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 use ripstop_ledger::SimulatedLifecycle;
-use ripstop_lifecycle::{ChaincodeParameters, ExecutionError, execution};
+use ripstop_lifecycle::{ChaincodeParameters, Execution, ExecutionError, current_sequence, execution};
 use ripstop_proto::protos::chaincode_message::Type;
+use ripstop_types::ChannelId;
 
 use crate::call::Call;
 use crate::error::{InvalidInvocation, ResolveError};
 use crate::host::{ChaincodeHost, Registration};
+use crate::store::InstalledPackage;
 use crate::{SYSTEM_VERSION, is_system_chaincode};
 
 /// The key in a chaincode's namespace that holds the version it was initialized with.
 const INITIALIZED: &str = "\u{0}\u{10ffff}initialized";
+
+/// Definitions remembered at once; when there are more, all are forgotten and read again.
+const MAX_REMEMBERED: usize = 1024;
 
 /// What stands behind a name.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,12 +27,7 @@ pub(crate) enum Target {
     /// A function of this peer.
     System,
     /// An installed package under a committed definition.
-    Package {
-        /// What it registers as.
-        package_id: String,
-        /// The definition's terms.
-        parameters: ChaincodeParameters,
-    },
+    Package(Arc<Execution>),
 }
 
 impl Target {
@@ -31,8 +35,39 @@ impl Target {
     pub(crate) fn version(&self) -> &str {
         match self {
             Self::System => SYSTEM_VERSION,
-            Self::Package { parameters, .. } => &parameters.version,
+            Self::Package(execution) => &execution.parameters.version,
         }
+    }
+}
+
+/// What names stood for at one height of their ledger with one set of packages. At another height nothing of it is used.
+#[derive(Default)]
+pub(crate) struct Resolved(Mutex<HashMap<(ChannelId, String), Remembered>>);
+
+struct Remembered {
+    height: u64,
+    installed: Arc<[InstalledPackage]>,
+    execution: Arc<Execution>,
+}
+
+impl Resolved {
+    fn get(
+        &self,
+        key: &(ChannelId, String),
+        height: u64,
+        installed: &Arc<[InstalledPackage]>,
+    ) -> Option<Arc<Execution>> {
+        let remembered = self.0.lock();
+        let found = remembered.get(key)?;
+        (found.height == height && Arc::ptr_eq(&found.installed, installed)).then(|| found.execution.clone())
+    }
+
+    fn put(&self, key: (ChannelId, String), found: Remembered) {
+        let mut remembered = self.0.lock();
+        if remembered.len() >= MAX_REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert(key, found);
     }
 }
 
@@ -46,20 +81,29 @@ pub(crate) fn resolve(host: &ChaincodeHost, call: &Call, name: &str) -> Result<T
     let simulator = guard.as_mut().ok_or(ResolveError::NoChannel)?;
     let committed = simulator.state().clone();
     let installed = host.packages().list();
+    let key = (ledger.channel_id().clone(), name.to_owned());
+    let mut state = SimulatedLifecycle::new(simulator);
+    if let Some(execution) = host.resolved().get(&key, committed.height(), &installed) {
+        // Read all the same: it belongs to the read set.
+        if current_sequence(&mut state, name).map_err(ExecutionError::from)? == execution.sequence {
+            return Ok(Target::Package(execution));
+        }
+    }
     let ids = installed.iter().map(|package| package.id.as_str());
     let (channel, org) = (ledger.channel_id().as_str(), host.node().local_msp.id());
-    let mut state = SimulatedLifecycle::new(simulator);
     match execution(&mut state, committed.as_ref(), channel, org, name, ids) {
-        Ok(Some(found)) => Ok(Target::Package { package_id: found.package_id, parameters: found.parameters }),
-        Ok(None) => {
-            // Fabric then looks for a legacy definition, which is one more read in the read set.
-            Err(ResolveError::NotFound(name.to_owned()))
+        Ok(Some(found)) => {
+            let execution = Arc::new(found);
+            let remembered = Remembered { height: committed.height(), installed, execution: execution.clone() };
+            host.resolved().put(key, remembered);
+            Ok(Target::Package(execution))
         }
-        Err(ExecutionError::NotInstalled { name, parameters, .. })
+        Ok(None) => Err(ResolveError::NotFound(name.to_owned())),
+        Err(ExecutionError::NotInstalled { name, parameters, sequence })
             if host.options().registration == Registration::AnyInDevelopment =>
         {
             let package_id = format!("{name}:{}", parameters.version);
-            Ok(Target::Package { package_id, parameters: *parameters })
+            Ok(Target::Package(Arc::new(Execution { sequence, parameters: *parameters, package_id })))
         }
         Err(error) => Err(error.into()),
     }

@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
-use peer::{Peer, package, service_package};
+use peer::{Peer, package, package_with_connection, service_package};
 use prost::Message;
 use ripstop_chaincode::Registration;
 use ripstop_contract::{Context, Contract, Result, Server};
 use ripstop_proto::{common, lifecycle, protos};
-use ripstop_testkit::Proposal;
-use ripstop_transport::{Endpoint, Listener, ServerKeepalive, serve_grpc};
+use ripstop_testkit::{Organization, Proposal};
+use ripstop_transport::{ClientAuth, ClientRoots, Endpoint, KeyPair, Listener, ServerKeepalive, ServerTls, serve_grpc};
 
 fn contract() -> Contract {
     fn put(ctx: &Context, key: String, value: String) -> Result<()> {
@@ -462,4 +462,68 @@ async fn the_peer_answers_about_its_channels_and_ledgers() {
         message(&peer.admin, "qscc", &[b"GetBlockByHash", b"mychannel"]).await,
         "missing 3rd argument for GetBlockByHash"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_contract_may_be_served_with_mutual_tls() {
+    let peer = Peer::new(|_| {}).await;
+    let operator = Organization::new("ChaincodeMSP");
+    let credentials = operator.tls("chaincode", &["chaincode.example.com"]);
+    let client = operator.tls("peer", &["peer0.example.com"]);
+    let key_pair = KeyPair::from_pem(credentials.certificate.as_bytes(), credentials.key.as_bytes()).unwrap();
+    let roots = ClientRoots::new();
+    roots.replace([operator.tls_root().as_bytes()]).unwrap();
+    let tls = ServerTls::new(key_pair, ClientAuth::Required(roots)).unwrap();
+    let listener = Listener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.address().to_string();
+    drop(listener);
+    let json = |text: &str| serde_json::to_string(text).unwrap();
+    let connection = |client_auth: bool| {
+        format!(
+            r#"{{"address":"{address}","domain":"chaincode.example.com","dial_timeout":"5s","tls_required":true,
+                "client_auth_required":{client_auth},"client_key":{},"client_cert":{},"root_cert":{}}}"#,
+            json(&client.key),
+            json(&client.certificate),
+            json(&operator.tls_root()),
+        )
+    };
+    let id = peer.install(package_with_connection("tls_1", &connection(true))).await.unwrap();
+    peer.approve("tls", &id, false).await;
+    peer.define("tls", false).await;
+    let server = Server::bind(&address, &id, contract(), Some(tls)).await.unwrap();
+    tokio::spawn(server.run(std::future::pending()));
+    assert_eq!(peer.ask("tls", &["get", "a"]).await, Ok(String::new()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_registers_as_another_chaincode_is_refused() {
+    let peer = Peer::new(|_| {}).await;
+    let listener = Listener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.address().to_string();
+    drop(listener);
+    let id = peer.deploy("basic", &address).await;
+    let _server = serve_at(&address, "somebody:else", contract()).await;
+    let error = peer.ask("basic", &["get", "a"]).await.unwrap_err();
+    let expected = format!("the chaincode server registers as somebody:else, but the package that names it is {id}");
+    assert!(error.ends_with(&expected), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_definition_runs_its_own_package() {
+    let peer = Peer::new(|_| {}).await;
+    let _first = serve("basic", contract(), &peer).await;
+    peer.submit("basic", &["put", "a", "1"]).await;
+    let listener = Listener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.address().to_string();
+    drop(listener);
+    let id = peer.install(service_package("basic_new", &address)).await.unwrap();
+    let newer = contract().raw_function("get", |_, _| Ok(Bytes::from_static(b"newer")));
+    let _second = serve_at(&address, &id, newer).await;
+    peer.approve_sequence("basic", 2, &id, false).await;
+    assert_eq!(peer.ask("basic", &["get", "a"]).await, Ok("1".to_owned()), "approved is not committed");
+    peer.define_sequence("basic", 2, false).await;
+    assert_eq!(peer.ask("basic", &["get", "a"]).await, Ok("newer".to_owned()));
+    peer.approve_sequence("basic", 2, "", false).await;
+    let error = peer.ask("basic", &["get", "a"]).await.unwrap_err();
+    assert!(error.ends_with("chaincode definition for 'basic' exists, but chaincode is not installed"), "{error}");
 }

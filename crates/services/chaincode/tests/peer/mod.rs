@@ -201,16 +201,21 @@ impl Peer {
         }
     }
 
-    /// Approves a definition.
+    /// Approves a first definition.
     pub(crate) async fn approve(&self, name: &str, package_id: &str, init_required: bool) {
+        self.approve_sequence(name, 1, package_id, init_required).await;
+    }
+
+    /// Approves a definition; an empty package id means none.
+    pub(crate) async fn approve_sequence(&self, name: &str, sequence: i64, package_id: &str, init_required: bool) {
         use lifecycle::chaincode_source::{Local, Type};
         let source = lifecycle::ChaincodeSource {
             r#type: Some(Type::LocalPackage(Local { package_id: package_id.to_owned() })),
         };
         let args = lifecycle::ApproveChaincodeDefinitionForMyOrgArgs {
-            sequence: 1,
+            sequence,
             name: name.to_owned(),
-            version: "1.0".to_owned(),
+            version: format!("{sequence}.0"),
             init_required,
             source: Some(source),
             ..Default::default()
@@ -220,12 +225,17 @@ impl Peer {
         self.submit_proposal(&proposal, &self.admin).await;
     }
 
-    /// Commits a definition.
+    /// Commits a first definition.
     pub(crate) async fn define(&self, name: &str, init_required: bool) {
+        self.define_sequence(name, 1, init_required).await;
+    }
+
+    /// Commits a definition.
+    pub(crate) async fn define_sequence(&self, name: &str, sequence: i64, init_required: bool) {
         let args = lifecycle::CommitChaincodeDefinitionArgs {
-            sequence: 1,
+            sequence,
             name: name.to_owned(),
-            version: "1.0".to_owned(),
+            version: format!("{sequence}.0"),
             init_required,
             ..Default::default()
         };
@@ -249,6 +259,11 @@ pub(crate) fn service_package(label: &str, address: &str) -> Vec<u8> {
     let connection = format!(r#"{{"address":"{address}","dial_timeout":"5s","tls_required":false}}"#);
     let code = archive(&[("connection.json", connection.as_bytes())]);
     package("ccaas", label, &code)
+}
+
+/// A package of chaincode as a service with this connection file.
+pub(crate) fn package_with_connection(label: &str, connection: &str) -> Vec<u8> {
+    package("CCAAS", label, &archive(&[("connection.json", connection.as_bytes())]))
 }
 
 /// A package of any type.
