@@ -101,6 +101,11 @@ pub enum OpenError {
         /// Why not.
         source: std::io::Error,
     },
+    /// Two nodes cannot share ledgers.
+    #[error(
+        "another orderer process uses the ledger directory {0}: stop it, or give this node another FileLedger.Location"
+    )]
+    InUse(std::path::PathBuf),
     /// Raft refuses its stored state.
     #[error(transparent)]
     Raft(#[from] ripstop_raft::Refused),

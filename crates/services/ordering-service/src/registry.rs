@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::RwLock;
 use ripstop_block_store::{BlockStore, BlockStoreOptions};
 use ripstop_channel_config::ChannelConfig;
@@ -11,7 +13,7 @@ use ripstop_deliver::{BlockSource, Channels};
 use ripstop_operations::Metrics;
 use ripstop_runtime::{TaskGroup, TaskKind};
 use ripstop_transport::ClientRoots;
-use ripstop_types::{Block, BlockNumber, ChannelId};
+use ripstop_types::{Block, BlockNumber, ChannelId, SignedData};
 use tokio::sync::{mpsc, watch};
 
 use crate::channel::{Channel, ORDER_QUEUE, Opened, Places, chains_directory, open, own_number};
@@ -29,6 +31,10 @@ const LOG: &str = "orderer.common.multichannel";
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// Directories of channels that are being removed begin with this, which no channel id does.
 const REMOVING_PREFIX: &str = ".removing-";
+/// Whom peers believe that a block is right.
+const BLOCK_VALIDATION: &str = "/Channel/Orderer/BlockValidation";
+/// Locked by the node that uses the directory of ledgers.
+const LOCK_FILE: &str = "fileLock";
 
 /// The channels that this node orders. Clones are the same.
 #[derive(Clone)]
@@ -46,6 +52,8 @@ pub(crate) struct Inner {
     entries: RwLock<BTreeMap<ChannelId, Entry>>,
     config_changed: watch::Sender<u64>,
     roots: TrustedRoots,
+    /// Held while this node runs.
+    _lock: File,
 }
 
 /// The roots of TLS clients: fixed ones and those of all channels' organisations.
@@ -77,6 +85,7 @@ impl OrderingService {
         roots: TrustedRoots,
         tasks: TaskGroup,
     ) -> Result<Self, OpenError> {
+        let lock = lock_directory(&config.ledger_directory)?;
         let stored = stored_channels(&config)?;
         let service = Self {
             inner: Arc::new(Inner {
@@ -89,6 +98,7 @@ impl OrderingService {
                 entries: RwLock::default(),
                 config_changed: watch::Sender::new(0),
                 roots,
+                _lock: lock,
             }),
         };
         let count = stored.len();
@@ -235,6 +245,15 @@ impl OrderingService {
                 "this orderer's TLS certificate (General.TLS.Certificate) is that of none of the channel's consenters; following a channel without being a consenter is not possible yet: name this orderer in the consenters of the channel's configuration".into(),
             );
         }
+        let probe = Bytes::from_static(b"may this identity sign blocks?");
+        let signature = self.inner.signer.sign(&probe).map_err(|error| ChannelError::Refused(error.to_string()))?;
+        let signed = SignedData { identity: self.inner.signer.identity().raw.clone(), message: probe, signature };
+        let (policies, msps) = (join.config.policies(), join.config.msps());
+        if let Err(refusal) = policies.evaluate(BLOCK_VALIDATION, &[signed], msps) {
+            return refuse(format!(
+                "nobody would accept blocks signed by this orderer (General.LocalMSPID, General.LocalMSPDir): {refusal}"
+            ));
+        }
         if consenters.len() > 1 {
             return refuse(format!(
                 "the channel has {} consenters, and this orderer cannot link up with others yet: make the genesis block with this orderer as the only consenter",
@@ -329,6 +348,16 @@ impl Channels for OrderingService {
     fn source(&self, channel: &str) -> Option<Arc<dyn BlockSource>> {
         self.channel(channel).map(|channel| channel as Arc<dyn BlockSource>)
     }
+}
+
+/// Makes sure that no other process writes the same ledgers. The operating system releases the lock when this one ends.
+fn lock_directory(directory: &Path) -> Result<File, OpenError> {
+    let failed = |source| OpenError::Directory { path: directory.to_owned(), source };
+    std::fs::create_dir_all(directory).map_err(failed)?;
+    let file = File::create(directory.join(LOCK_FILE)).map_err(failed)?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| OpenError::InUse(directory.to_owned()))?;
+    Ok(file)
 }
 
 /// The channels whose blocks are stored. Leftovers of joins and removals that a crash interrupted are removed.

@@ -505,6 +505,31 @@ fn a_block_that_cannot_be_joined_is_refused_and_leaves_nothing() {
 }
 
 #[test]
+fn two_nodes_cannot_share_ledgers() {
+    let world = World::new();
+    world.node(async |_first| {
+        let roots = TrustedRoots { live: ClientRoots::new(), fixed: Vec::new() };
+        let (signer, tasks) = (world.orderer.orderer("osn"), TaskGroup::root("second"));
+        let second = OrderingService::open(world.config(), signer, &Metrics::new(), roots, tasks).await;
+        assert!(second.err().unwrap().to_string().starts_with("another orderer process uses the ledger directory"));
+    });
+}
+
+#[test]
+fn an_orderer_whose_blocks_nobody_would_accept_does_not_join() {
+    let world = World::new();
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async {
+        let roots = TrustedRoots { live: ClientRoots::new(), fixed: Vec::new() };
+        let (signer, tasks) = (world.stranger.orderer("osn"), TaskGroup::root("orderer"));
+        let service = OrderingService::open(world.config(), signer, &Metrics::new(), roots, tasks).await.unwrap();
+        let refusal = service.join(world.join_block()).await.unwrap_err().to_string();
+        assert!(refusal.contains("nobody would accept blocks signed by this orderer"), "{refusal}");
+        assert!(refusal.contains("Org2MSP"), "{refusal}");
+    });
+}
+
+#[test]
 fn a_damaged_channel_is_shown_as_failed_and_does_not_stop_the_node() {
     let world = World::new();
     world.joined();

@@ -530,4 +530,19 @@ mod tests {
         assert_eq!(recovered.accepted, ["waiting"]);
         assert_eq!(segments(&place.0.path().join("wal")).unwrap(), [2]);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_content_of_a_file_does_more_than_be_refused(content in proptest::collection::vec(0u8..8, 0..200)) {
+            let place = Place::new();
+            drop(place.open().unwrap());
+            fs::write(place.segment(), &content).unwrap();
+            let mut framed = (content.len() as u32).to_le_bytes().to_vec();
+            framed.extend(crc32fast::hash(&content).to_le_bytes());
+            framed.extend(&content);
+            let _ = place.open();
+            fs::write(place.segment(), &framed).unwrap();
+            let _ = place.open();
+        }
+    }
 }
