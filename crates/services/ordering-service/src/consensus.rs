@@ -47,6 +47,13 @@ pub(crate) enum OrderKind {
     Config,
 }
 
+/// Whether raft took a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Proposal {
+    Made,
+    Dropped,
+}
+
 /// What happens to a channel.
 pub(crate) enum Input {
     /// A tick interval has passed.
@@ -273,8 +280,11 @@ impl Consensus {
             OrderKind::Normal => self.batch(message)?,
             OrderKind::Config => {
                 self.cut_batch()?;
+                if self.propose(vec![message.raw])? == Proposal::Dropped {
+                    let _ = order.answer.send(Err(OrderError::NoLeader));
+                    return Ok(());
+                }
                 self.config_in_flight = true;
-                self.propose(vec![message.raw])?;
             }
         }
         answers.push(order.answer);
@@ -322,31 +332,40 @@ impl Consensus {
         if !cut.batches.is_empty() {
             self.noted = 0;
         }
-        cut.batches.into_iter().try_for_each(|batch| self.propose(batch))
+        cut.batches.into_iter().try_for_each(|batch| self.propose_batch(batch))
     }
 
     fn cut_batch(&mut self) -> Result<(), Fault> {
         self.noted = 0;
         match self.cutter.cut() {
-            Some(batch) => self.propose(batch),
+            Some(batch) => self.propose_batch(batch),
             None => Ok(()),
         }
     }
 
+    /// Proposes a batch. While leadership is on its way elsewhere its messages are kept until it is clear where.
+    fn propose_batch(&mut self, batch: Vec<Bytes>) -> Result<(), Fault> {
+        if self.propose(batch.clone())? == Proposal::Dropped {
+            batch.iter().for_each(|message| self.wal.accept(message));
+            self.wal.sync()?;
+            self.recovered.extend(batch);
+        }
+        Ok(())
+    }
+
     /// Proposes the next block; it is agreed on when raft is settled.
-    fn propose(&mut self, batch: Vec<Bytes>) -> Result<(), Fault> {
-        let Some(next) = &mut self.next else { return Ok(()) };
-        let block = next.create(batch.clone());
-        tracing::info!(target: LOG, "Created block [{}], there are {} blocks in flight {}", block.number(), self.blocks_in_flight, self.log_suffix());
-        self.blocks_in_flight += 1;
+    fn propose(&mut self, batch: Vec<Bytes>) -> Result<Proposal, Fault> {
+        let Some(next) = &mut self.next else { return Ok(Proposal::Dropped) };
+        let block = next.create(batch);
         match self.raft.handle(RaftInput::Propose(block.to_proto().encode_to_vec().into())) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                tracing::info!(target: LOG, "Created block [{}], there are {} blocks in flight {}", block.number(), self.blocks_in_flight, self.log_suffix());
+                self.blocks_in_flight += 1;
+                Ok(Proposal::Made)
+            }
             Err(Refused::NotLeader | Refused::Dropped) => {
-                // Leadership is on its way elsewhere: keep the messages until it is clear where.
                 self.next = None;
-                batch.iter().for_each(|message| self.wal.accept(message));
-                self.recovered.extend(batch);
-                Ok(self.wal.sync()?)
+                Ok(Proposal::Dropped)
             }
             Err(error) => Err(error.into()),
         }
