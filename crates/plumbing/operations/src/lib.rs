@@ -11,12 +11,14 @@
 //!
 //! Absent: statsd, profiling.
 
+mod expiry;
 mod format;
 mod http;
 mod logging;
 mod metrics;
 mod spec;
 
+pub use expiry::{CertificateEnd, watch_certificates};
 pub use http::{Health, Operations, Version};
 pub use logging::{LogControl, LoggingError, start_logging};
 pub use metrics::Metrics;

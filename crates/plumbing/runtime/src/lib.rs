@@ -46,7 +46,8 @@ impl TaskGroup {
         Self { name, tracker: TaskTracker::new(), cancel: self.cancel.child_token(), node: self.node.clone() }
     }
 
-    /// Runs a task. It should end soon after [`Self::cancelled`] completes; if it does not, closing the group drops it.
+    /// Runs a task. It should end soon after [`Self::cancelled`] completes; if it does not, closing the group leaves it
+    /// behind, and it ends with the process.
     pub fn spawn<E: Display + Send + 'static>(
         &self,
         kind: TaskKind,

@@ -87,17 +87,22 @@ impl Endpoint {
         let (host, port) = address.rsplit_once(':').ok_or_else(invalid)?;
         let port = port.parse().map_err(|_| invalid())?;
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        if host.is_empty() || host.contains(['/', '@', ' ']) {
-            return Err(invalid());
-        }
-        Ok(Self {
+        let endpoint = Self {
             host: host.to_owned(),
             port,
             tls: None,
             server_name: None,
             connect_timeout: CONNECT_TIMEOUT,
             keepalive: Keepalive::default(),
-        })
+        };
+        let plain = !host.is_empty() && !host.contains(['/', '@', ' ', '?', '#']);
+        if plain && endpoint.uri().is_ok() { Ok(endpoint) } else { Err(invalid()) }
+    }
+
+    /// The address as gRPC requests carry it.
+    fn uri(&self) -> Result<http::Uri, http::uri::InvalidUri> {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address()).parse()
     }
 
     /// Speaks TLS.
@@ -136,9 +141,7 @@ impl Endpoint {
     /// A gRPC channel that connects at its first request and again whenever the connection is lost. A request made while
     /// the server cannot be reached fails with `Unavailable` and the reason. Must be called inside a tokio runtime.
     pub fn channel(&self) -> Channel {
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let uri = format!("{scheme}://{}", self.address());
-        let uri: http::Uri = uri.parse().unwrap_or_else(|_| http::Uri::from_static("http://invalid.host"));
+        let uri = self.uri().expect("the address was checked when the endpoint was made");
         let target = self.clone();
         let connector = tower::service_fn(move |_: http::Uri| {
             let target = target.clone();
@@ -232,7 +235,7 @@ mod tests {
         for good in ["localhost:7051", "127.0.0.1:1", "[::1]:7051", "peer0.org1.example.com:65535"] {
             assert_eq!(Endpoint::new(good).map(|endpoint| endpoint.address()), Ok(good.to_owned()));
         }
-        for bad in ["", "localhost", ":7051", "localhost:", "localhost:70000", "a/b:1"] {
+        for bad in ["", "localhost", ":7051", "localhost:", "localhost:70000", "a/b:1", "a?b:1", "\u{7f}:1"] {
             assert!(Endpoint::new(bad).is_err(), "{bad}");
         }
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use prometheus::IntGaugeVec;
 use ripstop_chaincode::JoinChannel;
+use ripstop_channel_config::ConsensusType;
 use ripstop_channel_config::acl::{self, Resource};
 use ripstop_committer::{BLOCK_QUEUE, Committer};
 use ripstop_deliver::{
@@ -67,7 +68,9 @@ impl PeerChannels {
     fn start(&self, ledger: &Arc<Ledger>) {
         let parts = &self.0;
         let channel = ledger.channel_id().clone();
-        tracing::info!(target: "deliveryClient", function = "DeliverBlocks", "Creating a CFT (crash fault tolerant) BlockDeliverer for channel ´{channel}´");
+        let byzantine = ledger.config().orderer().is_some_and(|orderer| orderer.consensus_type == ConsensusType::Bft);
+        let kind = if byzantine { "BFT (byzantine" } else { "CFT (crash" };
+        tracing::info!(target: "deliveryClient", function = "DeliverBlocks", "Creating a {kind} fault tolerant) BlockDeliverer for channel ´{channel}´");
         let (blocks, received) = mpsc::channel(BLOCK_QUEUE);
         let failed = Arc::new(Mutex::new(None::<String>));
         let failure = Arc::clone(&failed);

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use anyhow::Context;
 use bytes::Bytes;
-use ripstop_keys::LocalIdentity;
+use ripstop_crypto::Certificate;
+use ripstop_keys::{LocalIdentity, SigningIdentity};
 use ripstop_node_config::{MspLocation, PeerTlsConfig, ServerTlsConfig};
+use ripstop_operations::CertificateEnd;
 use ripstop_transport::{ClientAuth, ClientRoots, KeyPair, ServerTls};
 
 /// Loads the peer's own organisation and key.
@@ -69,4 +71,15 @@ fn key_pair(certificate: &Path, key: &Path) -> anyhow::Result<KeyPair> {
 /// Reads a file that the configuration names.
 pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// The peer's certificates and when they end.
+pub(super) fn certificate_ends(signer: &SigningIdentity, config: Option<&PeerTlsConfig>) -> Vec<CertificateEnd> {
+    let mut ends = vec![CertificateEnd { role: "enrollment", not_after: signer.certificate().not_after() }];
+    let tls = config.map(|tls| [("server TLS", &tls.server.certificate), ("client TLS", &tls.client_certificate)]);
+    for (role, path) in tls.into_iter().flatten() {
+        let certificate = read(path).ok().and_then(|pem| Certificate::from_pem(&pem).ok());
+        ends.extend(certificate.map(|certificate| CertificateEnd { role, not_after: certificate.not_after() }));
+    }
+    ends
 }

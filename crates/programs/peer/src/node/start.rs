@@ -1,5 +1,6 @@
 //! The life of a peer, from top to bottom.
 
+use std::convert::Infallible;
 use std::fmt::Display;
 use std::fs::File;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use ripstop_deliver::{PullConfig, TlsBinding};
 use ripstop_gateway::AddressOverride;
 use ripstop_ledger::{LedgerOptions, Ledgers};
 use ripstop_node_config::{MetricsConfig, PeerConfig};
-use ripstop_operations::{Health, LogControl, Metrics, Operations, Version};
+use ripstop_operations::{Health, LogControl, Metrics, Operations, Version, watch_certificates};
 use ripstop_runtime::{TaskGroup, TaskKind, stop_signal};
 use ripstop_transport::{ClientRoots, Keepalive, Listener, ServerTls, local_ip};
 use rustix::fs::{FlockOperation, flock};
@@ -51,6 +52,12 @@ pub(super) async fn run(config: PeerConfig, logging: LogControl) -> anyhow::Resu
     let (metrics, health) = (Metrics::new(), Health::default());
     let operations = root.child("operations");
     serve_operations(&operations, &config, logging, &metrics, &health).await?;
+    let ends = identity::certificate_ends(&signer, config.tls.as_ref());
+    let (watching, stopping) = (watch_certificates(ends), operations.cancelled());
+    operations.spawn(TaskKind::Isolated, "certificates", async move {
+        tokio::select! { () = watching => {}, () = stopping => {} }
+        Ok::<_, Infallible>(())
+    });
 
     // What do I know?
     let (_only_one, ledgers) = open_ledgers(&config).await?;
@@ -186,7 +193,7 @@ async fn serve_operations(
     let stopping = tasks.cancelled();
     tasks.spawn(TaskKind::Isolated, "operations", async move {
         operations.serve(listener, tls, stopping).await;
-        Ok::<_, std::convert::Infallible>(())
+        Ok::<_, Infallible>(())
     });
     Ok(())
 }
