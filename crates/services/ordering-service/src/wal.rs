@@ -532,6 +532,9 @@ mod tests {
     }
 
     proptest::proptest! {
+        // Each case syncs files.
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(32))]
+
         #[test]
         fn no_content_of_a_file_does_more_than_be_refused(content in proptest::collection::vec(0u8..8, 0..200)) {
             let place = Place::new();
