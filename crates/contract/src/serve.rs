@@ -13,6 +13,7 @@ use ripstop_transport::{
     BindError, ClientAuth, ClientRoots, ClientTls, Endpoint, InvalidAddress, KeyPair, Listener, MAX_MESSAGE_SIZE,
     ServeError, ServerKeepalive, ServerTls, TlsError, serve_grpc,
 };
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -73,6 +74,8 @@ pub enum RunError {
 /// With `CHAINCODE_SERVER_ADDRESS` it is a service that peers dial, under the name in `CHAINCODE_ID`; with
 /// `CORE_PEER_ADDRESS` it dials that peer, under the name in `CORE_CHAINCODE_ID_NAME`.
 pub fn run(contract: Contract) -> ExitCode {
+    // A program that has its own subscriber keeps it.
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).try_init().ok();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RunError::Runtime);
     match runtime.and_then(|runtime| runtime.block_on(serve_environment(contract))) {
         Ok(()) => ExitCode::SUCCESS,
@@ -83,17 +86,23 @@ pub fn run(contract: Contract) -> ExitCode {
     }
 }
 
-/// [`run`] inside a runtime, stopped by Ctrl-C.
+/// [`run`] inside a runtime, stopped by Ctrl-C or a request to terminate.
 pub async fn serve_environment(contract: Contract) -> Result<(), RunError> {
-    let stop = async {
-        tokio::signal::ctrl_c().await.ok();
+    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Runtime)?;
+    let stop = async move {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
     };
     if let Some(address) = variable("CHAINCODE_SERVER_ADDRESS") {
         let id = variable("CHAINCODE_ID")
             .or_else(|| variable("CORE_CHAINCODE_ID_NAME"))
             .ok_or(RunError::NotSet("CHAINCODE_ID"))?;
         let tls = ServerTlsFiles::from_environment().map(|files| files.load()).transpose()?;
+        let name = contract.name().to_owned();
         let server = Server::bind(&address, &id, contract, tls).await?;
+        tracing::info!("contract {name} waits for peers at {} as {id}", server.address());
         return server.run(stop).await;
     }
     let address = variable("CORE_PEER_ADDRESS").ok_or(RunError::NotSet("CHAINCODE_SERVER_ADDRESS"))?;

@@ -81,6 +81,7 @@ pub(crate) async fn run(
     }
     let Some(ready) = expect(&mut inbound, Type::Ready, "READY").await? else { return Ok(()) };
     let limits = PeerLimits::parse(ready.payload);
+    tracing::info!("a peer is connected and calls {chaincode_id}");
 
     let slots = Arc::new(Semaphore::new(MAX_TRANSACTIONS));
     let (finished, mut finished_keys) = mpsc::unbounded_channel::<Key>();

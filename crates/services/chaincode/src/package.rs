@@ -206,11 +206,39 @@ pub(crate) mod tests {
         let bytes = link.into_inner().unwrap().finish().unwrap();
         assert_eq!(refused(&bytes), "tar entry metadata.json is not a regular file, type 50");
 
+        let mut fields = archive(&[(METADATA_FILE, b"{}"), code]);
+        assert!(refused(&fields).starts_with("invalid label ''. "));
+        fields.extend_from_slice(b"what follows does not matter");
+        assert!(refused(&fields).starts_with("invalid label ''. "));
+
         let mut truncated = archive(&[metadata, code]);
         truncated.truncate(truncated.len() / 2);
         assert!(Package::parse(&truncated).is_err());
         let mut bare = GzEncoder::new(Vec::new(), Compression::fast());
         bare.write_all(b"no tar").unwrap();
         assert!(Package::parse(&bare.finish().unwrap()).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_the_parser_panic(
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..600),
+            flips in proptest::collection::vec((0_usize..400, proptest::num::u8::ANY), 0..8),
+        ) {
+            drop(Package::parse(&bytes));
+            let mut spoilt = service_package("l", "localhost:1");
+            for (at, byte) in flips {
+                if let Some(place) = spoilt.get_mut(at) {
+                    *place = byte;
+                }
+            }
+            if let Ok(package) = Package::parse(&spoilt) {
+                drop(package.code_file("connection.json"));
+            }
+            let mut tar = GzEncoder::new(Vec::new(), Compression::fast());
+            tar.write_all(&bytes).unwrap();
+            drop(Package::parse(&tar.finish().unwrap()));
+            drop(crate::ServerInfo::parse(&bytes));
+        }
     }
 }
