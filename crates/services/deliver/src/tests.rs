@@ -230,6 +230,49 @@ async fn malformed_and_stale_requests_are_bad() {
     }
 }
 
+#[tokio::test]
+async fn a_client_whose_certificate_expired_is_forbidden() {
+    let organization = ripstop_testkit::Organization::new("Org1MSP");
+    let by = |creator: &ripstop_keys::SigningIdentity| {
+        let request = request("mychannel", &seek(oldest(), oldest()));
+        let mut payload = common::Payload::decode(request.payload).unwrap();
+        let header = common::SignatureHeader { creator: creator.identity().raw.clone(), ..Default::default() };
+        if let Some(headers) = &mut payload.header {
+            headers.signature_header = header.encode_to_vec().into();
+        }
+        common::Envelope { payload: payload.encode_to_vec().into(), signature: request.signature }
+    };
+    let service = service(&Chain::new(1));
+    let valid = send(&service, BlockForm::Full, vec![by(&organization.client("user"))]);
+    assert_eq!(all(valid).await, "0 SUCCESS");
+    let expired = send(&service, BlockForm::Full, vec![by(&organization.expired_client("old"))]);
+    assert_eq!(all(expired).await, "FORBIDDEN");
+}
+
+#[tokio::test]
+async fn under_mutual_tls_a_request_must_name_the_certificate_of_its_connection() {
+    let chain = Chain::new(1);
+    let channels = OneChannel([("mychannel".to_owned(), Arc::clone(&chain))].into());
+    let config = DeliverConfig {
+        time_window: Duration::from_secs(900),
+        binding: TlsBinding::Required,
+        expiration: ExpirationCheck::Off,
+        limit: ConcurrencyLimit::new("/protos.Deliver", 0),
+    };
+    let service = DeliverService::new(Arc::new(channels), config, &Metrics::new());
+    let unbound = request("mychannel", &seek(oldest(), oldest()));
+    assert_eq!(all(send(&service, BlockForm::Full, vec![unbound.clone()])).await, "BAD_REQUEST");
+    let mut payload = common::Payload::decode(unbound.payload).unwrap();
+    if let Some(headers) = &mut payload.header {
+        let mut header = common::ChannelHeader::decode(headers.channel_header.clone()).unwrap();
+        header.tls_cert_hash = vec![1; 32].into();
+        headers.channel_header = header.encode_to_vec().into();
+    }
+    // It names one, but the connection shows none.
+    let bound = common::Envelope { payload: payload.encode_to_vec().into(), signature: unbound.signature };
+    assert_eq!(all(send(&service, BlockForm::Full, vec![bound])).await, "BAD_REQUEST");
+}
+
 /// A stream on which requests are sent one by one.
 fn open(service: &DeliverService) -> (mpsc::UnboundedSender<Result<common::Envelope, Status>>, Answers) {
     let (sender, requests) = mpsc::unbounded_channel();
