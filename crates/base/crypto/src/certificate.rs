@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ripstop_types::Digest;
+use ripstop_types::{Digest, put_der};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{ParsedExtension, X509Extension};
 use x509_parser::prelude::FromDer;
@@ -312,9 +312,9 @@ impl Certificate {
         let mut body = Vec::with_capacity(self.0.der.len() + 4);
         body.extend_from_slice(&self.0.signed);
         body.extend_from_slice(&self.0.raw_signature_algorithm);
-        der::put(&mut body, der::BIT_STRING, &bits);
+        put_der(&mut body, der::BIT_STRING, &bits);
         let mut certificate = Vec::with_capacity(body.len() + 4);
-        der::put(&mut certificate, der::SEQUENCE, &body);
+        put_der(&mut certificate, der::SEQUENCE, &body);
         Self::from_der(&certificate).ok()
     }
 

@@ -1,5 +1,7 @@
 //! The few DER rules that are needed outside certificates, as strict and as lenient as Go's `encoding/asn1`.
 
+use ripstop_types::put_der;
+
 pub(crate) const INTEGER: u8 = 0x02;
 pub(crate) const BIT_STRING: u8 = 0x03;
 pub(crate) const SEQUENCE: u8 = 0x30;
@@ -65,21 +67,6 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Appends an element.
-pub(crate) fn put(out: &mut Vec<u8>, tag: u8, content: &[u8]) {
-    out.push(tag);
-    let length = content.len();
-    if length < 0x80 {
-        out.push(length as u8);
-    } else {
-        let bytes = length.to_be_bytes();
-        let skip = (length.leading_zeros() / 8) as usize;
-        out.push(0x80 | (bytes.len() - skip) as u8);
-        out.extend_from_slice(&bytes[skip..]);
-    }
-    out.extend_from_slice(content);
-}
-
 /// Appends a positive integer given by its magnitude.
 pub(crate) fn put_positive_integer(out: &mut Vec<u8>, magnitude: &[u8]) {
     let skip = magnitude.iter().take_while(|byte| **byte == 0).count();
@@ -89,5 +76,5 @@ pub(crate) fn put_positive_integer(out: &mut Vec<u8>, magnitude: &[u8]) {
         content.push(0);
     }
     content.extend_from_slice(magnitude);
-    put(out, INTEGER, &content);
+    put_der(out, INTEGER, &content);
 }

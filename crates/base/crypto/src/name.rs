@@ -1,5 +1,6 @@
 use std::fmt;
 
+use ripstop_types::put_der;
 use x509_parser::x509::X509Name;
 
 /// The name of a certificate's subject or issuer. Displays as Go prints it, most specific part first, because error texts
@@ -69,7 +70,7 @@ impl Name {
 fn der_of(attribute: &x509_parser::x509::AttributeTypeAndValue<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     let tag = u8::try_from(attribute.attr_value().tag().0).unwrap_or_default();
-    crate::der::put(&mut out, tag, attribute.as_slice());
+    put_der(&mut out, tag, attribute.as_slice());
     out
 }
 

@@ -1,5 +1,7 @@
 //! ECDSA signatures: their encoding, and the rule that `s` is low.
 
+use ripstop_types::put_der;
+
 use crate::Curve;
 use crate::der::{self, Reader};
 
@@ -94,7 +96,7 @@ impl<'a> EcdsaSignature<'a> {
         der::put_positive_integer(&mut body, r);
         der::put_positive_integer(&mut body, s);
         let mut out = Vec::with_capacity(body.len() + 3);
-        der::put(&mut out, der::SEQUENCE, &body);
+        put_der(&mut out, der::SEQUENCE, &body);
         out
     }
 

@@ -2,7 +2,7 @@ use bytes::Bytes;
 use prost::Message;
 use ripstop_proto::common;
 
-use crate::{BlockNumber, Digest, Envelope, EnvelopeError, UnknownValidationCode, ValidationCodes};
+use crate::{BlockNumber, Digest, Envelope, EnvelopeError, UnknownValidationCode, ValidationCodes, put_der};
 
 /// How many metadata elements a new block carries; each may be empty.
 pub const METADATA_SLOTS: usize = 5;
@@ -57,20 +57,6 @@ impl BlockHeader {
     pub fn hash(&self) -> Digest {
         Digest::of(&self.to_der())
     }
-}
-
-fn put_der(out: &mut Vec<u8>, tag: u8, content: &[u8]) {
-    out.push(tag);
-    let length = content.len();
-    if length < 0x80 {
-        out.push(length as u8);
-    } else {
-        let bytes = length.to_be_bytes();
-        let skip = (length.leading_zeros() / 8) as usize;
-        out.push(0x80 | (bytes.len() - skip) as u8);
-        out.extend_from_slice(&bytes[skip..]);
-    }
-    out.extend_from_slice(content);
 }
 
 /// The hash of a block's data: SHA-256 over all elements one after the other, without lengths between them.

@@ -1,4 +1,4 @@
-//! The two integer encodings that stand outside of protobuf.
+//! Encodings that stand outside of protobuf: two of integers, and elements of DER.
 
 /// Bytes that are no order-preserving unsigned integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +34,21 @@ pub fn put_varuint(out: &mut Vec<u8>, mut value: u64) {
         value >>= 7;
     }
     out.push(value as u8);
+}
+
+/// Appends an element of DER (X.690): tag, definite length in its shortest form, content.
+pub fn put_der(out: &mut Vec<u8>, tag: u8, content: &[u8]) {
+    out.push(tag);
+    let length = content.len();
+    if length < 0x80 {
+        out.push(length as u8);
+    } else {
+        let bytes = length.to_be_bytes();
+        let skip = (length.leading_zeros() / 8) as usize;
+        out.push(0x80 | (bytes.len() - skip) as u8);
+        out.extend_from_slice(&bytes[skip..]);
+    }
+    out.extend_from_slice(content);
 }
 
 #[cfg(test)]

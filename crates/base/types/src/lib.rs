@@ -24,7 +24,7 @@ pub use block::{
 };
 pub use code::{UnknownValidationCode, ValidationCode, ValidationCodes};
 pub use duration::{GoDuration, InvalidDuration};
-pub use encoding::{OrderedVaruintError, get_ordered_varuint, put_ordered_varuint, put_varuint};
+pub use encoding::{OrderedVaruintError, get_ordered_varuint, put_der, put_ordered_varuint, put_varuint};
 pub use envelope::{
     ChannelHeader, Envelope, EnvelopeError, HeaderType, SerializedIdentity, SignatureHeader, SignedData, Timestamp,
 };

@@ -1,18 +1,11 @@
 //! Encoding of the few ASN.1 types that certificates consist of.
 
+use ripstop_types::put_der;
+
 /// An element of a tag.
 pub(crate) fn tagged(tag: u8, content: &[u8]) -> Vec<u8> {
-    let mut out = vec![tag];
-    let length = content.len();
-    if length < 0x80 {
-        out.push(length as u8);
-    } else {
-        let bytes = length.to_be_bytes();
-        let skip = (length.leading_zeros() / 8) as usize;
-        out.push(0x80 | (bytes.len() - skip) as u8);
-        out.extend_from_slice(&bytes[skip..]);
-    }
-    out.extend_from_slice(content);
+    let mut out = Vec::new();
+    put_der(&mut out, tag, content);
     out
 }
 
