@@ -8,7 +8,7 @@
 //! Where it stands in the journey: `_lifecycle` (in `chaincode`) calls [`approve`], [`commit`], [`check_readiness`] and
 //! the queries while it simulates; `chaincode` asks [`execution`] which package runs a name; `validation` asks
 //! [`validation_info`] and [`collection_endorsement_policy`] which policy a transaction had to satisfy; `ledger` asks
-//! [`collections`] which collections exist.
+//! [`all_collections`] which collections exist.
 //!
 //! Invariants: keys and values in the state are Fabric's bytes (see [`keys`]), because organizations compare hashes of
 //! them; reads happen in Fabric's order and number, because they become part of the read/write set that all endorsers

@@ -56,6 +56,9 @@ pub struct HostOptions {
     pub multiple_keys: Option<u32>,
     /// Who may register.
     pub registration: Registration,
+    /// Values for templates in `connection.json`: a JSON object, or empty
+    /// (environment: `CHAINCODE_AS_A_SERVICE_BUILDER_CONFIG`).
+    pub template_values: String,
 }
 
 impl HostOptions {
@@ -71,6 +74,7 @@ impl HostOptions {
             write_batch: Some(1000),
             multiple_keys: Some(1000),
             registration: Registration::OnlyLaunched,
+            template_values: String::new(),
         }
     }
 

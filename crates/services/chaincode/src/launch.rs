@@ -206,13 +206,14 @@ async fn reach(
 
 fn read_server_info(host: &ChaincodeHost, id: &str) -> Result<ServerInfo, BuildError> {
     let package = Package::parse(&host.packages().load(id)?)?;
-    server_info(&package)
+    server_info(host, &package)
 }
 
 /// How to reach the chaincode of a package; only chaincode as a service can be run.
-pub(crate) fn server_info(package: &Package) -> Result<ServerInfo, BuildError> {
+pub(crate) fn server_info(host: &ChaincodeHost, package: &Package) -> Result<ServerInfo, BuildError> {
     if !package.metadata.kind.eq_ignore_ascii_case(AS_A_SERVICE) {
         return Err(BuildError::Type(package.metadata.kind.clone()));
     }
-    Ok(ServerInfo::parse(&package.code_file("connection.json")?)?)
+    let connection = package.code_file("connection.json")?;
+    Ok(ServerInfo::parse(&connection, &host.options().template_values)?)
 }

@@ -238,7 +238,7 @@ pub(crate) mod tests {
             let mut tar = GzEncoder::new(Vec::new(), Compression::fast());
             tar.write_all(&bytes).unwrap();
             drop(Package::parse(&tar.finish().unwrap()));
-            drop(crate::ServerInfo::parse(&bytes));
+            drop(crate::ServerInfo::parse(&bytes, ""));
         }
     }
 }

@@ -21,9 +21,15 @@ pub enum ServerInfoError {
     /// A time that is none.
     #[error("malformed chaincode info in connection.json: '{0}' is no duration")]
     Duration(String),
-    /// A template that only the release step of a builder would fill in.
-    #[error("connection.json holds the template '{0}'; write the value itself")]
+    /// A template with something else in it than the name of a value.
+    #[error(
+        "connection.json holds the template '{0}', which has no value; set it in CHAINCODE_AS_A_SERVICE_BUILDER_CONFIG, \
+         as in {{\"name\":\"value\"}} for {{{{.name}}}}"
+    )]
     Template(String),
+    /// The values for templates are no JSON object.
+    #[error("Failed to unmarshal CHAINCODE_AS_A_SERVICE_BUILDER_CONFIG: {0}")]
+    TemplateValues(serde_json::Error),
     /// The address is none.
     #[error(transparent)]
     Address(#[from] InvalidAddress),
@@ -91,13 +97,22 @@ struct Tls {
 }
 
 impl ServerInfo {
-    /// Reads the file.
-    pub fn parse(json: &[u8]) -> Result<Self, ServerInfoError> {
-        let file: File = serde_json::from_slice(json)?;
-        for text in [&file.address, &file.domain, &file.client_key, &file.client_cert, &file.root_cert] {
-            if text.contains("{{") {
-                return Err(ServerInfoError::Template(text.clone()));
-            }
+    /// Reads the file. `template_values`, a JSON object or empty, fills in `{{.name}}`; that is how one package serves
+    /// peers that reach the chaincode under different names (Fabric's builder takes it from the environment variable
+    /// `CHAINCODE_AS_A_SERVICE_BUILDER_CONFIG`).
+    pub fn parse(json: &[u8], template_values: &str) -> Result<Self, ServerInfoError> {
+        let mut file: File = serde_json::from_slice(json)?;
+        let values: serde_json::Map<String, serde_json::Value> = match template_values {
+            "" => serde_json::Map::new(),
+            text => serde_json::from_str(text).map_err(ServerInfoError::TemplateValues)?,
+        };
+        if let Some(serde_json::Value::String(text)) = &mut file.dial_timeout {
+            *text = fill_in(text, &values)?;
+        }
+        for text in
+            [&mut file.address, &mut file.domain, &mut file.client_key, &mut file.client_cert, &mut file.root_cert]
+        {
+            *text = fill_in(text, &values)?;
         }
         if file.address.is_empty() {
             return Err(ServerInfoError::Lacks("address"));
@@ -164,6 +179,25 @@ impl Tls {
     }
 }
 
+/// Replaces each `{{.name}}` by its value. Other actions of Go's templates are not known here.
+fn fill_in(text: &str, values: &serde_json::Map<String, serde_json::Value>) -> Result<String, ServerInfoError> {
+    let mut filled = String::new();
+    let mut rest = text;
+    while let Some((before, action)) = rest.split_once("{{") {
+        let unknown = || ServerInfoError::Template(text.to_owned());
+        let (action, after) = action.split_once("}}").ok_or_else(unknown)?;
+        let name = action.trim().strip_prefix('.').ok_or_else(unknown)?;
+        filled.push_str(before);
+        match values.get(name).ok_or_else(unknown)? {
+            serde_json::Value::String(value) => filled.push_str(value),
+            value => filled.push_str(&value.to_string()),
+        }
+        rest = after;
+    }
+    filled.push_str(rest);
+    Ok(filled)
+}
+
 /// A duration as Go writes it (`10s`, `1m30s`, `500ms`), or a number of nanoseconds.
 fn duration(value: &serde_json::Value) -> Result<Duration, ServerInfoError> {
     let invalid = || ServerInfoError::Duration(value.to_string());
@@ -183,12 +217,13 @@ mod tests {
 
     #[test]
     fn connection_files_are_read_in_all_their_forms() {
-        let plain = ServerInfo::parse(br#"{"address":"cc.example.com:9999"}"#).unwrap();
+        let plain = ServerInfo::parse(br#"{"address":"cc.example.com:9999"}"#, "").unwrap();
         assert_eq!(plain.dial_timeout(), DEFAULT_DIAL_TIMEOUT);
         assert_eq!(plain.endpoint().unwrap().address(), "cc.example.com:9999");
         let timed = |value: &str| {
             ServerInfo::parse(
                 format!(r#"{{"address":"a:1","dial_timeout":{value},"tls_required":"false"}}"#).as_bytes(),
+                "",
             )
         };
         assert_eq!(timed(r#""10s""#).unwrap().dial_timeout(), Duration::from_secs(10));
@@ -197,8 +232,22 @@ mod tests {
     }
 
     #[test]
+    fn one_package_can_name_a_server_for_each_peer() {
+        let json = br#"{"address":"{{.peername}}_basic:{{ .port }}","dial_timeout":"{{.patience}}"}"#;
+        let values = r#"{"peername":"peer0org1","port":9999,"patience":"7s"}"#;
+        let info = ServerInfo::parse(json, values).unwrap();
+        assert_eq!(info.endpoint().unwrap().address(), "peer0org1_basic:9999");
+        assert_eq!(info.dial_timeout(), Duration::from_secs(7));
+        for json in [r#"{"address":"{{.other}}:1"}"#, r#"{"address":"{{.peername:1"}"#, r#"{"address":"{{if x}}:1"}"#] {
+            let error = ServerInfo::parse(json.as_bytes(), values).unwrap_err();
+            assert!(matches!(error, ServerInfoError::Template(_)), "{error}");
+        }
+        assert!(matches!(ServerInfo::parse(json, "[]"), Err(ServerInfoError::TemplateValues(_))));
+    }
+
+    #[test]
     fn what_is_missing_is_named() {
-        let refused = |json: &str| ServerInfo::parse(json.as_bytes()).unwrap_err().to_string();
+        let refused = |json: &str| ServerInfo::parse(json.as_bytes(), "").unwrap_err().to_string();
         assert_eq!(refused("{}"), "chaincode address not provided");
         assert_eq!(refused(r#"{"address":"a:1","tls_required":true}"#), "chaincode tls root cert not provided");
         assert_eq!(

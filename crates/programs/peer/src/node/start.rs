@@ -243,5 +243,6 @@ fn host_options(config: &PeerConfig) -> HostOptions {
             true => Registration::AnyInDevelopment,
             false => Registration::OnlyLaunched,
         },
+        template_values: std::env::var("CHAINCODE_AS_A_SERVICE_BUILDER_CONFIG").unwrap_or_default(),
     }
 }

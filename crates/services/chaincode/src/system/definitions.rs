@@ -97,7 +97,7 @@ impl Work<'_> {
         let package = Package::parse(&bytes)
             .map_err(|error| format!("could not parse as a chaincode install package: {error}"))?;
         // What this peer could never run is not kept.
-        server_info(&package).map_err(|error| format!("could not build chaincode: {error}"))?;
+        server_info(&self.request.host, &package).map_err(|error| format!("could not build chaincode: {error}"))?;
         let saved = self.request.host.packages().save(&package.metadata.label, &bytes);
         let installed = saved.map_err(|error| match error {
             StoreError::Installed(_) => error.to_string(),
