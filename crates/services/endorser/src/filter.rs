@@ -19,8 +19,8 @@ pub struct Filters {
 /// Why a filter refuses. Sent as a gRPC error; begins with Fabric's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FilterRefusal {
-    #[error("failed parsing {what}: {reason}")]
-    Malformed { what: &'static str, reason: String },
+    #[error("failed parsing {what}: error unmarshalling {message}: {reason}")]
+    Malformed { what: &'static str, message: &'static str, reason: String },
     #[error("proposal client identity expired: the certificate of {subject} of {org} was valid until {since}")]
     Expired { subject: String, org: String, since: String },
     #[error(
@@ -35,19 +35,21 @@ impl Filters {
         if !self.expiration && self.time_window.is_none() {
             return Ok(());
         }
-        let malformed =
-            |what| move |error: prost::DecodeError| FilterRefusal::Malformed { what, reason: error.to_string() };
-        let proposal = protos::Proposal::decode(signed.proposal_bytes.clone()).map_err(malformed("proposal"))?;
-        let header = common::Header::decode(proposal.header).map_err(malformed("header"))?;
+        let malformed = |what, message| {
+            move |error: prost::DecodeError| FilterRefusal::Malformed { what, message, reason: error.to_string() }
+        };
+        let proposal =
+            protos::Proposal::decode(signed.proposal_bytes.clone()).map_err(malformed("proposal", "Proposal"))?;
+        let header = common::Header::decode(proposal.header).map_err(malformed("header", "Header"))?;
         if self.expiration {
             let creator = common::SignatureHeader::decode(header.signature_header)
-                .map_err(malformed("signature header"))?
+                .map_err(malformed("signature header", "SignatureHeader"))?
                 .creator;
             check_expiry(creator, now)?;
         }
         if let Some(window) = self.time_window {
-            let channel_header =
-                common::ChannelHeader::decode(header.channel_header).map_err(malformed("channel header"))?;
+            let channel_header = common::ChannelHeader::decode(header.channel_header)
+                .map_err(malformed("channel header", "ChannelHeader"))?;
             let stated = channel_header.timestamp.unwrap_or_default();
             check_time(Timestamp { seconds: stated.seconds, nanos: stated.nanos }, window, now)?;
         }

@@ -28,7 +28,7 @@ const UNORDERED: &str = "QueryNamespaceDefinitions";
 /// The chaincodes of the golden chain; all are one program.
 const CHAINCODES: [(&str, &str); 3] = [("basic", "2.0"), ("other", "1.0"), ("sbe", "1.0")];
 
-struct NoJoin;
+pub(crate) struct NoJoin;
 
 impl JoinChannel for NoJoin {
     fn join(&self, _genesis: Block) -> std::result::Result<(), String> {
@@ -58,7 +58,7 @@ pub(crate) fn execution(report: &mut Report, lines: &[Value], ledgers: &Arc<Ledg
 }
 
 /// The organization of the peer that answered.
-fn local_msp(config: &ChannelConfig) -> std::result::Result<LocalMsp, String> {
+pub(crate) fn local_msp(config: &ChannelConfig) -> std::result::Result<LocalMsp, String> {
     let value = || {
         let root = config.config().channel_group.as_ref()?;
         root.groups.get("Application")?.groups.get("Org1MSP")?.values.get("MSP")

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::definitions::definitions;
 use super::execution::execution;
 use super::proposals::proposals;
+use super::refusals::refusals;
 use super::replay::{Replay, Replayed};
 use crate::{Fixtures, Report, hex_bytes};
 
@@ -50,6 +51,7 @@ pub fn golden(report: &mut Report) {
     let endorsed = fixtures.lines("process-proposal.jsonl");
     proposals(report, &endorsed, replay.ledger());
     execution(report, &endorsed, replay.ledgers(), &replay.shared_ledger());
+    refusals(report, &endorsed, replay.ledgers(), &replay.shared_ledger());
     let Some(replay) = report.check("ledger", "rebuild from blocks", replay.rebuild()) else { return };
     world_state(report, "world state, rebuilt from blocks", &state, &replay);
     super::quirks::golden_extended(report, replay);

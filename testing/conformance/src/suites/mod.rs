@@ -8,6 +8,7 @@ mod golden;
 mod profiles;
 mod proposals;
 mod quirks;
+mod refusals;
 mod replay;
 mod vectors;
 
