@@ -1,4 +1,4 @@
-//! `ripstop links DIR`: Fabric's commands as links to this program.
+//! `ripstop links DIR`: Fabric's commands, and `ripstop` itself, as links to this program.
 
 use std::ffi::OsString;
 use std::io;
@@ -18,8 +18,7 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
     let directory = Path::new(directory);
     match make(directory) {
         Ok(()) => {
-            let names: Vec<_> = FABRIC.iter().map(|command| command.name).collect();
-            println!("{} now has {}", directory.display(), names.join(", "));
+            println!("{} now has {}", directory.display(), names().collect::<Vec<_>>().join(", "));
             ExitCode::SUCCESS
         }
         Err((path, error)) => {
@@ -29,11 +28,15 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
     }
 }
 
+fn names() -> impl Iterator<Item = &'static str> {
+    FABRIC.iter().map(|command| command.name).chain(["ripstop"])
+}
+
 fn make(directory: &Path) -> Result<(), (PathBuf, io::Error)> {
     let program = std::env::current_exe().map_err(|error| (PathBuf::from("a link to this program"), error))?;
     std::fs::create_dir_all(directory).map_err(|error| (directory.to_owned(), error))?;
-    for command in &FABRIC {
-        let link = directory.join(command.name);
+    for name in names() {
+        let link = directory.join(name);
         // An older link is replaced; anything else of that name is not ours to remove.
         if link.is_symlink() {
             std::fs::remove_file(&link).map_err(|error| (link.clone(), error))?;
