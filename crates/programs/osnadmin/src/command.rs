@@ -234,6 +234,8 @@ fn text(answer: &Answer, status_line: StatusLine) -> anyhow::Result<String> {
         let mut indented = Vec::new();
         let formatter = serde_json::ser::PrettyFormatter::with_indent(b"\t");
         serde::Serialize::serialize(&json, &mut serde_json::Serializer::with_formatter(&mut indented, formatter))?;
+        // Like Go's json.Indent, which keeps the blanks behind the value: nodes end their answers with a line feed.
+        indented.extend_from_slice(&answer.body[answer.body.trim_ascii_end().len()..]);
         text.push_str(&String::from_utf8_lossy(&indented));
     }
     Ok(text)
@@ -247,6 +249,8 @@ mod tests {
     fn answers_are_printed_with_their_status_and_indented() {
         let answer = Answer { status: 201, body: Bytes::from_static(br#"{"name":"c","height":1}"#) };
         assert_eq!(text(&answer, StatusLine::Shown).unwrap(), "Status: 201\n{\n\t\"name\": \"c\",\n\t\"height\": 1\n}");
+        let answer = Answer { status: 200, body: Bytes::from_static(b"[]\n") };
+        assert_eq!(text(&answer, StatusLine::Shown).unwrap(), "Status: 200\n[]\n");
         assert_eq!(text(&Answer { status: 204, body: Bytes::new() }, StatusLine::Shown).unwrap(), "Status: 204\n");
     }
 }

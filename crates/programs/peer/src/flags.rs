@@ -116,6 +116,11 @@ pub(crate) enum Waiting {
     No,
 }
 
+/// A whole number, refused as Go's library refuses it.
+pub(crate) fn integer(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|_| format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"))
+}
+
 /// A boolean in any of Go's spellings.
 pub(crate) fn boolean(text: &str) -> Result<bool, String> {
     match text {

@@ -125,16 +125,71 @@ fn refuse(error: &clap::Error) -> ExitCode {
             print!("{error}");
             ExitCode::SUCCESS
         }
-        ErrorKind::UnknownArgument => {
-            let flag = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+        _ => {
             let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
-            eprintln!("Error: unknown flag: {flag}\n{usage}");
+            eprintln!("Error: {}\n{usage}", problem(error));
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// What is wrong with a command line, in the words of the library that Fabric's commands use.
+fn problem(error: &clap::Error) -> String {
+    let context = |kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
+    let (argument, value) = (context(ContextKind::InvalidArg), context(ContextKind::InvalidValue));
+    let flag = argument.split([' ', '=', '[']).next().unwrap_or_default();
+    let reason = std::error::Error::source(error).map(ToString::to_string);
+    match error.kind() {
+        ErrorKind::UnknownArgument => match flag.strip_prefix('-') {
+            Some(long) if long.starts_with('-') => format!("unknown flag: {flag}"),
+            Some(letters) => {
+                format!("unknown shorthand flag: '{}' in {flag}", letters.chars().next().unwrap_or_default())
+            }
+            None => format!("unknown command \"{flag}\""),
+        },
+        ErrorKind::InvalidSubcommand => {
+            format!("unknown command \"{}\" for \"peer\"", context(ContextKind::InvalidSubcommand))
+        }
+        ErrorKind::InvalidValue if value.is_empty() => format!("flag needs an argument: {flag}"),
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            let reason = reason.unwrap_or_else(|| "invalid value".to_owned());
+            format!("invalid argument \"{value}\" for \"{flag}\" flag: {reason}")
         }
         _ => {
             let text = error.to_string();
-            eprintln!("Error: {}", text.strip_prefix("error: ").unwrap_or(&text));
-            ExitCode::FAILURE
+            let first = text.lines().next().unwrap_or_default();
+            first.strip_prefix("error: ").unwrap_or(first).to_owned()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_command_line_is_refused_in_the_words_of_fabrics_command() {
+        for (line, words) in [
+            ("peer channel list --foo", "unknown flag: --foo"),
+            ("peer channel list -c", "unknown shorthand flag: 'c' in -c"),
+            ("peer nosuch", "unknown command \"nosuch\" for \"peer\""),
+            ("peer channel getinfo -c", "flag needs an argument: --channelID"),
+            ("peer lifecycle chaincode approveformyorg --package-id", "flag needs an argument: --package-id"),
+            (
+                "peer lifecycle chaincode commit --sequence x",
+                "invalid argument \"x\" for \"--sequence\" flag: strconv.ParseInt: parsing \"x\": invalid syntax",
+            ),
+        ] {
+            let error = PeerCommand::command().try_get_matches_from(line.split(' ')).unwrap_err();
+            assert_eq!(problem(&error), words, "{line}");
+        }
+    }
+
+    #[test]
+    fn paths_and_package_ids_may_be_empty() {
+        let line = ["peer", "lifecycle", "chaincode", "approveformyorg", "--cafile", "", "--package-id", ""];
+        PeerCommand::command().try_get_matches_from(line).unwrap();
+        let line = ["peer", "lifecycle", "chaincode", "getinstalledpackage", "--package-id", "a:b"];
+        PeerCommand::command().try_get_matches_from(line).unwrap();
     }
 }

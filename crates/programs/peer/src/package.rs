@@ -17,8 +17,11 @@ const MAX_METADATA: u64 = 1024 * 1024;
 /// The content of a package's `metadata.json`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Metadata {
+    #[serde(default)]
     path: String,
+    #[serde(default)]
     r#type: String,
+    #[serde(default)]
     label: String,
 }
 
@@ -99,7 +102,7 @@ pub(crate) fn pack_directory(label: &str, language: &str, path: &str) -> anyhow:
         "java" => (path.to_owned(), source_files(root, &["target", "build", "out", ".git"], &["class"])?),
         "golang" => go_module(root)?,
         "ccaas" | "external" => (String::new(), files(root, &mut |_, relative| Some(relative.to_owned()))?),
-        other => bail!("error getting chaincode bytes: unknown chaincodeType: {}", other.to_ascii_uppercase()),
+        other => bail!("failed to normalize chaincode path: unknown chaincodeType: {}", other.to_ascii_uppercase()),
     };
     if entries.is_empty() {
         bail!("error getting chaincode bytes: no source files found in '{path}'");

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use ripstop_channel_config::ChannelConfig;
 use ripstop_keys::{LocalIdentity, SigningIdentity};
 use ripstop_node_config::{Environment, PeerClientConfig};
@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::client::{Invocation, Orderer, Peer};
 use crate::flags::{OrdererFlags, PeerFlags};
+use crate::text;
 
 /// Who acts, and how peers are reached.
 pub(crate) struct Session {
@@ -38,8 +39,10 @@ impl Session {
         let cannot_run = "Cannot run peer because";
         if let Err(error) = std::fs::metadata(directory) {
             bail!(
-                "{cannot_run} cannot init crypto, specified path \"{}\" does not exist or cannot be accessed: {error}",
-                directory.display()
+                "{cannot_run} cannot init crypto, specified path \"{}\" does not exist or cannot be accessed: stat {}: {}",
+                directory.display(),
+                directory.display(),
+                text::system_reason(&error)
             );
         }
         if config.msp.id.as_str().is_empty() {
@@ -61,10 +64,8 @@ impl Session {
     /// The peer that configuration and environment name.
     pub(crate) fn own_peer(&self) -> anyhow::Result<Peer> {
         let root = self.config.tls_root_certificate.as_deref();
-        if self.config.tls_enabled && root.is_none() {
-            bail!("failed to load config for PeerClient: unable to load peer.tls.rootcert.file: it is not set");
-        }
-        self.peer(&self.config.address, root)
+        // Without a file, Fabric's words are those for a file without a name.
+        self.peer(&self.config.address, Some(root.unwrap_or(Path::new(""))))
     }
 
     /// The peers that flags name, or else the one that the environment names.
@@ -116,8 +117,12 @@ impl Session {
             return Ok(Peer::new(&endpoint, None));
         }
         let root = root.context("tls root cert file must be set")?;
-        let roots = std::fs::read(root)
-            .with_context(|| format!("unable to load TLS root cert file from {}", root.display()))?;
+        let roots = std::fs::read(root).map_err(|error| {
+            anyhow!(
+                "failed to load config for PeerClient: unable to load peer.tls.rootcert.file: {}",
+                text::not_opened(root, &error)
+            )
+        })?;
         let pair = if self.config.client_auth_required {
             let (certificate, key) = (&self.config.client_certificate, &self.config.client_key);
             Some(key_pair(
@@ -164,14 +169,12 @@ impl Session {
         if !flags.uses_tls() {
             return Ok(Orderer::new(&endpoint, None));
         }
-        let file = flags.ca_file.as_deref().filter(|file| !file.as_os_str().is_empty());
-        let file = file.context(
-            "failed to load config for OrdererClient: unable to load orderer.tls.rootcert.file: --tls needs --cafile",
-        )?;
-        let roots = std::fs::read(file).with_context(|| {
-            format!(
+        // Without a file, Fabric's words are those for a file without a name.
+        let file = flags.ca_file.as_deref().unwrap_or(Path::new(""));
+        let roots = std::fs::read(file).map_err(|error| {
+            anyhow!(
                 "failed to load config for OrdererClient: unable to load orderer.tls.rootcert.file: {}",
-                file.display()
+                text::not_opened(file, &error)
             )
         })?;
         let pair = if flags.presents_certificate() {

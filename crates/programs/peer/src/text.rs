@@ -1,10 +1,25 @@
 //! Messages as Go's `%v` prints them, which scripts search, and JSON as Go's `encoding/json` writes generated structs.
 
 use std::fmt::Write;
+use std::io;
+use std::path::Path;
 
 use base64::Engine as _;
 use ripstop_proto::{common, lifecycle, protos};
 use serde_json::{Map, Value, json};
+
+/// Why a file could not be opened, in Go's words.
+pub(crate) fn not_opened(path: &Path, error: &io::Error) -> String {
+    format!("open {}: {}", path.display(), system_reason(error))
+}
+
+/// The operating system's reason as Go prints it: in lower case and without its number.
+pub(crate) fn system_reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+}
 
 /// A chaincode's answer: `status:200 message:"..." payload:"..."`.
 pub(crate) fn response(response: &protos::Response) -> String {

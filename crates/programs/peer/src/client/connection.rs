@@ -10,6 +10,8 @@ use ripstop_transport::{Endpoint, MAX_MESSAGE_SIZE};
 use ripstop_types::{Block, BlockError, ChannelId, Digest};
 use tonic::transport::Channel;
 
+use crate::text::system_reason;
+
 use super::seek::{BlockRequest, Seek, seek_envelope};
 use super::{Invocation, Proposal};
 
@@ -87,7 +89,7 @@ impl Connection {
         let mut cause = std::error::Error::source(&status);
         let mut reason = None;
         while let Some(error) = cause {
-            reason = Some(error.to_string());
+            reason = Some(error.downcast_ref().map_or_else(|| error.to_string(), system_reason));
             cause = error.source();
         }
         match (status.code(), reason) {

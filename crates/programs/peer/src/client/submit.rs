@@ -29,11 +29,20 @@ pub enum SubmitError {
     #[error("failed to create signed transaction: {0}")]
     Assemble(#[from] AssembleError),
     /// The ordering service did not take it.
-    #[error("failed to send transaction: {0}")]
+    #[error("{}", broadcast_text(.0))]
     Broadcast(CallError),
     /// It was not committed as valid.
     #[error(transparent)]
     Commit(#[from] CommitError),
+}
+
+/// Fabric connects to the orderer first, and says so where that fails.
+fn broadcast_text(error: &CallError) -> String {
+    let failed = match error {
+        CallError::Connect { .. } => "failed to retrieve broadcast client",
+        _ => "failed to send transaction",
+    };
+    format!("{failed}: {error}")
 }
 
 /// Sends a proposal to all these peers at once; the answers stand in the order of the peers.

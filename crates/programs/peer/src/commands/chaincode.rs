@@ -9,8 +9,8 @@ use bytes::Bytes;
 use ripstop_proto::{Message, protos};
 use ripstop_types::{ChannelId, HeaderType};
 
-use super::{Failure, block_on, usage};
-use crate::client::{CommitWatch, Invocation, endorse_on_all};
+use super::{Failure, block_on, unreachable_or, usage};
+use crate::client::{CallError, CommitWatch, Invocation, endorse_on_all};
 use crate::flags::{OrdererFlags, PeerFlags, WaitFlags, Waiting};
 use crate::session::{Session, Targets};
 use crate::text;
@@ -83,6 +83,7 @@ impl ChaincodeCommand {
             Subcommand::Invoke { call, init, wait } => {
                 let mut invocation = call.invocation(transient)?;
                 invocation.init = *init;
+                tracing::info!(target: "chaincodeCmd", function = "InitCmdFactory", "InitCmdFactory: Entry: invoke, true, true");
                 block_on(invoke(&self.orderer, call, wait, invocation))
             }
             Subcommand::Query { call, raw, hex } => {
@@ -95,6 +96,7 @@ impl ChaincodeCommand {
                     (false, false) => Output::Text,
                 };
                 let invocation = call.invocation(transient)?;
+                tracing::info!(target: "chaincodeCmd", function = "InitCmdFactory", "InitCmdFactory: Entry: query, true, false");
                 block_on(query(call, invocation, output))
             }
         }
@@ -168,12 +170,15 @@ async fn invoke(
         .peers(&call.peers, &call.channel, None, "invoke", Targets::Several)
         .context("error validating peer connection parameters")?;
     let Some(first_peer) = peers.first() else { return Err(anyhow!("no endorser clients retrieved").into()) };
-    let orderers = session.orderers(orderer, &call.channel, first_peer).await?;
+    let orderers =
+        session.orderers(orderer, &call.channel, first_peer).await.context("error getting broadcast client")?;
     let signer = &session.signer;
     let proposal = invocation.propose(signer, HeaderType::EndorserTransaction)?;
-    let responses = endorse_on_all(&peers, &proposal)
-        .await
-        .map_err(|error| anyhow!("error endorsing invoke: {error} - proposal response: <nil>"))?;
+    let responses = endorse_on_all(&peers, &proposal).await.map_err(|error| {
+        unreachable_or(error, "endorser", "invoke", |error| {
+            anyhow!("error endorsing invoke: {error} - proposal response: <nil>")
+        })
+    })?;
     let first = responses.first().context("no proposal responses received")?;
     let failed = |error: &dyn std::fmt::Display| {
         anyhow!("{error} - proposal response: {}", text::proposal_response(Some(first)))
@@ -194,10 +199,10 @@ async fn invoke(
             }
         };
         for orderer in &orderers {
-            orderer
-                .broadcast(transaction.clone())
-                .await
-                .map_err(|error| failed(&format!("error sending transaction for invoke: {error}")))?;
+            orderer.broadcast(transaction.clone()).await.map_err(|error| match error {
+                CallError::Connect { .. } => anyhow!("error getting broadcast client: {error}"),
+                error => failed(&format!("error sending transaction for invoke: {error}")),
+            })?;
         }
         if let Some(watch) = watch {
             watch.wait().await.map_err(without_response)?;
@@ -237,10 +242,11 @@ async fn query(call: &CallFlags, invocation: Invocation, output: Output) -> Resu
         .peers(&call.peers, &call.channel, None, "query", Targets::One)
         .context("error validating peer connection parameters")?;
     let Some(peer) = peers.first() else { return Err(anyhow!("no endorser clients retrieved").into()) };
-    let answer = peer
-        .query(&invocation, &session.signer)
-        .await
-        .map_err(|error| anyhow!("error endorsing query: {error} - proposal response: <nil>"))?;
+    let answer = peer.query(&invocation, &session.signer).await.map_err(|error| {
+        unreachable_or(error, "endorser", "query", |error| {
+            anyhow!("error endorsing query: {error} - proposal response: <nil>")
+        })
+    })?;
     let response = answer.response.clone().unwrap_or_default();
     if answer.endorsement.is_none() {
         return Err(anyhow!("endorsement failure during query. response: {}", text::response(&response)).into());

@@ -8,7 +8,7 @@ use ripstop_keys::SigningIdentity;
 use ripstop_proto::{Message, common, protos};
 use ripstop_types::{Block, ChannelId, HeaderType};
 
-use super::{Failure, block_on, usage};
+use super::{Failure, block_on, unreachable_or, usage};
 use crate::client::{BlockRequest, CallError, Invocation, Orderer, Patience, Peer, Seek};
 use crate::flags::OrdererFlags;
 use crate::session::Session;
@@ -67,7 +67,7 @@ impl ChannelCommand {
                 block_on(async {
                     let session = Session::open()?;
                     let block =
-                        std::fs::read(&path).with_context(|| format!("genesis block file not found open {}", path.display()))?;
+                        std::fs::read(&path).map_err(|error| anyhow!("genesis block file not found {}", text::not_opened(&path, &error)))?;
                     join(&session.own_peer()?, block.into(), &session.signer).await?;
                     tracing::info!(target: "channelCmd", function = "executeJoin", "Successfully submitted proposal to join channel");
                     Ok(())
@@ -99,7 +99,9 @@ impl ChannelCommand {
 pub(crate) async fn join(peer: &Peer, block: Bytes, signer: &SigningIdentity) -> anyhow::Result<()> {
     let call = Invocation::new("", "cscc", "JoinChain", [block]);
     let proposal = call.propose(signer, HeaderType::Config)?;
-    let answer = peer.endorse(&proposal).await.map_err(|error| anyhow!("proposal failed (err: {error})"))?;
+    let answer = peer.endorse(&proposal).await.map_err(|error| {
+        unreachable_or(error, "endorser", "channel", |error| anyhow!("proposal failed (err: {error})"))
+    })?;
     let answer = answer.response.unwrap_or_default();
     if answer.status != 0 && answer.status != 200 {
         bail!("proposal failed (err: bad proposal response {}: {})", answer.status, answer.message);
@@ -111,7 +113,12 @@ async fn list() -> Result<(), Failure> {
     let session = Session::open()?;
     let call = Invocation::new("", "cscc", "GetChannels", []);
     let answer = session.own_peer()?.query(&call, &session.signer).await;
-    let answer = answer.map_err(|error| anyhow!("Failed sending proposal, got {error}"))?.response.unwrap_or_default();
+    let answer = answer
+        .map_err(|error| {
+            unreachable_or(error, "endorser", "channel", |error| anyhow!("Failed sending proposal, got {error}"))
+        })?
+        .response
+        .unwrap_or_default();
     if answer.status != 200 {
         return Err(anyhow!("Received bad response, status {}: {}", answer.status, answer.message).into());
     }
@@ -127,7 +134,9 @@ async fn list() -> Result<(), Failure> {
 async fn chain_info(channel: String) -> Result<(), Failure> {
     let session = Session::open()?;
     let call = Invocation::new("", "qscc", "GetChainInfo", [channel.into()]);
-    let answer = session.own_peer()?.query(&call, &session.signer).await.context("failed sending proposal")?;
+    let answer = session.own_peer()?.query(&call, &session.signer).await.map_err(|error| {
+        unreachable_or(error, "endorser", "channel", |error| anyhow!("failed sending proposal: {error}"))
+    })?;
     let answer = answer.response.unwrap_or_default();
     if answer.status != 200 {
         return Err(anyhow!("received bad response, status {}: {}", answer.status, answer.message).into());
@@ -148,7 +157,11 @@ impl Source {
         let block = match self {
             Self::Orderer(orderer) => orderer.block(asked, signer).await,
             Self::Peer(peer) => peer.block(asked, signer).await,
-        }?;
+        };
+        if let Err(CallError::NoBlock { status }) = &block {
+            tracing::info!(target: "cli.common", function = "readBlock", "Expect block, but got status: &{{{status}}}");
+        }
+        let block = block?;
         tracing::info!(target: "cli.common", function = "readBlock", "Received block: {}", block.number());
         Ok(block)
     }
@@ -184,6 +197,7 @@ async fn fetch(
             Err(_) => return Err(anyhow!("fetch target illegal: {target}").into()),
         },
     };
-    std::fs::write(&file, block.to_proto().encode_to_vec()).with_context(|| format!("cannot write {file}"))?;
+    std::fs::write(&file, block.to_proto().encode_to_vec())
+        .map_err(|error| anyhow!(text::not_opened(file.as_ref(), &error)))?;
     Ok(())
 }

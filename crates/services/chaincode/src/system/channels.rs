@@ -73,13 +73,17 @@ fn channel_ledger(request: &SystemCall, channel: &Bytes, resource: Resource) -> 
     let channel = text(channel);
     let ledger = ChannelId::new(&channel).ok().and_then(|id| request.host.node().ledgers.get(&id));
     let function = resource.name().trim_start_matches("cscc/");
-    authorize(request, resource, ledger.as_deref())
-        .map_err(|denied| format!("access denied for [{function}][{channel}]: {denied}"))?;
+    let denied = |reason: &str| format!("access denied for [{function}][{channel}]: {reason}");
+    if ledger.is_none() && !channel.is_empty() {
+        return Err(denied(&format!("Failed to get policy manager for channel [{channel}]")).into());
+    }
+    authorize(request, resource, ledger.as_deref()).map_err(|reason| denied(&reason))?;
     Ok(ledger)
 }
 
 fn join(request: &SystemCall, genesis: Bytes) -> Answer {
-    let block = Block::parse(genesis).map_err(|error| format!("Failed to reconstruct the genesis block, {error}"))?;
+    let block = Block::parse(genesis)
+        .map_err(|error| format!("Failed to reconstruct the genesis block, error unmarshalling Block: {error}"))?;
     let channel = block.channel_id().map_err(|error| {
         format!("\"JoinChain\" request failed to extract channel id from the block due to [{error}]")
     })?;

@@ -155,10 +155,9 @@ impl Work<'_> {
     }
 
     fn package(&self, args: lifecycle::GetInstalledChaincodePackageArgs) -> Answer {
-        let bytes = self.request.host.packages().load(&args.package_id).map_err(|error| match error {
-            StoreError::NotFound(_) => Refusal::NotFound(format!("could not load cc install package: {error}")),
-            error => Refusal::Failed(format!("could not load cc install package: {error}")),
-        })?;
+        let bytes = self.request.host.packages().load(&args.package_id);
+        // Fabric answers 500 here also when there is no such package.
+        let bytes = bytes.map_err(|error| Refusal::Failed(format!("could not load cc install package: {error}")))?;
         encode(&lifecycle::GetInstalledChaincodePackageResult { chaincode_install_package: bytes })
     }
 

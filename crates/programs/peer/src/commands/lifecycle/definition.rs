@@ -18,7 +18,7 @@ pub(super) struct DefinitionFlags {
     #[arg(short = 'v', long = "version", default_value = "")]
     pub(super) version: String,
     /// The sequence number of the chaincode definition for the channel
-    #[arg(long = "sequence", default_value = "0", allow_negative_numbers = true)]
+    #[arg(long = "sequence", default_value = "0", allow_negative_numbers = true, value_parser = crate::flags::integer)]
     pub(super) sequence: i64,
     /// The name of the endorsement plugin to be used for this chaincode
     #[arg(short = 'E', long = "endorsement-plugin", default_value = "")]

@@ -13,12 +13,18 @@ use crate::flags::PeerFlags;
 use crate::session::Session;
 use crate::{package, text};
 
+fn read(file: &str) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(file).map_err(|error| {
+        anyhow!("failed to read chaincode package at '{file}': {}", text::not_opened(file.as_ref(), &error))
+    })
+}
+
 /// Prints the id that peers will know a package by.
 pub(super) fn calculate_package_id(arguments: &[String], output: Output) -> Result<(), Failure> {
     let [file] = arguments else {
         return Err(anyhow!("invalid number of args. expected only the packaged chaincode file").into());
     };
-    let bytes = std::fs::read(file).with_context(|| format!("failed to read chaincode package at '{file}'"))?;
+    let bytes = read(file)?;
     let label = package::read_label(&bytes).context("could not parse as a chaincode install package")?;
     let id = package::package_id(&label, &bytes);
     match output {
@@ -33,7 +39,7 @@ pub(super) async fn install(peers: &PeerFlags, target: Option<&str>, file: Optio
     let session = Session::open()?;
     let peer = only_peer(&session, peers, "", target, "install")?;
     let Some(file) = file else { return usage("chaincode install package must be provided") };
-    let package = std::fs::read(file).with_context(|| format!("failed to read chaincode package at '{file}'"))?;
+    let package = read(file)?;
     let arguments = lifecycle::InstallChaincodeArgs { chaincode_install_package: package.into() };
     let call = Invocation::lifecycle("", "InstallChaincode", &arguments);
     let answer = peer.query(&call, &session.signer).await.context("failed to endorse chaincode install")?;

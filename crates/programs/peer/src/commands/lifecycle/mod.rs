@@ -105,7 +105,7 @@ enum Subcommand {
         #[arg(short = 'n', long = "name", default_value = "")]
         name: String,
         /// The sequence number of the chaincode definition for the channel
-        #[arg(long = "sequence", default_value = "0")]
+        #[arg(long = "sequence", default_value = "0", value_parser = crate::flags::integer)]
         sequence: i64,
         #[command(flatten)]
         peers: PeerFlags,
@@ -275,7 +275,9 @@ fn only_peer(
     target: Option<&str>,
     command: &str,
 ) -> anyhow::Result<Peer> {
-    let peers = session.peers(flags, channel, target, command, Targets::One)?;
+    let peers = session
+        .peers(flags, channel, target, command, Targets::One)
+        .with_context(|| format!("failed to retrieve endorser client for {command}"))?;
     peers.into_iter().next().context("no endorser clients retrieved")
 }
 
