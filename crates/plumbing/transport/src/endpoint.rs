@@ -129,6 +129,11 @@ impl Endpoint {
         self
     }
 
+    /// Whether it speaks TLS.
+    pub const fn uses_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// `host:port`.
     pub fn address(&self) -> String {
         if self.host.contains(':') {

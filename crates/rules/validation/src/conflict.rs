@@ -219,6 +219,8 @@ mod tests {
         check(&range("a", "c", true, raw(&[("a", at(1, 0)), ("b", at(1, 1))])), Some("\"b\" is gone"));
         check(&range("a", "b", true, raw(&[("a", at(1, 9))])), Some("at version 1:9, now 1:0"));
         check(&range("a", "b", true, RangeReads::Raw(vec![read("a", None)])), Some("at version none"));
+        // Keys of any bytes: a log line must stay one line of text.
+        check(&range("\0a", "b", true, RangeReads::None), Some("[\"\\0a\", \"b\")"));
         let merkle = |max_degree| {
             RangeReads::Merkle(MerkleSummary { max_degree, max_level: 1, max_level_hashes: vec![vec![7; 32].into()] })
         };

@@ -133,7 +133,7 @@ pub enum Refusal {
         found: Found,
     },
     /// A range that was read has other content now.
-    #[error("range query [{start}, {end}) in namespace {namespace} gives another result now: {why}")]
+    #[error("range query [{start:?}, {end:?}) in namespace {namespace} gives another result now: {why}")]
     Phantom {
         /// The chaincode.
         namespace: String,

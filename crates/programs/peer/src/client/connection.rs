@@ -71,6 +71,7 @@ struct Connection {
     role: &'static str,
     address: Arc<str>,
     channel: Channel,
+    secure: bool,
     /// SHA-256 of the certificate the client presents, or empty.
     tls_certificate_hash: Bytes,
 }
@@ -80,6 +81,7 @@ impl Connection {
         Self {
             role,
             address: endpoint.address().into(),
+            secure: endpoint.uses_tls(),
             channel: endpoint.channel(),
             tls_certificate_hash: client_certificate.map(|der| Digest::of(der).to_bytes()).unwrap_or_default(),
         }
@@ -92,9 +94,19 @@ impl Connection {
             reason = Some(error.downcast_ref().map_or_else(|| error.to_string(), system_reason));
             cause = error.source();
         }
+        let address = self.address.to_string();
         match (status.code(), reason) {
-            (tonic::Code::Unavailable, Some(reason)) => {
-                CallError::Connect { role: self.role, address: self.address.to_string(), reason }
+            (tonic::Code::Unavailable, Some(reason)) => CallError::Connect { role: self.role, address, reason },
+            // The connection broke before the request was on its way: so do servers refuse clients without TLS or, from
+            // TLS 1.3 on, without a certificate.
+            (tonic::Code::Cancelled, Some(reason)) => {
+                let reason =
+                    format!("context deadline exceeded: {reason}; does {address} expect a client certificate?");
+                CallError::Connect { role: self.role, address, reason }
+            }
+            (tonic::Code::Unknown | tonic::Code::Internal, Some(reason)) if !self.secure => {
+                let reason = format!("context deadline exceeded: {reason}; does {address} expect TLS?");
+                CallError::Connect { role: self.role, address, reason }
             }
             _ => CallError::Status(status),
         }
@@ -227,4 +239,39 @@ fn once(envelope: common::Envelope) -> impl futures_util::Stream<Item = common::
 
 pub(super) fn status_name(status: i32) -> &'static str {
     common::Status::try_from(status).map_or("UNKNOWN", |status| status.as_str_name())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_breaks_before_the_request_is_sent_is_no_answer() {
+        let connection = Connection::new("orderer", &Endpoint::new("localhost:7050").unwrap(), None);
+        let status = |code, reason: &str| {
+            let mut status = tonic::Status::new(code, "transport error");
+            status.set_source(Arc::new(io::Error::other(reason.to_owned())));
+            status
+        };
+        let told = |status| connection.failed(status).to_string();
+        let failed = "orderer client failed to connect to localhost:7050: failed to create new connection: ";
+        for (code, reason, words) in [
+            (tonic::Code::Unavailable, "Connection refused (os error 111)", "connection refused"),
+            (
+                tonic::Code::Unknown,
+                "http2 error",
+                "context deadline exceeded: http2 error; does localhost:7050 expect TLS?",
+            ),
+            (
+                tonic::Code::Cancelled,
+                "operation was canceled",
+                "context deadline exceeded: operation was canceled; does localhost:7050 expect a client certificate?",
+            ),
+        ] {
+            assert_eq!(told(status(code, reason)), format!("{failed}{words}"));
+        }
+        assert_eq!(told(tonic::Status::unknown("access denied")), "rpc error: code = Unknown desc = access denied");
+    }
 }

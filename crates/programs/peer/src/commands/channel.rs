@@ -68,7 +68,7 @@ impl ChannelCommand {
                     let session = Session::open()?;
                     let block =
                         std::fs::read(&path).map_err(|error| anyhow!("genesis block file not found {}", text::not_opened(&path, &error)))?;
-                    join(&session.own_peer()?, block.into(), &session.signer).await?;
+                    join(&own_peer(&session)?, block.into(), &session.signer).await?;
                     tracing::info!(target: "channelCmd", function = "executeJoin", "Successfully submitted proposal to join channel");
                     Ok(())
                 })
@@ -109,10 +109,14 @@ pub(crate) async fn join(peer: &Peer, block: Bytes, signer: &SigningIdentity) ->
     Ok(())
 }
 
+fn own_peer(session: &Session) -> anyhow::Result<Peer> {
+    session.own_peer().context("error getting endorser client for channel")
+}
+
 async fn list() -> Result<(), Failure> {
     let session = Session::open()?;
     let call = Invocation::new("", "cscc", "GetChannels", []);
-    let answer = session.own_peer()?.query(&call, &session.signer).await;
+    let answer = own_peer(&session)?.query(&call, &session.signer).await;
     let answer = answer
         .map_err(|error| {
             unreachable_or(error, "endorser", "channel", |error| anyhow!("Failed sending proposal, got {error}"))
@@ -134,7 +138,7 @@ async fn list() -> Result<(), Failure> {
 async fn chain_info(channel: String) -> Result<(), Failure> {
     let session = Session::open()?;
     let call = Invocation::new("", "qscc", "GetChainInfo", [channel.into()]);
-    let answer = session.own_peer()?.query(&call, &session.signer).await.map_err(|error| {
+    let answer = own_peer(&session)?.query(&call, &session.signer).await.map_err(|error| {
         unreachable_or(error, "endorser", "channel", |error| anyhow!("failed sending proposal: {error}"))
     })?;
     let answer = answer.response.unwrap_or_default();
@@ -177,7 +181,7 @@ async fn fetch(
     let session = Session::open()?;
     let source = match flags.orderer.as_deref() {
         Some(address) if address.split(':').count() == 2 => Source::Orderer(session.orderer(flags, address)?),
-        _ => Source::Peer(session.own_peer()?),
+        _ => Source::Peer(own_peer(&session)?),
     };
     tracing::info!(target: "channelCmd", function = "InitCmdFactory", "Endorser and orderer connections initialized");
     let signer = &session.signer;
