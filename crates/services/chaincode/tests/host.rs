@@ -410,7 +410,7 @@ async fn the_peer_answers_about_its_channels_and_ledgers() {
     assert!(
         message(&peer.admin, "cscc", &[b"JoinChain", b"\xff"])
             .await
-            .starts_with("Failed to reconstruct the genesis block")
+            .starts_with("Failed to reconstruct the genesis block, error unmarshalling Block: ")
     );
     assert_eq!(message(&peer.admin, "cscc", &[b"JoinChain", &genesis]).await, "");
     assert_eq!(
@@ -419,6 +419,25 @@ async fn the_peer_answers_about_its_channels_and_ledgers() {
     );
     assert_eq!(message(&peer.admin, "cscc", &[]).await, "Incorrect number of arguments, 0");
     assert_eq!(message(&peer.admin, "cscc", &[b"Explode", b"x"]).await, "Requested function Explode not found.");
+    for function in [b"GetConfigBlock".as_slice(), b"GetChannelConfig"] {
+        assert_eq!(
+            message(&peer.admin, "cscc", &[function, b"nosuch"]).await,
+            format!(
+                "access denied for [{}][nosuch]: Failed to get policy manager for channel [nosuch]",
+                String::from_utf8_lossy(function)
+            )
+        );
+    }
+    let absent = lifecycle::GetInstalledChaincodePackageArgs { package_id: "nosuch".to_owned() }.encode_to_vec();
+    let answer = peer.local(&peer.admin, "_lifecycle", &[b"GetInstalledChaincodePackage", &absent]).await.unwrap();
+    assert_eq!(
+        (answer.response.status, answer.response.message.as_str()),
+        (
+            500,
+            "failed to invoke backing implementation of 'GetInstalledChaincodePackage': could not load cc install \
+             package: chaincode install package 'nosuch' not found"
+        )
+    );
     let denied = message(&peer.client, "_lifecycle", &[b"InstallChaincode", b""]).await;
     assert!(
         denied.starts_with("Failed to authorize invocation due to failed ACL check: Failed verifying that"),
