@@ -1,4 +1,5 @@
 use std::env;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -75,7 +76,8 @@ pub enum RunError {
 /// `CORE_PEER_ADDRESS` it dials that peer, under the name in `CORE_CHAINCODE_ID_NAME`.
 pub fn run(contract: Contract) -> ExitCode {
     // A program that has its own subscriber keeps it.
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).try_init().ok();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(colours).with_target(false).try_init().ok();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RunError::Runtime);
     match runtime.and_then(|runtime| runtime.block_on(serve_environment(contract))) {
         Ok(()) => ExitCode::SUCCESS,
