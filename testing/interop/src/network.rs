@@ -14,7 +14,7 @@ const START_LIMIT: Duration = Duration::from_secs(180);
 const READY: &str = "Ctrl-C";
 
 /// The channel that `ripstop up` makes.
-pub(crate) const CHANNEL: &str = "mychannel";
+pub const CHANNEL: &str = "mychannel";
 
 /// A running `ripstop up`, interrupted when dropped.
 #[derive(Debug)]
@@ -77,6 +77,11 @@ impl Network {
                 Err(reason) => panic!("ripstop up did not come to run ({reason}); it printed:\n{printed}"),
             }
         }
+    }
+
+    /// Where it keeps its files.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The environment with which commands act as the administrator of `organisation`, such as `org1`.

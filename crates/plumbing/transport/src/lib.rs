@@ -18,12 +18,14 @@
 mod endpoint;
 mod limit;
 mod listener;
+mod oversized;
 mod server;
 mod tls;
 
 pub use endpoint::{ConnectError, Endpoint, InvalidAddress, Keepalive, describe_failure, local_ip};
 pub use limit::{ConcurrencyLimit, Permit, TooManyRequests};
 pub use listener::{BindError, Connection, Listener, PeerInfo};
+pub use oversized::in_go_words;
 pub use server::{ServeError, ServerKeepalive, serve_grpc, serve_http};
 pub use tls::{ClientAuth, ClientRoots, ClientTls, KeyPair, ServerTls, TlsError};
 

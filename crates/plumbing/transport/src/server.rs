@@ -10,6 +10,7 @@ use tonic::service::Routes;
 use tower_service::Service;
 
 use crate::listener::{Connection, Listener};
+use crate::oversized::headers_in_go_words;
 use crate::tls::ServerTls;
 
 /// How long open requests may go on after shutdown began; streams that never end are cut then.
@@ -59,7 +60,7 @@ pub async fn serve_grpc(
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
-        .serve_with_incoming_shutdown(routes.prepare(), listener.connections(tls), signal);
+        .serve_with_incoming_shutdown(in_go_words(routes).prepare(), listener.connections(tls), signal);
     let deadline = async {
         draining.await.ok();
         tokio::time::sleep(DRAIN).await;
@@ -68,6 +69,15 @@ pub async fn serve_grpc(
         served = serve => Ok(served?),
         () = deadline => Ok(()),
     }
+}
+
+/// Routes that refuse messages which are too large as Go's gRPC does.
+fn in_go_words(routes: Routes) -> Routes {
+    let layer = tower::util::MapResponseLayer::new(|mut response: http::Response<_>| {
+        headers_in_go_words(response.headers_mut());
+        response
+    });
+    Routes::from(routes.into_axum_router().layer(layer))
 }
 
 /// Serves HTTP/1.1 and HTTP/2 with an ordinary HTTP service (the operations endpoint, channel participation) until

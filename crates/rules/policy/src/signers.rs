@@ -1,18 +1,24 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use ripstop_crypto::SignatureError;
+use bytes::Bytes;
+use ripstop_crypto::{Certificate, SignatureError};
 use ripstop_msp::{Identity, IdentityError, MspSet};
-use ripstop_types::{Digest, MspId, SignedData};
+use ripstop_types::{Digest, MspId, SerializedIdentity, SignedData};
+
+/// How many characters of a claim are repeated: it is hostile, and no name is longer.
+const MAX_CLAIM: usize = 300;
 
 /// Why a signature of a set does not count.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotCounted {
     /// The signer is nobody known.
-    #[error("signature {index} is by nobody known: {source}")]
+    #[error("signature {index} claims to be by {claimed}, who is nobody known: {source}")]
     Unknown {
         /// The place in the set.
         index: usize,
+        /// Whom the signer claims to be.
+        claimed: String,
         /// Why not.
         source: IdentityError,
     },
@@ -54,7 +60,8 @@ impl Signers {
             let identity = match msps.identify(&data.identity) {
                 Ok(identity) => identity,
                 Err(source) => {
-                    signers.not_counted.push(NotCounted::Unknown { index, source });
+                    let claimed = claimed(&data.identity);
+                    signers.not_counted.push(NotCounted::Unknown { index, claimed, source });
                     continue;
                 }
             };
@@ -92,4 +99,17 @@ impl Signers {
 /// An identity as explanations name it.
 pub(crate) fn name(identity: &Identity) -> String {
     format!("'{}' of {}", identity.certificate().subject(), identity.msp_id())
+}
+
+/// Whom an identity that could not be identified claims to be.
+fn claimed(serialized: &Bytes) -> String {
+    let Ok(identity) = SerializedIdentity::parse(serialized.clone()) else {
+        return "somebody without a name".to_owned();
+    };
+    let short = |text: &str| text.chars().take(MAX_CLAIM).collect::<String>();
+    let msp_id = short(identity.msp_id.as_str());
+    match Certificate::from_pem(&identity.id_bytes) {
+        Ok(certificate) => format!("'{}' of {msp_id}", short(&certificate.subject().to_string())),
+        Err(_) => format!("somebody of {msp_id} without a certificate"),
+    }
 }

@@ -7,7 +7,7 @@ use prost::Message;
 use ripstop_operations::Metrics;
 use ripstop_proto::protos::deliver_server::{Deliver, DeliverServer};
 use ripstop_proto::{common, orderer, protos};
-use ripstop_transport::{ConcurrencyLimit, MAX_MESSAGE_SIZE, PeerInfo, Permit};
+use ripstop_transport::{ConcurrencyLimit, MAX_MESSAGE_SIZE, PeerInfo, Permit, in_go_words};
 use ripstop_types::{Block, Envelope};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -236,7 +236,16 @@ impl<R: From<Delivery> + Send + 'static> OpenStream<R> {
                 request = requests.next() => request,
                 () = self.answers.closed() => None,
             };
-            let Some(Ok(request)) = request else { break };
+            let request = match request {
+                Some(Ok(request)) => request,
+                Some(Err(error)) => {
+                    tracing::warn!(target: "common.deliver", "Error reading from {}: {}", self.address(), error.message());
+                    // The client may be gone.
+                    let _ = self.answers.send(Err(in_go_words(error))).await;
+                    break;
+                }
+                None => break,
+            };
             let Ok(status) = self.serve(request).await else { break };
             let sent = self.send(Delivery::Status(status)).await;
             if sent.is_err() || status != common::Status::Success {

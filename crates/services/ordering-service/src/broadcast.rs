@@ -7,7 +7,7 @@ use ripstop_ordering::{Message, MessageKind, check_normal, classify};
 use ripstop_proto::common::{self, Status as BroadcastStatus};
 use ripstop_proto::orderer::atomic_broadcast_server::{AtomicBroadcast, AtomicBroadcastServer};
 use ripstop_proto::orderer::{BroadcastResponse, DeliverResponse};
-use ripstop_transport::{MAX_MESSAGE_SIZE, PeerInfo};
+use ripstop_transport::{MAX_MESSAGE_SIZE, PeerInfo, in_go_words};
 use ripstop_types::{ChannelHeader, EnvelopeError, HeaderType};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
@@ -76,7 +76,7 @@ async fn read(
     mut requests: Streaming<common::Envelope>,
     ordering: OrderingService,
     client: String,
-    answers: mpsc::Sender<Answer>,
+    answers: mpsc::Sender<Result<Answer, Status>>,
 ) {
     loop {
         let request = tokio::select! {
@@ -88,24 +88,29 @@ async fn read(
             Ok(None) => return,
             Err(error) => {
                 tracing::warn!(target: LOG, "Error reading from {client}: {}", error.message());
+                // The client may be gone.
+                let _ = answers.send(Err(in_go_words(error))).await;
                 return;
             }
         };
         let answer = ordering.process(envelope, &client).await;
         let refused = matches!(answer.outcome, Outcome::Known(_));
-        if answers.send(answer).await.is_err() || refused {
+        if answers.send(Ok(answer)).await.is_err() || refused {
             return;
         }
     }
 }
 
-/// One response for each message, in order; nothing after the first that does not succeed.
+/// One response for each message, in order; nothing after the first that does not succeed or could not be read.
 fn answer_stream(
-    receiver: mpsc::Receiver<Answer>,
+    receiver: mpsc::Receiver<Result<Answer, Status>>,
 ) -> impl stream::Stream<Item = Result<BroadcastResponse, Status>> + Send + 'static {
     stream::unfold(Some(receiver), |receiver| async move {
         let mut receiver = receiver?;
-        let response = receiver.recv().await?.response().await;
+        let response = match receiver.recv().await? {
+            Ok(answer) => answer.response().await,
+            Err(status) => return Some((Err(status), None)),
+        };
         let goes_on = response.status() == BroadcastStatus::Success;
         Some((Ok(response), goes_on.then_some(receiver)))
     })
