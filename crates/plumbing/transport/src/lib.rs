@@ -18,15 +18,15 @@
 mod endpoint;
 mod limit;
 mod listener;
-mod oversized;
 mod server;
+mod status;
 mod tls;
 
 pub use endpoint::{ConnectError, Endpoint, InvalidAddress, Keepalive, describe_failure, local_ip};
 pub use limit::{ConcurrencyLimit, Permit, TooManyRequests};
 pub use listener::{BindError, Connection, Listener, PeerInfo};
-pub use oversized::in_go_words;
 pub use server::{ServeError, ServerKeepalive, serve_grpc, serve_http};
+pub use status::in_go_words;
 pub use tls::{ClientAuth, ClientRoots, ClientTls, KeyPair, ServerTls, TlsError};
 
 /// The largest gRPC message that is sent or accepted, in bytes (Fabric: `internal/pkg/comm` `DefaultMaxRecvMsgSize`).

@@ -10,7 +10,7 @@ use tonic::service::Routes;
 use tower_service::Service;
 
 use crate::listener::{Connection, Listener};
-use crate::oversized::headers_in_go_words;
+use crate::status::mend_status;
 use crate::tls::ServerTls;
 
 /// How long open requests may go on after shutdown began; streams that never end are cut then.
@@ -60,7 +60,7 @@ pub async fn serve_grpc(
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
-        .serve_with_incoming_shutdown(in_go_words(routes).prepare(), listener.connections(tls), signal);
+        .serve_with_incoming_shutdown(with_readable_statuses(routes).prepare(), listener.connections(tls), signal);
     let deadline = async {
         draining.await.ok();
         tokio::time::sleep(DRAIN).await;
@@ -71,10 +71,10 @@ pub async fn serve_grpc(
     }
 }
 
-/// Routes that refuse messages which are too large as Go's gRPC does.
-fn in_go_words(routes: Routes) -> Routes {
+/// Routes whose refusals are in the words of Go's gRPC, and not longer than clients take.
+fn with_readable_statuses(routes: Routes) -> Routes {
     let layer = tower::util::MapResponseLayer::new(|mut response: http::Response<_>| {
-        headers_in_go_words(response.headers_mut());
+        mend_status(response.headers_mut());
         response
     });
     Routes::from(routes.into_axum_router().layer(layer))
