@@ -11,11 +11,13 @@
 mod draft;
 mod network;
 mod node;
+mod processes;
 mod random;
 mod site;
 
 pub use draft::{DraftEnvelope, DraftProposal, Level, high_s, now};
 pub use network::{CHANNEL, Deployment, Instance, Network};
 pub use node::{Node, NodeMissing, Running};
+pub use processes::Processes;
 pub use random::Random;
 pub use site::Site;
