@@ -21,13 +21,16 @@ fn query(world: &World) -> DraftProposal {
 
 /// Proposals that are spoilt in one place each.
 pub(crate) async fn proposals(world: &World) {
+    levels(world).await;
+    fields(world).await;
+    identities(world).await;
+    chaincodes(world).await;
+}
+
+/// Proposals that are no proposals at some level.
+async fn levels(world: &World) {
     let user = &world.user;
     let sent = |draft: DraftProposal| draft.sign(user);
-    let changed = |change: &dyn Fn(&mut DraftProposal)| {
-        let mut draft = query(world);
-        change(&mut draft);
-        draft.sign(user)
-    };
     let cases = [
         ("nothing", protos::SignedProposal::default(), "Unknown", "ChaincodeHeaderExtension.ChaincodeId is nil"),
         ("proposal", sent(query(world).with(Level::Proposal, GARBAGE)), "Unknown", "failed parsing proposal"),
@@ -62,6 +65,21 @@ pub(crate) async fn proposals(world: &World) {
             "Unknown",
             "error unmarshalling ChaincodeInvocationSpec",
         ),
+    ];
+    for (name, proposal, status, words) in cases {
+        world.expect(&format!("endorser, {name}"), &world.propose(proposal).await, status, words);
+    }
+}
+
+/// Proposals that say something wrong in one place.
+async fn fields(world: &World) {
+    let user = &world.user;
+    let changed = |change: &dyn Fn(&mut DraftProposal)| {
+        let mut draft = query(world);
+        change(&mut draft);
+        draft.sign(user)
+    };
+    let cases = [
         ("no id", changed(&|p| p.extension.chaincode_id = None), "Unknown", "ChaincodeId is nil"),
         (
             "no name",
@@ -90,7 +108,7 @@ pub(crate) async fn proposals(world: &World) {
         ),
         ("unknown type", changed(&|p| p.channel_header.r#type = -7), "Unknown", "invalid header type -7"),
         ("no nonce", changed(&|p| p.signature_header.nonce.clear()), "Unknown", "nonce"),
-        ("no creator", sent(query(world).by(Bytes::new())), "Unknown", "creator"),
+        ("no creator", query(world).by(Bytes::new()).sign(user), "Unknown", "creator"),
         (
             "transaction id",
             changed(&|p| p.channel_header.tx_id = "feed".to_owned()),
@@ -114,8 +132,6 @@ pub(crate) async fn proposals(world: &World) {
     for (name, proposal, status, words) in cases {
         world.expect(&format!("endorser, {name}"), &world.propose(proposal).await, status, words);
     }
-    identities(world).await;
-    chaincodes(world).await;
 }
 
 /// Proposals of people who may not propose, or did not sign.
