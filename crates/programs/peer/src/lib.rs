@@ -95,13 +95,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
         Err(Failure::Usage(problem)) => {
-            let mut command = &mut grammar;
+            let mut command = grammar;
             for name in &path {
-                match command.find_subcommand_mut(name) {
-                    Some(_) => {}
-                    None => break,
-                }
-                command = command.find_subcommand_mut(name).expect("it was found in the line before");
+                command = command.find_subcommand(name).cloned().unwrap_or(command);
             }
             eprintln!("Error: {problem}\n{}", command.render_help());
             ExitCode::FAILURE
