@@ -6,6 +6,7 @@
 //! Absent: everything else. Each command is a crate of `crates/programs`.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -64,7 +65,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
         return (command.run)(args);
     }
     let Some(first) = args.get(1).and_then(|name| name.to_str()) else {
-        print!("{}", help());
+        print(&help());
         return ExitCode::SUCCESS;
     };
     if let Some(command) = FABRIC.iter().find(|command| command.name == first) {
@@ -75,11 +76,11 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
     }
     match first {
         "help" | "--help" | "-h" => {
-            print!("{}", help());
+            print(&help());
             ExitCode::SUCCESS
         }
         "version" | "--version" | "-V" => {
-            println!("ripstop {} (speaks Fabric 3.1)", env!("CARGO_PKG_VERSION"));
+            print(&format!("ripstop {} (speaks Fabric 3.1)\n", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS
         }
         unknown => {
@@ -87,6 +88,11 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints to standard output. Whoever closed it wants no more, which is no error.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn help() -> String {

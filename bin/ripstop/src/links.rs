@@ -18,7 +18,7 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
     let directory = Path::new(directory);
     match make(directory) {
         Ok(()) => {
-            println!("{} now has {}", directory.display(), names().collect::<Vec<_>>().join(", "));
+            crate::print(&format!("{} now has {}\n", directory.display(), names().collect::<Vec<_>>().join(", ")));
             ExitCode::SUCCESS
         }
         Err((path, error)) => {

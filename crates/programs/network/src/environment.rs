@@ -1,5 +1,6 @@
 //! `ripstop env`: the variables with which commands act as somebody of an organisation.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -12,7 +13,8 @@ use crate::summary::quoted;
 pub(crate) fn run(options: &EnvOptions) -> ExitCode {
     match exports(options) {
         Ok(text) => {
-            print!("{text}");
+            // Whoever closed the pipe wants no more, which is no error.
+            let _ = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
         Err(error) => {
