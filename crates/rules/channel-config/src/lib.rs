@@ -2,10 +2,11 @@
 //!
 //! A configuration block holds a tree of groups, values and policies. [`ChannelConfig`] is that tree read and checked as a
 //! whole: organisations and how to tell their members, policies, ordering, capabilities. Everything that judges a
-//! transaction or a block takes one; nothing in it changes. A configuration transaction makes the next one:
-//! [`update::propose`] where an orderer makes the block, [`update::accept`] where a peer or another orderer receives it;
-//! the ledger swaps one `Arc<ChannelConfig>` after the block's commit. [`acl`] says who may use which function of a peer,
-//! [`genesis`] makes block 0.
+//! transaction or a block takes one; nothing in it changes. Who edits a configuration computes the update that leads to
+//! the edited one ([`update::compute`]). A configuration transaction makes the next one: [`update::propose`] where an
+//! orderer makes the block, [`update::accept`] where a peer or another orderer receives it; the ledger swaps one
+//! `Arc<ChannelConfig>` after the block's commit. [`acl`] says who may use which function of a peer, [`genesis`] makes
+//! block 0.
 //!
 //! Invariants:
 //! - A `ChannelConfig` obeys every rule that Fabric 3.1 checks when it takes a configuration; what breaks one is refused
@@ -14,9 +15,8 @@
 //!   Fabric's algorithm also where it is odd, and says so.
 //! - The tree as received is kept ([`ChannelConfig::config`]): updates are computed on it, not on the typed form.
 //!
-//! Absent: computing an update from two configurations, the check of consensus metadata against the nodes that run
-//! (`ordering` does that), the system channel with its consortiums, channels below capability V2_0, Kafka and solo orderers,
-//! idemix.
+//! Absent: the check of consensus metadata against the nodes that run (`ordering` does that), the system channel with its
+//! consortiums, channels below capability V2_0, Kafka and solo orderers, idemix.
 
 pub mod acl;
 mod application;

@@ -6,6 +6,7 @@
 //! group's change is a change of its membership: groups that do not change keep their children whatever the write set lists,
 //! and an element that no group lists any more is gone.
 
+mod compute;
 mod element;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use ripstop_policy::{PolicyRefusal, Signers};
 use ripstop_proto::common;
 use ripstop_types::{Envelope, EnvelopeError, HeaderType, SignatureHeader, SignedData};
 
+pub use self::compute::{ComputeError, compute};
 use self::element::{Element, ElementKey, Elements};
 use crate::names::check_name;
 use crate::{ChannelConfig, ConfigError, ConfigFault, TransitionError, key};

@@ -7,7 +7,10 @@ use proptest::prelude::*;
 use ripstop_channel_config::ChannelConfig;
 use ripstop_crypto::SigningIdentity;
 use ripstop_proto::{Message, common, lifecycle, protos};
-use ripstop_rwset::{KvRead, KvWrite, MemoryState, MetadataEntry, MetadataWrite, NsRwSet, TxRwSet, encode_metadata};
+use ripstop_rwset::{
+    KvRead, KvWrite, MemoryState, MetadataEntry, MetadataWrite, NsRwSet, RangeQuery, RangeReads, TxRwSet,
+    encode_metadata,
+};
 use ripstop_testkit::{Channel, DraftTransaction, Organization, signed_block};
 use ripstop_types::{Block, BlockNumber, ChannelId, HeaderType, Height, SerializedIdentity, TxId};
 use ripstop_validation::{Undecided, ValidatedBlock, VerifiedBlock};
@@ -221,11 +224,18 @@ const TABLE: &[(&str, Spoil, &str)] = &[
     ("one endorser twice", |t| t.endorsers[1] = t.endorsers[0], "ENDORSEMENT_POLICY_FAILURE | validation of endo"),
     (
         "an old read",
-        |t| {
-            let reads = vec![KvRead { key: "key".into(), version: Some(height(0, 0)) }];
-            t.results = set(vec![NsRwSet { namespace: "basic".into(), reads, ..NsRwSet::default() }]);
-        },
+        |t| t.results = set(vec![old_read()]),
         "MVCC_READ_CONFLICT | key key (ns 'basic') was read at version 0:0, but its committed version is 1:0",
+    ),
+    (
+        "a range that has grown",
+        |t| {
+            let range =
+                RangeQuery { start_key: "a".into(), end_key: "z".into(), exhausted: true, reads: RangeReads::None };
+            let range_queries = vec![range];
+            t.results = set(vec![NsRwSet { namespace: "basic".into(), range_queries, ..NsRwSet::default() }]);
+        },
+        "PHANTOM_READ_CONFLICT | ",
     ),
 ];
 
@@ -237,6 +247,75 @@ fn each_flaw_has_its_verdict_and_reason() {
         spoil(&mut draft);
         let verdict = scene.verdicts(vec![draft.bytes()]);
         assert!(verdict.starts_with(expected), "{name}: expected {expected}, got {verdict}");
+    }
+}
+
+/// One flaw of each step, in the order of the steps, with its code and the part of the transaction that it spoils.
+const STEPS: &[(&str, Spoil, &str)] = &[
+    ("header", |t| t.epoch = 1, "BAD_COMMON_HEADER"),
+    ("signature", |t| t.signature = Some(GARBAGE), "BAD_CREATOR_SIGNATURE"),
+    ("id", |t| t.tx_id = Some("id".into()), "BAD_PROPOSAL_TXID"),
+    ("proposal hash", |t| t.proposal_hash = Some(GARBAGE), "INVALID_ENDORSER_TRANSACTION"),
+    ("nonce", |t| t.nonce = SEEN, "DUPLICATE_TXID"),
+    ("extension", |t| t.header_extension = Some(GARBAGE), "BAD_HEADER_EXTENSION"),
+    ("results", |t| t.results = GARBAGE, "BAD_RWSET"),
+    ("chaincode", |t| t.chaincode = chaincode("basic", ""), "INVALID_CHAINCODE"),
+    ("events", |t| t.events = event("other"), "INVALID_OTHER_REASON"),
+    ("results", |t| t.results = set(vec![writes("basic", vec![]), writes("basic", vec![])]), "ILLEGAL_WRITESET"),
+    ("results", |t| t.results = set(vec![old_read(), writes("nobody", vec![write("key", "x")])]), "INVALID_CHAINCODE"),
+    ("endorsers", |t| t.endorsers.clear(), "ENDORSEMENT_POLICY_FAILURE"),
+    ("results", |t| t.results = set(vec![old_read()]), "MVCC_READ_CONFLICT"),
+];
+
+/// The nonce of a transaction that stands in the ledger.
+const SEEN: Bytes = Bytes::from_static(b"seen");
+
+fn old_read() -> NsRwSet {
+    let reads = vec![KvRead { key: "key".into(), version: Some(height(0, 0)) }];
+    NsRwSet { namespace: "basic".into(), reads, ..NsRwSet::default() }
+}
+
+#[test]
+fn of_two_flaws_the_earlier_step_counts() {
+    let mut scene = Scene::new();
+    scene.state.add_transaction(TxId::compute(&SEEN, &scene.client.identity().raw));
+    // Policies are asked for the invoked chaincode first, then for the other written ones.
+    let unordered = ["INVALID_CHAINCODE", "ENDORSEMENT_POLICY_FAILURE"];
+    for (index, (first, spoil_first, code)) in STEPS.iter().enumerate() {
+        for (second, spoil_second, later) in &STEPS[index + 1..] {
+            if first == second || (unordered.contains(code) && unordered.contains(later)) {
+                continue;
+            }
+            let mut draft = scene.draft();
+            spoil_second(&mut draft);
+            spoil_first(&mut draft);
+            let verdict = scene.verdicts(vec![draft.bytes()]);
+            assert!(verdict.starts_with(&format!("{code} ")), "{code} before {later}: {verdict}");
+        }
+    }
+}
+
+/// Envelopes that no draft makes.
+#[test]
+fn envelopes_that_do_not_parse_have_their_verdicts() {
+    let scene = Scene::new();
+    let envelope = |payload: Vec<u8>| {
+        let envelope = common::Envelope { payload: payload.into(), signature: Bytes::from_static(b"signature") };
+        Bytes::from(envelope.encode_to_vec())
+    };
+    let headed =
+        |header: common::Header| envelope(common::Payload { header: Some(header), data: GARBAGE }.encode_to_vec());
+    let no_header = common::Payload { header: None, data: GARBAGE }.encode_to_vec();
+    let whole = common::ChannelHeader { r#type: 3, channel_id: CHANNEL.into(), ..Default::default() }.encode_to_vec();
+    let table = [
+        (envelope(GARBAGE.to_vec()), "BAD_PAYLOAD | "),
+        (envelope(no_header), "BAD_COMMON_HEADER | "),
+        (headed(common::Header { channel_header: GARBAGE, signature_header: Bytes::new() }), "BAD_COMMON_HEADER | "),
+        (headed(common::Header { channel_header: whole.into(), signature_header: GARBAGE }), "BAD_COMMON_HEADER | "),
+    ];
+    for (raw, expected) in table {
+        let verdict = scene.verdicts(vec![raw]);
+        assert!(verdict.starts_with(expected), "{expected}: {verdict}");
     }
 }
 

@@ -10,8 +10,29 @@ pub fn config_updates(report: &mut Report) {
     let golden = Fixtures::open("golden");
     proposals(report, &golden);
     refusal(report, &golden);
-    let computed = Fixtures::open("vectors").folders("config-updates").len();
-    report.not_yet("updates computed from two configurations", computed);
+    computed(report, &Fixtures::open("vectors"));
+}
+
+/// The update that leads from one configuration to another, or why there is none.
+fn computed(report: &mut Report, vectors: &Fixtures) {
+    const TOPIC: &str = "updates computed from two configurations";
+    const PREFIX: &str = "configtxlator: error: Error computing update: error computing config update: ";
+    for name in vectors.folders("config-updates") {
+        let file = |file: &str| vectors.file(&format!("config-updates/{name}/{file}"));
+        let config = |name: &str| common::Config::decode(file(name)).expect("a configuration");
+        let computed = update::compute(&config("original.pb"), &config("updated.pb"));
+        let has_error = vectors.all().any(|(path, _)| path == format!("config-updates/{name}/error.txt"));
+        if has_error {
+            let text = computed.map_or_else(|error| error.to_string(), |_| "an update".to_owned());
+            let expected = String::from_utf8_lossy(&file("error.txt")).into_owned();
+            report.compare(TOPIC, &name, expected.trim_end(), &format!("{PREFIX}{text}"), "");
+        } else if let Some(computed) = report.check(TOPIC, &name, computed) {
+            let mut expected = common::ConfigUpdate::decode(file("update.pb")).expect("an update");
+            // The command names the channel, which is in neither configuration.
+            expected.channel_id.clear();
+            report.compare(TOPIC, &name, &expected, &computed, "");
+        }
+    }
 }
 
 /// Each configuration of the chain must be what we propose for the update inside of it.

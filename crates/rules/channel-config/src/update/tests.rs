@@ -345,3 +345,80 @@ fn a_transaction_is_accepted_only_with_the_result_of_its_update() {
     let nothing = common::ConfigEnvelope { config: None, ..good };
     assert_eq!(accept(&net.config, &nothing).unwrap_err(), UpdateError::NoConfig);
 }
+
+/// An edit of a configuration tree.
+type Edit = fn(&mut common::ConfigGroup);
+
+/// What editors do to a configuration, each a line.
+const EDITS: &[(&str, Edit)] = &[
+    ("a value", |root| {
+        let size = orderer::BatchSize { max_message_count: 3, absolute_max_bytes: 99, preferred_max_bytes: 9 };
+        let orderer = root.groups.get_mut("Orderer").unwrap();
+        orderer.values.extend([value("BatchSize", &size)]);
+    }),
+    ("a policy", |root| {
+        let application = root.groups.get_mut("Application").unwrap();
+        application.policies.extend([meta_policy("Readers", "ALL Readers")]);
+    }),
+    ("a policy that was not there", |root| root.policies.extend([meta_policy("New", "ANY Readers")])),
+    ("a policy that is not there any more", |root| {
+        root.groups.get_mut("Application").unwrap().policies.remove("Writers");
+    }),
+    ("who may change a group", |root| root.groups.get_mut("Application").unwrap().mod_policy = "Readers".into()),
+    ("who may change a value", |root| {
+        let orderer = root.groups.get_mut("Orderer").unwrap();
+        orderer.values.get_mut("BatchTimeout").unwrap().mod_policy = "Readers".into();
+    }),
+    ("an organisation that joins", |root| {
+        let group = organization_group(&Organization::new("Org3MSP"));
+        root.groups.get_mut("Application").unwrap().groups.insert("Org3MSP".into(), group);
+    }),
+    ("an organisation that leaves", |root| {
+        root.groups.get_mut("Application").unwrap().groups.remove("Org2MSP");
+    }),
+];
+
+/// The same tree as an editor sees it: versions do not matter.
+fn without_versions(group: &common::ConfigGroup) -> common::ConfigGroup {
+    let mut group = group.clone();
+    group.version = 0;
+    group.values.values_mut().for_each(|value| value.version = 0);
+    group.policies.values_mut().for_each(|policy| policy.version = 0);
+    group.groups.values_mut().for_each(|child| *child = without_versions(child));
+    group
+}
+
+#[test]
+fn a_computed_update_leads_to_the_edited_configuration() {
+    for (index, (name, edit)) in EDITS.iter().enumerate() {
+        let net = Net::new();
+        // Each edit alone, and on top of a version that is not the first, together with the next one.
+        for second in [None, EDITS.get(index + 1)] {
+            let first = new_batch_size(&net, 7, 1);
+            let current = propose(&net.config, &sign(&first, &[&net.orderer_admin])).unwrap();
+            let mut edited = current.config().clone();
+            edit(edited.channel_group.as_mut().unwrap());
+            if let Some((_, second)) = second {
+                second(edited.channel_group.as_mut().unwrap());
+            }
+            let change =
+                common::ConfigUpdate { channel_id: "mychannel".into(), ..compute(current.config(), &edited).unwrap() };
+            let signed = sign(&change, &[&net.orderer_admin, &net.admin1, &net.admin2]);
+            let next = propose(&current, &signed).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let expected = without_versions(edited.channel_group.as_ref().unwrap());
+            assert_eq!(without_versions(next.root()), expected, "{name}");
+        }
+    }
+}
+
+#[test]
+fn no_update_leads_to_the_same_configuration_or_to_none() {
+    let net = Net::new();
+    let current = net.config.config();
+    let mut newer = current.clone();
+    newer.channel_group.as_mut().unwrap().version = 7;
+    assert_eq!(compute(current, &newer), Err(ComputeError::NoDifferences));
+    let none = common::Config::default();
+    assert_eq!(compute(&none, current), Err(ComputeError::NoOriginal));
+    assert_eq!(compute(current, &none), Err(ComputeError::NoUpdated));
+}
