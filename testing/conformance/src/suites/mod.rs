@@ -1,5 +1,6 @@
 //! The parts of the replay.
 
+mod chains;
 mod config_updates;
 mod definitions;
 mod execution;
@@ -12,6 +13,7 @@ mod refusals;
 mod replay;
 mod vectors;
 
+pub use chains::{CHAINS_VARIABLE, chains};
 pub use config_updates::config_updates;
 pub use forged::forged;
 pub use golden::golden;
