@@ -1,56 +1,75 @@
 //! The wire contract of Hyperledger Fabric 3.1: messages and gRPC services.
 //!
-//! Everything here is generated at build time from the `.proto` files beside this crate; nothing is written by hand.
-//! One module a protobuf package, named as the package is (`protos` is the peer's package on the wire).
-//! Byte fields are [`bytes::Bytes`] slices of the received buffer; map fields are ordered, so encoding is deterministic.
+//! The messages are generated at build time from the `.proto` files beside this crate. One module a protobuf package, named
+//! as the package is (`protos` is the peer's package on the wire). Byte fields are [`bytes::Bytes`] slices of the received
+//! buffer; map fields are ordered, so encoding is deterministic.
+//!
+//! Invariant: what decides a verdict is decoded with [`read()`], which takes and refuses what Go's decoder takes and refuses.
 //!
 //! Absent: any meaning. Parsing into domain types happens once, in `ripstop-types` and the crates that own a rule.
-#![allow(missing_docs, clippy::all, rustdoc::all, unreachable_pub)]
 
+mod read;
+pub mod wire;
+
+pub use prost::{Message, Name};
+pub use read::read;
+
+#[allow(missing_docs, clippy::all, rustdoc::all, unreachable_pub, reason = "generated")]
 pub mod common {
     tonic::include_proto!("common");
 }
+#[allow(missing_docs, clippy::all, rustdoc::all, unreachable_pub, reason = "generated")]
 pub mod msp {
     tonic::include_proto!("msp");
 }
+#[allow(missing_docs, clippy::all, rustdoc::all, unreachable_pub, reason = "generated")]
 pub mod protos {
     tonic::include_proto!("protos");
 }
+#[allow(missing_docs, clippy::all, rustdoc::all, unreachable_pub, reason = "generated")]
 pub mod orderer {
     tonic::include_proto!("orderer");
     pub mod smartbft {
         tonic::include_proto!("orderer.smartbft");
     }
 }
+#[allow(missing_docs, clippy::all, rustdoc::all, unreachable_pub, reason = "generated")]
 pub mod etcdraft {
     tonic::include_proto!("etcdraft");
 }
+#[allow(missing_docs, clippy::all, rustdoc::all, unreachable_pub, reason = "generated")]
 pub mod gateway {
     tonic::include_proto!("gateway");
 }
+#[allow(missing_docs, clippy::all, rustdoc::all, unreachable_pub, reason = "generated")]
 pub mod gossip {
     tonic::include_proto!("gossip");
 }
+#[allow(missing_docs, clippy::all, rustdoc::all, unreachable_pub, reason = "generated")]
 pub mod discovery {
     tonic::include_proto!("discovery");
 }
+#[allow(missing_docs, clippy::all, rustdoc::all, unreachable_pub, reason = "generated")]
 pub mod rwset {
     tonic::include_proto!("rwset");
 }
+#[allow(missing_docs, clippy::all, rustdoc::all, unreachable_pub, reason = "generated")]
 pub mod kvrwset {
     tonic::include_proto!("kvrwset");
 }
+#[allow(missing_docs, clippy::all, rustdoc::all, unreachable_pub, reason = "generated")]
 pub mod queryresult {
     tonic::include_proto!("queryresult");
 }
+#[allow(missing_docs, clippy::all, rustdoc::all, unreachable_pub, reason = "generated")]
 pub mod lifecycle {
     tonic::include_proto!("lifecycle");
 }
+#[allow(missing_docs, clippy::all, rustdoc::all, unreachable_pub, reason = "generated")]
 pub mod transientstore {
     tonic::include_proto!("transientstore");
 }
+#[allow(missing_docs, clippy::all, rustdoc::all, unreachable_pub, reason = "generated")]
 pub mod ledger {
     tonic::include_proto!("ledger");
 }
-
-pub use prost::Message;

@@ -45,7 +45,9 @@ pub struct PrivateMetadataWrite {
 impl TxPrivateRwSet {
     /// Parses the bytes of a `rwset.TxPvtReadWriteSet`.
     pub fn parse(raw: Bytes) -> Result<Self, RwSetError> {
-        Self::from_proto(rwset::TxPvtReadWriteSet::decode(raw).map_err(RwSetError::at("the private set"))?)
+        Self::from_proto(
+            ripstop_proto::read::<rwset::TxPvtReadWriteSet>(raw).map_err(RwSetError::at("the private set"))?,
+        )
     }
 
     /// Takes a decoded message and parses the sets inside.
@@ -104,7 +106,7 @@ impl TxPrivateRwSet {
 impl CollectionPrivateRwSet {
     /// Parses the bytes of the collection's `kvrwset.KVRWSet`.
     pub fn parse(namespace: &str, collection: String, raw: Bytes) -> Result<Self, RwSetError> {
-        let set = kvrwset::KvrwSet::decode(raw.clone())
+        let set = ripstop_proto::read::<kvrwset::KvrwSet>(raw.clone())
             .map_err(RwSetError::at(format!("private collection '{collection}' of namespace '{namespace}'")))?;
         Ok(Self {
             collection,

@@ -188,7 +188,7 @@ pub struct HashedMetadataWrite {
 impl TxRwSet {
     /// Parses the bytes of a `rwset.TxReadWriteSet`, with the sets inside.
     pub fn parse(raw: Bytes) -> Result<Self, RwSetError> {
-        let message = rwset::TxReadWriteSet::decode(raw).map_err(RwSetError::at("the transaction"))?;
+        let message = ripstop_proto::read::<rwset::TxReadWriteSet>(raw).map_err(RwSetError::at("the transaction"))?;
         let namespaces = message.ns_rwset.into_iter().map(NsRwSet::from_proto).collect::<Result<_, _>>()?;
         Ok(Self { namespaces })
     }
@@ -215,8 +215,8 @@ impl NsRwSet {
 
     fn from_proto(message: rwset::NsReadWriteSet) -> Result<Self, RwSetError> {
         let namespace = message.namespace;
-        let public =
-            kvrwset::KvrwSet::decode(message.rwset).map_err(RwSetError::at(format!("namespace '{namespace}'")))?;
+        let public = ripstop_proto::read::<kvrwset::KvrwSet>(message.rwset)
+            .map_err(RwSetError::at(format!("namespace '{namespace}'")))?;
         let collections = message
             .collection_hashed_rwset
             .into_iter()
@@ -342,7 +342,7 @@ pub(crate) fn raw_reads(reads: &[KvRead]) -> kvrwset::QueryReads {
 impl CollectionHashedRwSet {
     fn from_proto(namespace: &str, message: rwset::CollectionHashedReadWriteSet) -> Result<Self, RwSetError> {
         let collection = message.collection_name;
-        let hashed = kvrwset::HashedRwSet::decode(message.hashed_rwset)
+        let hashed = ripstop_proto::read::<kvrwset::HashedRwSet>(message.hashed_rwset)
             .map_err(RwSetError::at(format!("collection '{collection}' of namespace '{namespace}'")))?;
         Ok(Self {
             collection,

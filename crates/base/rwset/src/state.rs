@@ -78,6 +78,6 @@ pub fn encode_metadata(entries: &[MetadataEntry]) -> Bytes {
 
 /// The entries by name. Of several with the same name the last counts.
 pub fn decode_metadata(metadata: &Bytes) -> Result<BTreeMap<String, Bytes>, StateError> {
-    let message = kvrwset::KvMetadataWrite::decode(metadata.clone()).map_err(StateError::new)?;
+    let message = ripstop_proto::read::<kvrwset::KvMetadataWrite>(metadata.clone()).map_err(StateError::new)?;
     Ok(message.entries.into_iter().map(|entry| (entry.name, entry.value)).collect())
 }

@@ -1,6 +1,7 @@
 use bytes::Bytes;
 use prost::Message;
 use ripstop_proto::common;
+use ripstop_proto::wire::{Fields, RawField, WireType};
 
 use crate::{BlockNumber, Digest, Envelope, EnvelopeError, UnknownValidationCode, ValidationCodes, put_der};
 
@@ -103,7 +104,7 @@ pub struct Block {
 impl Block {
     /// Parses the bytes of a `common.Block`.
     pub fn parse(raw: Bytes) -> Result<Self, BlockError> {
-        Self::from_proto(common::Block::decode(raw).map_err(BlockError::Decode)?)
+        Self::from_proto(ripstop_proto::read::<common::Block>(raw).map_err(BlockError::Decode)?)
     }
 
     /// Takes a decoded block.
@@ -161,8 +162,9 @@ impl Block {
         Envelope::parse(first.clone()).map(|envelope| envelope.channel_header.channel_id).map_err(not_well_formed)
     }
 
-    /// Checks that every transaction's bytes are exactly what its envelope encodes to, with payload and signature.
-    /// A configuration block is exempt (Fabric: `protoutil.VerifyTransactionsAreWellFormed`).
+    /// Checks that every transaction's bytes are exactly what Go encodes its envelope to: payload, signature, then fields
+    /// that nobody knows, as they came. A configuration block is exempt (Fabric:
+    /// `protoutil.VerifyTransactionsAreWellFormed`).
     pub fn check_well_formed(&self) -> Result<(), BlockError> {
         if self.data.is_empty() {
             return Err(BlockError::NoData(self.number()));
@@ -172,7 +174,7 @@ impl Block {
         }
         for (index, raw) in self.data.iter().enumerate() {
             let refuse = |reason| Err(BlockError::NotWellFormed { block: self.number(), index, reason });
-            let Ok(envelope) = common::Envelope::decode(raw.clone()) else {
+            let Ok(envelope) = ripstop_proto::read::<common::Envelope>(raw.clone()) else {
                 return refuse("its bytes are no envelope");
             };
             if envelope.payload.is_empty() {
@@ -181,12 +183,19 @@ impl Block {
             if envelope.signature.is_empty() {
                 return refuse("its envelope has no signature");
             }
-            if envelope.encode_to_vec() != *raw {
+            let unknown = raw.strip_prefix(envelope.encode_to_vec().as_slice());
+            if !unknown.is_some_and(|unknown| Fields::of(unknown).all(|field| field.is_ok_and(is_unknown_to_envelopes)))
+            {
                 return refuse("its envelope encodes to other bytes than received");
             }
         }
         Ok(())
     }
+}
+
+/// Whether a field is neither payload nor signature of an envelope.
+fn is_unknown_to_envelopes(field: RawField<'_>) -> bool {
+    !(matches!(field.number, 1 | 2) && field.wire_type == WireType::Length)
 }
 
 /// The elements of a block's metadata. Reading an absent element gives empty bytes.
@@ -274,7 +283,7 @@ impl BlockMetadata {
         if value.is_empty() {
             return Ok(None);
         }
-        common::OrdererBlockMetadata::decode(value)
+        ripstop_proto::read::<common::OrdererBlockMetadata>(value)
             .map(Some)
             .map_err(|source| MetadataError::Decode { slot: MetadataSlot::Signatures, source })
     }
@@ -285,7 +294,7 @@ impl BlockMetadata {
             Some(metadata) => metadata.last_config.ok_or(MetadataError::NoLastConfig)?,
             None => {
                 let metadata = self.decode(MetadataSlot::LastConfig)?;
-                common::LastConfig::decode(metadata.value)
+                ripstop_proto::read::<common::LastConfig>(metadata.value)
                     .map_err(|source| MetadataError::Decode { slot: MetadataSlot::LastConfig, source })?
             }
         };
@@ -303,7 +312,7 @@ impl BlockMetadata {
     }
 
     fn decode(&self, slot: MetadataSlot) -> Result<common::Metadata, MetadataError> {
-        common::Metadata::decode(self.get(slot)).map_err(|source| MetadataError::Decode { slot, source })
+        ripstop_proto::read::<common::Metadata>(self.get(slot)).map_err(|source| MetadataError::Decode { slot, source })
     }
 }
 
@@ -347,9 +356,15 @@ mod tests {
             common::Envelope { payload: Bytes::from_static(b"p"), signature: Bytes::from_static(b"s") }.encode_to_vec();
         let block = |raw: Vec<u8>| Block::new(BlockNumber::new(1), Bytes::new(), vec![raw.into()]);
         assert!(block(envelope.clone()).check_well_formed().is_ok());
-        let mut trailing = envelope;
-        trailing.extend_from_slice(&[0x1a, 0x00]);
-        assert!(block(trailing).check_well_formed().is_err());
+        let followed_by = |more: &[u8]| block([&envelope, more].concat()).check_well_formed();
+        // Go keeps what it does not know and encodes it behind the rest.
+        for unknown in [&[0x1a, 0x00][..], &[0x08, 0x01, 0x10, 0x80, 0x00], &[0x1b, 0x0a, 0x01, b'x', 0x1c]] {
+            assert!(followed_by(unknown).is_ok(), "{unknown:?}");
+            assert!(block([unknown, &envelope].concat()).check_well_formed().is_err(), "{unknown:?}");
+        }
+        for refused in [&[0x12, 0x01, b's'][..], &[0x0a, 0x00], &[0x00], &[0x1a, 0x05], &[0x1c]] {
+            assert!(followed_by(refused).is_err(), "{refused:?}");
+        }
         assert!(Block::new(BlockNumber::new(1), Bytes::new(), vec![]).check_well_formed().is_err());
     }
 }

@@ -89,7 +89,7 @@ pub struct Timestamp {
 impl ChannelHeader {
     /// Parses the bytes of a `common.ChannelHeader`.
     pub fn parse(raw: Bytes) -> Result<Self, prost::DecodeError> {
-        let header = common::ChannelHeader::decode(raw.clone())?;
+        let header = ripstop_proto::read::<common::ChannelHeader>(raw.clone())?;
         Ok(Self {
             raw,
             kind: header.r#type.into(),
@@ -117,7 +117,7 @@ pub struct SignatureHeader {
 impl SignatureHeader {
     /// Parses the bytes of a `common.SignatureHeader`.
     pub fn parse(raw: Bytes) -> Result<Self, prost::DecodeError> {
-        let header = common::SignatureHeader::decode(raw.clone())?;
+        let header = ripstop_proto::read::<common::SignatureHeader>(raw.clone())?;
         Ok(Self { raw, creator: header.creator, nonce: header.nonce })
     }
 }
@@ -136,7 +136,7 @@ pub struct SerializedIdentity {
 impl SerializedIdentity {
     /// Parses the bytes of an `msp.SerializedIdentity`.
     pub fn parse(raw: Bytes) -> Result<Self, prost::DecodeError> {
-        let identity = msp::SerializedIdentity::decode(raw.clone())?;
+        let identity = ripstop_proto::read::<msp::SerializedIdentity>(raw.clone())?;
         Ok(Self { raw, msp_id: MspId::new(&identity.mspid), id_bytes: identity.id_bytes })
     }
 
@@ -196,12 +196,13 @@ pub enum EnvelopeError {
 impl Envelope {
     /// Parses the bytes of a `common.Envelope`, down to both headers.
     pub fn parse(raw: Bytes) -> Result<Self, EnvelopeError> {
-        Self::from_proto(common::Envelope::decode(raw).map_err(EnvelopeError::Envelope)?)
+        Self::from_proto(ripstop_proto::read::<common::Envelope>(raw).map_err(EnvelopeError::Envelope)?)
     }
 
     /// Parses the headers of a decoded envelope.
     pub fn from_proto(envelope: common::Envelope) -> Result<Self, EnvelopeError> {
-        let payload = common::Payload::decode(envelope.payload.clone()).map_err(EnvelopeError::Payload)?;
+        let payload =
+            ripstop_proto::read::<common::Payload>(envelope.payload.clone()).map_err(EnvelopeError::Payload)?;
         let header = payload.header.ok_or(EnvelopeError::NoHeader)?;
         Ok(Self {
             payload: envelope.payload,

@@ -1,5 +1,4 @@
 use bytes::Bytes;
-use prost::Message;
 use ripstop_proto::protos;
 
 use crate::{ChannelHeader, Digest, SignatureHeader, SignedData};
@@ -89,7 +88,7 @@ pub enum TransactionError {
 impl Transaction {
     /// Parses the data of an endorser transaction's envelope.
     pub fn parse(data: Bytes) -> Result<Self, TransactionError> {
-        let transaction = protos::Transaction::decode(data).map_err(TransactionError::Transaction)?;
+        let transaction = ripstop_proto::read::<protos::Transaction>(data).map_err(TransactionError::Transaction)?;
         let count = transaction.actions.len();
         let [action] = <[protos::TransactionAction; 1]>::try_from(transaction.actions)
             .map_err(|_| TransactionError::ActionCount(count))?;
@@ -101,11 +100,12 @@ impl Transaction {
         if proposal_signature_header.creator.is_empty() {
             return Err(TransactionError::ActionHeaderLacks("creator"));
         }
-        let payload =
-            protos::ChaincodeActionPayload::decode(action.payload).map_err(TransactionError::ActionPayload)?;
+        let payload = ripstop_proto::read::<protos::ChaincodeActionPayload>(action.payload)
+            .map_err(TransactionError::ActionPayload)?;
         let endorsed = payload.action.ok_or(TransactionError::NoAction)?;
-        let response = protos::ProposalResponsePayload::decode(endorsed.proposal_response_payload.clone())
-            .map_err(TransactionError::ResponsePayload)?;
+        let response =
+            ripstop_proto::read::<protos::ProposalResponsePayload>(endorsed.proposal_response_payload.clone())
+                .map_err(TransactionError::ResponsePayload)?;
         Ok(Self {
             proposal_signature_header,
             proposal_payload: payload.chaincode_proposal_payload,
@@ -121,7 +121,7 @@ impl Transaction {
 
     /// Decodes what was endorsed.
     pub fn action(&self) -> Result<ChaincodeAction, prost::DecodeError> {
-        let action = protos::ChaincodeAction::decode(self.response.extension.clone())?;
+        let action = ripstop_proto::read::<protos::ChaincodeAction>(self.response.extension.clone())?;
         Ok(ChaincodeAction {
             results: action.results,
             events: action.events,

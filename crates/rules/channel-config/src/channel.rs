@@ -2,7 +2,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use prost::Message;
 use ripstop_msp::MspSet;
 use ripstop_policy::PolicyTree;
 use ripstop_proto::common;
@@ -126,7 +125,7 @@ impl ChannelConfig {
         }
         let channel_id = ChannelId::new(&envelope.channel_header.channel_id)
             .map_err(|error| EnvelopeFault::Form(format!("bad channel ID: {error}")))?;
-        let message = common::ConfigEnvelope::decode(envelope.data.clone())
+        let message = ripstop_proto::read::<common::ConfigEnvelope>(envelope.data.clone())
             .map_err(|error| EnvelopeFault::Form(format!("its configuration does not decode: {error}")))?;
         let config = message.config.ok_or_else(|| EnvelopeFault::Form("it holds no configuration".into()))?;
         Self::new(channel_id, config).map_err(EnvelopeFault::Config)

@@ -2,7 +2,6 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use prost::Message;
 use ripstop_crypto::Certificate;
 use ripstop_proto::etcdraft;
 use ripstop_types::GoDuration;
@@ -114,7 +113,8 @@ const DEFAULT_SNAPSHOT_INTERVAL_SIZE: u32 = 16 * 1024 * 1024;
 impl RaftMetadata {
     /// Reads the metadata of a consensus type.
     pub fn decode(metadata: Bytes) -> Result<Self, ConsensusMetadataError> {
-        let metadata = etcdraft::ConfigMetadata::decode(metadata).map_err(ConsensusMetadataError::Decode)?;
+        let metadata =
+            ripstop_proto::read::<etcdraft::ConfigMetadata>(metadata).map_err(ConsensusMetadataError::Decode)?;
         let options = RaftOptions::check(metadata.options.as_ref().ok_or(ConsensusMetadataError::NoOptions)?)?;
         if metadata.consenters.is_empty() {
             return Err(ConsensusMetadataError::NoConsenters);
@@ -188,6 +188,7 @@ impl RaftConsenter {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
     use ripstop_testkit::Organization;
 
     use super::*;

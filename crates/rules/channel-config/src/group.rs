@@ -1,5 +1,4 @@
 use bytes::Bytes;
-use prost::Message;
 use ripstop_proto::common;
 
 use crate::names::check_name;
@@ -41,8 +40,8 @@ impl<'a> Group<'a> {
     }
 
     /// A value decoded; as if it were empty where there is none.
-    pub(crate) fn value<M: Message + Default>(&self, name: &str) -> Result<M, ConfigError> {
-        M::decode(self.bytes(name)).map_err(|error| self.fault(name, ConfigFault::Decode(error)))
+    pub(crate) fn value<M: ripstop_proto::Name + Default>(&self, name: &str) -> Result<M, ConfigError> {
+        ripstop_proto::read::<M>(self.bytes(name)).map_err(|error| self.fault(name, ConfigFault::Decode(error)))
     }
 
     /// The names of the capabilities that a group requires.

@@ -12,7 +12,6 @@ mod element;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use prost::Message;
 use ripstop_policy::{PolicyRefusal, Signers};
 use ripstop_proto::common;
 use ripstop_types::{Envelope, EnvelopeError, HeaderType, SignatureHeader, SignedData};
@@ -194,7 +193,7 @@ pub fn extract(envelope: &common::Envelope) -> Result<common::ConfigUpdateEnvelo
     if envelope.channel_header.kind != HeaderType::ConfigUpdate {
         return Err(UpdateError::WrongType { found: envelope.channel_header.kind });
     }
-    common::ConfigUpdateEnvelope::decode(envelope.data).map_err(UpdateError::Unmarshal)
+    ripstop_proto::read::<common::ConfigUpdateEnvelope>(envelope.data).map_err(UpdateError::Unmarshal)
 }
 
 /// Authorises an update against the current configuration and gives the next one: an orderer's part. The result's
@@ -250,7 +249,7 @@ fn authorize(
     current: &ChannelConfig,
     envelope: &common::ConfigUpdateEnvelope,
 ) -> Result<common::ConfigGroup, UpdateError> {
-    let update = common::ConfigUpdate::decode(envelope.config_update.clone())
+    let update = ripstop_proto::read::<common::ConfigUpdate>(envelope.config_update.clone())
         .map_err(|source| UpdateError::Decode { what: "config update", source })?;
     if update.channel_id != current.channel_id().as_str() {
         return Err(UpdateError::OtherChannel {

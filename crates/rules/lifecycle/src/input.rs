@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use prost::Message;
 use ripstop_channel_config::ChannelConfig;
 use ripstop_policy::SignaturePolicy;
 use ripstop_proto::common::msp_principal::Classification;
@@ -269,12 +268,12 @@ fn check_principal(
     let undecodable = |kind, error| InvalidCollection::Principal { name: name.to_owned(), kind, error };
     let member = match Classification::try_from(principal.principal_classification) {
         Ok(Classification::Role) => {
-            common::MspRole::decode(principal.principal.clone())
+            ripstop_proto::read::<common::MspRole>(principal.principal.clone())
                 .map_err(|error| undecodable("MSPRole", error))?
                 .msp_identifier
         }
         Ok(Classification::OrganizationUnit) => {
-            common::OrganizationUnit::decode(principal.principal.clone())
+            ripstop_proto::read::<common::OrganizationUnit>(principal.principal.clone())
                 .map_err(|error| undecodable("OrganizationUnit", error))?
                 .msp_identifier
         }

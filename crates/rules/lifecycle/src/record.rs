@@ -107,7 +107,7 @@ impl<'a> Values<'a> {
     fn member(&mut self, field: &str) -> Result<(String, Option<Type>), RecordError> {
         let key = keys::field(self.table, self.name, field);
         let Some(value) = get(self.state, self.scope, &key)? else { return Ok((key, None)) };
-        match StateData::decode(value) {
+        match ripstop_proto::read::<StateData>(value) {
             Ok(data) => Ok((key, data.r#type)),
             Err(error) => Err(RecordError::Undecodable { key, error }),
         }
@@ -141,9 +141,9 @@ impl<'a> Values<'a> {
     }
 
     /// A message; the empty one when the field is absent.
-    pub(crate) fn message<M: Message + Default>(&mut self, field: &str) -> Result<M, RecordError> {
+    pub(crate) fn message<M: ripstop_proto::Name + Default>(&mut self, field: &str) -> Result<M, RecordError> {
         let (key, bytes) = self.bytes(field)?;
-        M::decode(bytes).map_err(|error| RecordError::Undecodable { key, error })
+        ripstop_proto::read::<M>(bytes).map_err(|error| RecordError::Undecodable { key, error })
     }
 }
 
@@ -181,7 +181,7 @@ pub(crate) fn read_metadata(
 ) -> Result<Option<StateMetadata>, RecordError> {
     let key = keys::metadata(table, name);
     let Some(value) = get(state, scope, &key)? else { return Ok(None) };
-    match StateMetadata::decode(value) {
+    match ripstop_proto::read::<StateMetadata>(value) {
         Ok(metadata) => Ok(Some(metadata)),
         Err(error) => Err(RecordError::Undecodable { key, error }),
     }
@@ -217,7 +217,8 @@ pub(crate) fn read_all_metadata(
     let mut all = BTreeMap::new();
     for (key, value) in entries {
         let Some(name) = key.strip_prefix(&prefix).map(str::to_owned) else { continue };
-        let metadata = StateMetadata::decode(value).map_err(|error| RecordError::Undecodable { key, error })?;
+        let metadata =
+            ripstop_proto::read::<StateMetadata>(value).map_err(|error| RecordError::Undecodable { key, error })?;
         all.insert(name, metadata);
     }
     Ok(all)

@@ -1,7 +1,6 @@
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
-use prost::Message;
 use ripstop_crypto::{Certificate, Crl, KeyKind};
 use ripstop_proto::msp;
 use ripstop_types::{Digest, MspId, SerializedIdentity};
@@ -46,7 +45,7 @@ impl Msp {
         if config.r#type != 0 {
             return Err(MspSetupError::Type(config.r#type));
         }
-        let config = msp::FabricMspConfig::decode(config.config.clone())
+        let config = ripstop_proto::read::<msp::FabricMspConfig>(config.config.clone())
             .map_err(|error| MspSetupError::Encoding(error.to_string()))?;
         Self::new(&config, version)
     }

@@ -168,8 +168,8 @@ impl Principal {
     }
 }
 
-fn decode<M: Message + Default>(bytes: Bytes, kind: &'static str) -> Result<M, PrincipalRefusal> {
-    M::decode(bytes).map_err(|error| PrincipalRefusal::Encoding { kind, reason: error.to_string() })
+fn decode<M: ripstop_proto::Name + Default>(bytes: Bytes, kind: &'static str) -> Result<M, PrincipalRefusal> {
+    ripstop_proto::read::<M>(bytes).map_err(|error| PrincipalRefusal::Encoding { kind, reason: error.to_string() })
 }
 
 impl fmt::Display for Principal {

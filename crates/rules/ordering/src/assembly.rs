@@ -76,7 +76,7 @@ pub fn consenter_metadata(block: &Block) -> Result<Bytes, MetadataError> {
         Some(metadata) => (MetadataSlot::Signatures, metadata.consenter_metadata),
         None => (MetadataSlot::Orderer, block.metadata.get(MetadataSlot::Orderer)),
     };
-    Ok(common::Metadata::decode(bytes).map_err(|source| MetadataError::Decode { slot, source })?.value)
+    Ok(ripstop_proto::read::<common::Metadata>(bytes).map_err(|source| MetadataError::Decode { slot, source })?.value)
 }
 
 #[cfg(test)]

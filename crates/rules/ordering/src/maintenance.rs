@@ -1,4 +1,3 @@
-use prost::Message as _;
 use ripstop_channel_config::{ChannelConfig, ConsensusState, ConsensusType, OrdererConfig, key};
 use ripstop_proto::{common, etcdraft};
 use ripstop_types::Envelope;
@@ -134,8 +133,8 @@ fn check_state_change(
 /// The write set may hold the value `ConsensusType` of the group `Orderer` and nothing else.
 fn check_only_consensus_type(update: &Envelope) -> Result<(), String> {
     let decode = |error: prost::DecodeError| format!("config update unmarshalling error: {error}");
-    let envelope = common::ConfigUpdateEnvelope::decode(update.data.clone()).map_err(decode)?;
-    let update = common::ConfigUpdate::decode(envelope.config_update).map_err(decode)?;
+    let envelope = ripstop_proto::read::<common::ConfigUpdateEnvelope>(update.data.clone()).map_err(decode)?;
+    let update = ripstop_proto::read::<common::ConfigUpdate>(envelope.config_update).map_err(decode)?;
     let written = update.write_set.unwrap_or_default();
     if written.groups.is_empty() {
         return Err("config update contains no changes".into());
@@ -162,7 +161,9 @@ fn check_only_consensus_type(update: &Envelope) -> Result<(), String> {
 
 fn check_mapping(current: &OrdererConfig, next: &OrdererConfig) -> Result<(), MaintenanceRefusal> {
     let refuse = |text: String| Err(MaintenanceRefusal::Mapping(text));
-    let raft = etcdraft::ConfigMetadata::decode(current.consensus_metadata.clone()).unwrap_or_default().consenters;
+    let raft = ripstop_proto::read::<etcdraft::ConfigMetadata>(current.consensus_metadata.clone())
+        .unwrap_or_default()
+        .consenters;
     let bft = &next.consenters;
     if bft.is_empty() {
         return refuse("Invalid new config: bft consenters are missing".into());

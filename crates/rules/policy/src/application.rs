@@ -1,5 +1,4 @@
 use ripstop_msp::MspSet;
-use ripstop_proto::Message;
 use ripstop_proto::common::{self, application_policy::Type};
 use ripstop_types::SignedData;
 
@@ -31,7 +30,7 @@ pub enum ApplicationPolicy {
 impl ApplicationPolicy {
     /// Reads the bytes of an `ApplicationPolicy`.
     pub fn parse(bytes: &[u8]) -> Result<Self, ApplicationPolicyError> {
-        let policy = common::ApplicationPolicy::decode(bytes)
+        let policy = ripstop_proto::read::<common::ApplicationPolicy>(bytes)
             .map_err(|error| ApplicationPolicyError::Encoding(error.to_string()))?;
         match policy.r#type.ok_or(ApplicationPolicyError::UnknownType)? {
             Type::SignaturePolicy(envelope) => Ok(Self::Signature(SignaturePolicy::compile(&envelope)?)),

@@ -2,7 +2,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use ripstop_msp::{Identity, MspSet, Principal};
-use ripstop_proto::Message;
 use ripstop_proto::common::{self, signature_policy::Type};
 use ripstop_types::SignedData;
 
@@ -55,7 +54,7 @@ pub struct SignaturePolicy {
 impl SignaturePolicy {
     /// Reads the bytes of a `SignaturePolicyEnvelope`.
     pub fn parse(bytes: &[u8]) -> Result<Self, CompileError> {
-        let envelope = common::SignaturePolicyEnvelope::decode(bytes)
+        let envelope = ripstop_proto::read::<common::SignaturePolicyEnvelope>(bytes)
             .map_err(|error| CompileError::Encoding(error.to_string()))?;
         Self::compile(&envelope)
     }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use ripstop_msp::{MspSet, Principal};
-use ripstop_proto::{Message, common};
+use ripstop_proto::common;
 use ripstop_types::SignedData;
 
 use crate::explain::explain_signers;
@@ -108,10 +108,11 @@ impl PolicyTree {
                     PolicyTreeError::Signature { name, path, source }
                 })?,
                 IMPLICIT_META => {
-                    let meta = common::ImplicitMetaPolicy::decode(policy.value.clone()).map_err(|error| {
-                        let (name, path) = at();
-                        PolicyTreeError::ImplicitMeta { name, path, reason: error.to_string() }
-                    })?;
+                    let meta =
+                        ripstop_proto::read::<common::ImplicitMetaPolicy>(policy.value.clone()).map_err(|error| {
+                            let (name, path) = at();
+                            PolicyTreeError::ImplicitMeta { name, path, reason: error.to_string() }
+                        })?;
                     let children =
                         group.groups.keys().map(|child| self.key(&meta.sub_policy, &format!("{prefix}{child}")));
                     let children = children.map(Result::ok).collect();

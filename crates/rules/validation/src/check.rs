@@ -1,6 +1,5 @@
 use std::sync::{Arc, OnceLock};
 
-use prost::Message;
 use ripstop_channel_config::{ChannelConfig, update};
 use ripstop_proto::common;
 use ripstop_rwset::{StateError, StateView};
@@ -204,7 +203,7 @@ impl BlockCheck<'_> {
         if !self.alone {
             return Err(Undecided::ConfigAmongOthers { block: self.number, index });
         }
-        let envelope = common::ConfigEnvelope::decode(raw.clone())
+        let envelope = ripstop_proto::read::<common::ConfigEnvelope>(raw.clone())
             .map_err(|source| Undecided::ConfigUndecodable { block: self.number, source })?;
         let config = update::accept(self.config, &envelope)
             .map_err(|source| Undecided::Config { block: self.number, source })?;

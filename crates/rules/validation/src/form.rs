@@ -4,19 +4,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use prost::Message;
 use ripstop_channel_config::ChannelConfig;
 use ripstop_policy::Signers;
 use ripstop_proto::protos;
 use ripstop_rwset::TxRwSet;
 use ripstop_types::{ChaincodeName, Envelope, EnvelopeError, HeaderType, Transaction, TxId, proposal_hash};
 
-use crate::presence::has_bytes_field;
 use crate::{ChaincodeNameError, Refusal};
-
-const PROPOSAL_PAYLOAD_FIELD: u64 = 1;
-const EXTENSION_FIELD: u64 = 2;
-const EVENTS_FIELD: u64 = 2;
 
 /// The stateless part of a verdict, under one configuration.
 #[derive(Debug)]
@@ -115,7 +109,7 @@ fn check_tx_id(envelope: &Envelope) -> Result<TxId, Refusal> {
 
 fn check_transaction(envelope: &Envelope) -> Result<Transaction, Refusal> {
     let transaction = Transaction::parse(envelope.data.clone())?;
-    if transaction.proposal_payload.is_empty() && !has_proposal_payload(&envelope.data) {
+    if transaction.proposal_payload.is_empty() {
         return Err(Refusal::NoProposal);
     }
     let computed =
@@ -126,17 +120,11 @@ fn check_transaction(envelope: &Envelope) -> Result<Transaction, Refusal> {
     Ok(transaction)
 }
 
-fn has_proposal_payload(data: &Bytes) -> bool {
-    protos::Transaction::decode(data.clone()).is_ok_and(|transaction| {
-        transaction.actions.first().is_some_and(|action| has_bytes_field(&action.payload, PROPOSAL_PAYLOAD_FIELD))
-    })
-}
-
 fn content(envelope: &Envelope, transaction: &Transaction, config: &ChannelConfig) -> Result<Content, Refusal> {
-    let extension = protos::ChaincodeHeaderExtension::decode(envelope.channel_header.extension.clone())
+    let extension = ripstop_proto::read::<protos::ChaincodeHeaderExtension>(envelope.channel_header.extension.clone())
         .map_err(Refusal::HeaderExtension)?;
     let response = &transaction.response;
-    if response.extension.is_empty() && !has_bytes_field(&transaction.response_payload, EXTENSION_FIELD) {
+    if response.extension.is_empty() {
         return Err(Refusal::NoAction);
     }
     let action = transaction.action().map_err(Refusal::Action)?;
@@ -144,8 +132,8 @@ fn content(envelope: &Envelope, transaction: &Transaction, config: &ChannelConfi
     let invoked = extension.chaincode_id.ok_or(Refusal::NoChaincode("header extension"))?.name;
     let chaincode = action.chaincode.ok_or(Refusal::NoChaincode("ChaincodeAction"))?;
     check_names(&invoked, &chaincode).map_err(Refusal::ChaincodeName)?;
-    if !action.events.is_empty() || has_bytes_field(&response.extension, EVENTS_FIELD) {
-        let event = protos::ChaincodeEvent::decode(action.events).map_err(Refusal::Event)?;
+    if !action.events.is_empty() {
+        let event = ripstop_proto::read::<protos::ChaincodeEvent>(action.events).map_err(Refusal::Event)?;
         if event.chaincode_id != invoked {
             return Err(Refusal::ForeignEvent { event: event.chaincode_id, action: invoked });
         }

@@ -56,7 +56,6 @@ mod check;
 mod conflict;
 mod endorsement;
 mod form;
-mod presence;
 mod refusal;
 mod validate;
 mod verify;

@@ -1,6 +1,5 @@
 use std::sync::OnceLock;
 
-use prost::Message;
 use ripstop_channel_config::ChannelConfig;
 use ripstop_policy::PolicyRefusal;
 use ripstop_proto::common;
@@ -236,7 +235,7 @@ pub fn verify_signatures(
         let names_by_number =
             by_number && signature.signature_header.is_empty() && !signature.identifier_header.is_empty();
         let (raw, identity) = if names_by_number {
-            let identifier = common::IdentifierHeader::decode(signature.identifier_header.clone())
+            let identifier = ripstop_proto::read::<common::IdentifierHeader>(signature.identifier_header.clone())
                 .map_err(|source| SignatureRefusal::Header { what: "identifier", block: header.number, source })?;
             // A number that is not in the consenter set counts for nothing; the policy decides on the others.
             let Some(identity) = consenter_identity(config, identifier.identifier) else { continue };

@@ -319,6 +319,43 @@ fn envelopes_that_do_not_parse_have_their_verdicts() {
     }
 }
 
+/// The bytes of an action of chaincode `basic`, followed by more.
+fn action_followed_by(more: &'static [u8]) -> Option<Bytes> {
+    let action = protos::ChaincodeAction { chaincode_id: chaincode("basic", "1.0"), ..Default::default() };
+    Some([action.encode_to_vec().as_slice(), more].concat().into())
+}
+
+#[test]
+fn bytes_are_read_as_go_reads_them() {
+    let scene = Scene::new();
+    let rows: [(&str, Spoil, &'static [u8]); 7] = [
+        ("an unknown field of the envelope", |_| {}, &[0x1a, 0x00]),
+        ("the envelope's payload as a number", |_| {}, &[0x08, 0x01]),
+        (
+            "the chaincode of the extension as a number",
+            |t| {
+                let extension = protos::ChaincodeHeaderExtension { chaincode_id: t.chaincode.clone() };
+                t.header_extension = Some([extension.encode_to_vec().as_slice(), &[0x10, 0x01]].concat().into());
+            },
+            &[],
+        ),
+        ("results that follow as a number", |t| t.action = action_followed_by(&[0x08, 0x01]), &[]),
+        ("an event of no bytes", |t| t.action = action_followed_by(&[0x12, 0x00]), &[]),
+        (
+            "a set whose model is no number",
+            |t| t.results = [set(vec![writes("basic", vec![])]).as_ref(), &[0x0d, 1, 2, 3, 4]].concat().into(),
+            &[],
+        ),
+        ("a set with an unknown group", |t| t.results = Bytes::from_static(&[0xa3, 0x06, 0xa4, 0x06]), &[]),
+    ];
+    for (name, spoil, behind_envelope) in rows {
+        let mut draft = scene.draft();
+        spoil(&mut draft);
+        let raw = Bytes::from([draft.bytes().as_ref(), behind_envelope].concat());
+        assert_eq!(scene.verdicts(vec![raw]), "VALID | ", "{name}");
+    }
+}
+
 #[test]
 fn an_expired_creator_is_valid_and_a_stranger_is_not() {
     let scene = Scene::new();

@@ -1,5 +1,4 @@
 use bytes::Bytes;
-use prost::Message;
 use ripstop_proto::protos;
 use ripstop_types::{Block, Envelope, EnvelopeError, HeaderType, MetadataSlot};
 
@@ -48,8 +47,8 @@ pub fn filtered_block(block: &Block) -> Result<protos::FilteredBlock, FilterErro
 
 /// The events of all actions; here a malformed transaction with several actions or odd headers is read like any other.
 fn actions(envelope: &Envelope) -> Result<protos::filtered_transaction::Data, FilterError> {
-    fn read<M: Message + Default>(what: &'static str, bytes: Bytes) -> Result<M, FilterError> {
-        M::decode(bytes).map_err(|source| FilterError::Decode { what, source })
+    fn read<M: ripstop_proto::Name + Default>(what: &'static str, bytes: Bytes) -> Result<M, FilterError> {
+        ripstop_proto::read::<M>(bytes).map_err(|source| FilterError::Decode { what, source })
     }
     let mut filtered = protos::FilteredTransactionActions::default();
     let transaction: protos::Transaction = read("transaction payload", envelope.data.clone())?;

@@ -1,6 +1,5 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use prost::Message;
 use ripstop_crypto::Certificate;
 use ripstop_proto::{common, protos};
 use ripstop_types::{SerializedIdentity, Timestamp};
@@ -38,17 +37,17 @@ impl Filters {
         let malformed = |what, message| {
             move |error: prost::DecodeError| FilterRefusal::Malformed { what, message, reason: error.to_string() }
         };
-        let proposal =
-            protos::Proposal::decode(signed.proposal_bytes.clone()).map_err(malformed("proposal", "Proposal"))?;
-        let header = common::Header::decode(proposal.header).map_err(malformed("header", "Header"))?;
+        let proposal = ripstop_proto::read::<protos::Proposal>(signed.proposal_bytes.clone())
+            .map_err(malformed("proposal", "Proposal"))?;
+        let header = ripstop_proto::read::<common::Header>(proposal.header).map_err(malformed("header", "Header"))?;
         if self.expiration {
-            let creator = common::SignatureHeader::decode(header.signature_header)
+            let creator = ripstop_proto::read::<common::SignatureHeader>(header.signature_header)
                 .map_err(malformed("signature header", "SignatureHeader"))?
                 .creator;
             check_expiry(creator, now)?;
         }
         if let Some(window) = self.time_window {
-            let channel_header = common::ChannelHeader::decode(header.channel_header)
+            let channel_header = ripstop_proto::read::<common::ChannelHeader>(header.channel_header)
                 .map_err(malformed("channel header", "ChannelHeader"))?;
             let stated = channel_header.timestamp.unwrap_or_default();
             check_time(Timestamp { seconds: stated.seconds, nanos: stated.nanos }, window, now)?;
@@ -101,6 +100,7 @@ fn go_duration(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prost::Message;
 
     fn proposal_at(seconds: i64) -> protos::SignedProposal {
         let timestamp = Some(prost_types::Timestamp { seconds, nanos: 0 });

@@ -58,8 +58,8 @@ pub(crate) struct Proposal {
     pub(crate) hash: Digest,
 }
 
-fn decode<M: Message + Default>(bytes: &Bytes, what: &'static str) -> Result<M, ProposalError> {
-    M::decode(bytes.clone()).map_err(|error| ProposalError::Decode { what, reason: error.to_string() })
+fn decode<M: ripstop_proto::Name + Default>(bytes: &Bytes, what: &'static str) -> Result<M, ProposalError> {
+    ripstop_proto::read::<M>(bytes.clone()).map_err(|error| ProposalError::Decode { what, reason: error.to_string() })
 }
 
 impl Proposal {

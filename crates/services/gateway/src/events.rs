@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use prost::Message;
 use ripstop_channel_config::acl::Resource;
 use ripstop_ledger::{Follower, Ledger};
 use ripstop_proto::{gateway, orderer, protos};
@@ -27,7 +26,7 @@ impl Gateway {
         if signed.request.is_empty() {
             return Err(Status::invalid_argument("a chaincode events request is required"));
         }
-        let request = gateway::ChaincodeEventsRequest::decode(signed.request.clone())
+        let request = ripstop_proto::read::<gateway::ChaincodeEventsRequest>(signed.request.clone())
             .map_err(|error| Status::invalid_argument(format!("invalid chaincode events request: {error}")))?;
         let signed =
             SignedData { identity: request.identity.clone(), message: signed.request, signature: signed.signature };
@@ -129,6 +128,6 @@ fn event_of(raw: &bytes::Bytes) -> Option<protos::ChaincodeEvent> {
         return None;
     }
     let action = Transaction::parse(envelope.data).ok()?.action().ok()?;
-    let event = protos::ChaincodeEvent::decode(action.events).ok()?;
+    let event = ripstop_proto::read::<protos::ChaincodeEvent>(action.events).ok()?;
     Some(event).filter(|event| !event.chaincode_id.is_empty())
 }

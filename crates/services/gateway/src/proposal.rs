@@ -1,4 +1,3 @@
-use prost::Message;
 use ripstop_proto::{common, protos};
 
 /// A proposal, parsed as far as the gateway needs to know it.
@@ -44,6 +43,6 @@ impl Proposal {
     }
 }
 
-fn decode<M: Message + Default>(bytes: &bytes::Bytes, what: &str) -> Result<M, String> {
-    M::decode(bytes.clone()).map_err(|error| format!("error unmarshalling {what}: {error}"))
+fn decode<M: ripstop_proto::Name + Default>(bytes: &bytes::Bytes, what: &str) -> Result<M, String> {
+    ripstop_proto::read::<M>(bytes.clone()).map_err(|error| format!("error unmarshalling {what}: {error}"))
 }

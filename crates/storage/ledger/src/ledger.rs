@@ -5,7 +5,6 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use prost::Message;
 use ripstop_block_store::{BlockStore, BlockStoreOptions, Follower};
 use ripstop_channel_config::ChannelConfig;
 use ripstop_kv::{Durability, Options, Store};
@@ -244,7 +243,7 @@ impl Current {
 }
 
 fn read_config(channel_id: &ChannelId, envelope: Bytes) -> Result<ChannelConfig, LedgerConfigError> {
-    let envelope = common::ConfigEnvelope::decode(envelope)?;
+    let envelope = ripstop_proto::read::<common::ConfigEnvelope>(envelope)?;
     let config = envelope.config.ok_or(LedgerConfigError::Missing)?;
     Ok(ChannelConfig::new(channel_id.clone(), config)?)
 }

@@ -66,11 +66,12 @@ fn forgeries(block: &Block, next: Option<&Block>, foreign: Option<&Block>) -> Ve
         ("metadata that does not decode", signed(Bytes::from_static(&[0xff])), "does not decode"),
     ];
     if !is_config {
-        let trailing = with(&|block| {
-            block.data[0] = [block.data[0].as_ref(), &[0x1a, 0x00]].concat().into();
+        let twice = with(&|block| {
+            // The signature once more: Go would keep one.
+            block.data[0] = [block.data[0].as_ref(), &[0x12, 0x01, 0x00]].concat().into();
             rehash(block);
         });
-        forgeries.push(("trailing bytes in a transaction", trailing, "not well-formed"));
+        forgeries.push(("a transaction with two signatures", twice, "not well-formed"));
     }
     if let Some(next) = next {
         forgeries.push(("a block too early", next.clone(), "expected block number is"));

@@ -94,7 +94,7 @@ impl Change<common::ConfigGroup> {
             || policies.membership_changes
             || groups.membership_changes
             || original.mod_policy != updated.mod_policy;
-        if !changes_itself && !(values.changes() || policies.changes() || groups.changes()) {
+        if !(changes_itself || values.changes() || policies.changes() || groups.changes()) {
             return Self::None;
         }
         let version = original.version;

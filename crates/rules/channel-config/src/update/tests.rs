@@ -1,3 +1,4 @@
+use prost::Message;
 use ripstop_crypto::SigningIdentity;
 use ripstop_proto::orderer;
 use ripstop_testkit::{Channel, Organization, meta_policy, organization_group, value};
