@@ -65,6 +65,20 @@ pub fn collection(
     Ok(all_collections(state, channel, chaincode)?.into_iter().find(|collection| collection.name == name))
 }
 
+/// The configuration of one collection from the committed state alone; every organization has an implicit collection here,
+/// whether it belongs to the channel or not (Fabric: `CollectionInfo`). None when there is no such chaincode or collection.
+pub fn committed_collection(
+    state: &dyn StateView,
+    chaincode: &str,
+    name: &str,
+) -> Result<Option<StaticCollectionConfig>, QueryError> {
+    let Some(definition) = committed(&mut Committed(state), chaincode)? else { return Ok(None) };
+    if let Some(org) = implicit_collection_org(name) {
+        return Ok(Some(implicit_collection_config(&org)));
+    }
+    Ok(explicit_collections(&definition.parameters.collections).find(|config| config.name == name).cloned())
+}
+
 /// All collections a chaincode may use: those of its definition, then the implicit one of every organization of the
 /// channel. `_lifecycle` itself has the implicit ones only.
 pub fn all_collections(

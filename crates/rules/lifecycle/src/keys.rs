@@ -36,3 +36,9 @@ pub fn private_name(name: &str, sequence: i64) -> String {
 pub(crate) fn metadata_prefix(table: &str) -> String {
     format!("{table}/metadata/")
 }
+
+/// The chaincode whose definition a write to this public key changes (Fabric: `SequenceMatcher`).
+pub fn defined_chaincode(key: &str) -> Option<&str> {
+    let name = key.strip_prefix(NAMESPACES)?.strip_prefix("/fields/")?.strip_suffix("/Sequence")?;
+    (!name.is_empty() && !name.contains('/')).then_some(name)
+}

@@ -8,7 +8,7 @@
 //! Where it stands in the journey: `_lifecycle` (in `chaincode`) calls [`approve`], [`commit`], [`check_readiness`] and
 //! the queries while it simulates; `chaincode` asks [`execution`] which package runs a name; `validation` asks
 //! [`validation_info`] and [`collection_endorsement_policy`] which policy a transaction had to satisfy; `ledger` asks
-//! [`all_collections`] which collections exist.
+//! [`all_collections`] which collections exist, and `committer` asks for the [`eligibility`] of its organization.
 //!
 //! Invariants: keys and values in the state are Fabric's bytes (see [`keys`]), because organizations compare hashes of
 //! them; reads happen in Fabric's order and number, because they become part of the read/write set that all endorsers
@@ -23,6 +23,7 @@ mod definition;
 mod execution;
 mod input;
 pub mod keys;
+mod membership;
 mod policy;
 mod query;
 mod record;
@@ -33,12 +34,15 @@ pub use approval::{
     org_approvals,
 };
 pub use collection::{
-    CollectionError, IMPLICIT_COLLECTION_PREFIX, all_collections, collection, explicit_collections,
-    implicit_collection, implicit_collection_config, implicit_collection_org,
+    CollectionError, IMPLICIT_COLLECTION_PREFIX, all_collections, collection, committed_collection,
+    explicit_collections, implicit_collection, implicit_collection_config, implicit_collection_org,
 };
 pub use definition::{ApprovedDefinition, ChaincodeDefinition, ChaincodeParameters, PackageSource, ParameterMismatch};
 pub use execution::{Execution, ExecutionError, execution, references};
 pub use input::{InputError, InvalidCollection, check_input, is_label};
+pub use membership::{
+    CollectionMembers, CollectionRights, Eligibility, MembershipError, eligibility, opened_collections,
+};
 pub use policy::{
     DEFAULT_ENDORSEMENT_POLICY, LIFECYCLE_ENDORSEMENT_POLICY, ValidationInfo, collection_endorsement_policy,
     default_endorsement_policy, validation_info,

@@ -1,0 +1,146 @@
+use std::collections::BTreeSet;
+
+use ripstop_msp::{MspSet, Principal};
+use ripstop_policy::{CompileError, SignaturePolicy, Signers};
+use ripstop_proto::protos::{StaticCollectionConfig, collection_policy_config};
+use ripstop_rwset::StateView;
+use ripstop_types::{MspId, SignedData};
+
+use crate::collection::explicit_collections;
+use crate::{Committed, QueryError, committed_collection, definition};
+
+/// Why nobody can be said to belong to a collection.
+#[derive(Debug, thiserror::Error)]
+pub enum MembershipError {
+    /// The configuration names no members.
+    #[error("Collection config policy is nil")]
+    NoPolicy,
+    /// The configuration names members in a way nobody knows.
+    #[error("Collection config access policy is nil")]
+    NoSignaturePolicy,
+    /// The policy that names the members makes no sense.
+    #[error("failed constructing policy object out of collection policy config: {0}")]
+    Policy(#[from] CompileError),
+}
+
+/// Who belongs to a collection.
+#[derive(Debug, Clone)]
+pub struct CollectionMembers {
+    organizations: BTreeSet<MspId>,
+    policy: SignaturePolicy,
+}
+
+impl CollectionMembers {
+    /// Reads the member policy of a collection's configuration. Its organizations are those that the principals of the
+    /// policy name, however the policy combines them; a principal that cannot be read names none (Fabric:
+    /// `SimpleCollection.Setup`).
+    pub fn of(config: &StaticCollectionConfig, msps: &MspSet) -> Result<Self, MembershipError> {
+        let policy = config.member_orgs_policy.as_ref().ok_or(MembershipError::NoPolicy)?;
+        let Some(collection_policy_config::Payload::SignaturePolicy(envelope)) = &policy.payload else {
+            return Err(MembershipError::NoSignaturePolicy);
+        };
+        let policy = SignaturePolicy::compile(envelope)?;
+        let organizations = policy.principals().iter().filter_map(|principal| organization(principal, msps)).collect();
+        Ok(Self { organizations, policy })
+    }
+
+    /// The organizations whose peers keep the collection's values.
+    pub fn organizations(&self) -> &BTreeSet<MspId> {
+        &self.organizations
+    }
+
+    /// Whether the peers of an organization keep the collection's values. They do also where the policy demands nothing
+    /// of anybody.
+    pub fn include(&self, organization: &MspId, msps: &MspSet) -> bool {
+        let nobody = Signers::from_identities(vec![]);
+        self.organizations.contains(organization) || self.policy.evaluate_signers(&nobody, msps).is_ok()
+    }
+
+    /// Whether who signed satisfies the member policy.
+    pub fn admit(&self, signed: &SignedData, msps: &MspSet) -> bool {
+        self.policy.evaluate(std::slice::from_ref(signed), msps).is_ok()
+    }
+}
+
+/// Whom a principal belongs to. Only roles, units and identities do (Fabric: `getMemberOrgs`).
+fn organization(principal: &Principal, msps: &MspSet) -> Option<MspId> {
+    match principal {
+        Principal::Role { msp_id, .. } | Principal::UnknownRole { msp_id, .. } => Some(msp_id.clone()),
+        Principal::OrganizationUnit { msp_id, .. } => Some(msp_id.clone()),
+        Principal::Identity(serialized) => Some(msps.identify(serialized).ok()?.msp_id().clone()),
+        Principal::Nominal | Principal::Anonymous | Principal::Combined(_) | Principal::Nobody(_) => None,
+    }
+}
+
+/// What the creator of a proposal may do with the values of a collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CollectionRights {
+    /// Whether he may let a chaincode read them.
+    pub read: bool,
+    /// Whether he may let a chaincode write them.
+    pub write: bool,
+}
+
+impl CollectionRights {
+    const ALL: Self = Self { read: true, write: true };
+
+    /// The rights of whoever signed a proposal: all of them, unless the collection is for its members only (Fabric:
+    /// `RetrieveReadWritePermission`).
+    pub fn of(config: &StaticCollectionConfig, creator: &SignedData, msps: &MspSet) -> Result<Self, MembershipError> {
+        let members = CollectionMembers::of(config, msps)?;
+        let is_open = !config.member_only_read && !config.member_only_write;
+        if is_open || members.admit(creator, msps) {
+            return Ok(Self::ALL);
+        }
+        Ok(Self { read: !config.member_only_read, write: !config.member_only_write })
+    }
+}
+
+/// Whether the peers of an organization keep the values that a transaction wrote to a collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Eligibility {
+    /// They do: a value that is not here is missed.
+    Eligible,
+    /// They do not.
+    Ineligible,
+}
+
+/// Whether an organization's peers keep what the next block writes to a collection. Fabric judges by the configuration
+/// before the block. None when the chaincode has no such collection: nobody keeps anything then.
+pub fn eligibility(
+    before: &dyn StateView,
+    msps: &MspSet,
+    organization: &MspId,
+    chaincode: &str,
+    collection: &str,
+) -> Result<Option<Eligibility>, QueryError> {
+    let Some(config) = committed_collection(before, chaincode, collection)? else { return Ok(None) };
+    let is_member = CollectionMembers::of(&config, msps).is_ok_and(|members| members.include(organization, msps));
+    Ok(Some(if is_member { Eligibility::Eligible } else { Eligibility::Ineligible }))
+}
+
+/// The collections of a chaincode that a new definition opens to an organization which the old one kept out (Fabric:
+/// `collElgNotifier`). A collection that the old definition did not have is not among them.
+pub fn opened_collections(
+    before: &dyn StateView,
+    after: &dyn StateView,
+    msps: &MspSet,
+    organization: &MspId,
+    chaincode: &str,
+) -> Result<Vec<String>, QueryError> {
+    let (Some(old), Some(new)) =
+        (definition(&mut Committed(before), chaincode)?, definition(&mut Committed(after), chaincode)?)
+    else {
+        return Ok(vec![]);
+    };
+    let is_member = |config: &StaticCollectionConfig| {
+        CollectionMembers::of(config, msps).is_ok_and(|members| members.organizations().contains(organization))
+    };
+    let kept_out = |name: &str| {
+        explicit_collections(&old.parameters.collections).any(|config| config.name == name && !is_member(config))
+    };
+    let opened = explicit_collections(&new.parameters.collections)
+        .filter(|config| kept_out(&config.name) && is_member(config))
+        .map(|config| config.name.clone());
+    Ok(opened.collect())
+}
