@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::backend::Backend;
 use crate::composite::composite_range;
+use crate::contract::OK;
 use crate::query::page;
 use crate::{Creator, Error, HistoryIter, Page, Result, StateIter};
 
@@ -16,7 +17,7 @@ use crate::{Creator, Error, HistoryIter, Page, Result, StateIter};
 const FIRST_SIMPLE_KEY: &str = "\u{1}";
 /// The name under which a key's own endorsement policy is kept.
 const VALIDATION_PARAMETER: &str = "VALIDATION_PARAMETER";
-/// The status from which on a called chaincode's answer is an error.
+/// The status from which on an answer is an error: such a transaction is not endorsed.
 const ERROR_THRESHOLD: i32 = 400;
 
 /// A moment, as the proposer of the transaction stated it. The same on every peer.
@@ -67,6 +68,7 @@ pub struct Context {
     backend: RefCell<Box<dyn Backend>>,
     writes: RefCell<Vec<protos::WriteRecord>>,
     event: RefCell<Option<protos::ChaincodeEvent>>,
+    status: RefCell<Option<(i32, String)>>,
 }
 
 impl Context {
@@ -85,6 +87,7 @@ impl Context {
             backend: RefCell::new(backend),
             writes: RefCell::default(),
             event: RefCell::default(),
+            status: RefCell::default(),
         }
     }
 
@@ -130,11 +133,7 @@ impl Context {
 
     /// The committed value of a key, read as JSON.
     pub fn get_json<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
-        self.get(key)?
-            .map(|value| {
-                serde_json::from_slice(&value).map_err(|error| Error::new(format!("the value of {key}: {error}")))
-            })
-            .transpose()
+        json(key, self.get(key)?)
     }
 
     /// The committed values of several keys at once, in their order.
@@ -210,50 +209,86 @@ impl Context {
 
     /// The endorsement policy of a single key: bytes of a `SignaturePolicyEnvelope`.
     pub fn key_policy(&self, key: &str) -> Result<Option<Bytes>> {
-        let entries = self.backend.borrow_mut().metadata("", key)?;
-        Ok(entries.into_iter().find(|entry| entry.metakey == VALIDATION_PARAMETER).map(|entry| entry.value))
+        self.policy("", key)
     }
 
     /// Sets the endorsement policy of a single key: bytes of a `SignaturePolicyEnvelope`.
     pub fn set_key_policy(&self, key: &str, policy: impl Into<Bytes>) -> Result<()> {
-        let metadata = protos::StateMetadata { metakey: VALIDATION_PARAMETER.to_owned(), value: policy.into() };
-        self.record(protos::WriteRecord {
-            key: not_empty(key)?.to_owned(),
-            metadata: Some(metadata),
-            r#type: protos::write_record::Type::PutStateMetadata as i32,
-            ..Default::default()
-        })
+        self.set_policy("", key, policy.into())
     }
 
-    /// The value of a private key.
+    /// The value of a private key. Fails where this peer's organization does not belong to the collection, or the peer has
+    /// not received the newest value yet; where the collection is for its members only, it fails for other proposers too.
+    ///
+    /// Private values must not come as arguments of the transaction, which everybody sees: let clients send them as
+    /// [`Self::transient`] data.
     pub fn get_private(&self, collection: &str, key: &str) -> Result<Option<Bytes>> {
         present(self.backend.borrow_mut().get(not_empty(collection)?, key))
     }
 
-    /// The hash of a private value; every peer knows it.
+    /// The value of a private key, read as JSON.
+    pub fn get_private_json<T: DeserializeOwned>(&self, collection: &str, key: &str) -> Result<Option<T>> {
+        json(key, self.get_private(collection, key)?)
+    }
+
+    /// The values of several private keys at once, in their order. A value that this peer does not have counts as none.
+    pub fn get_private_many(&self, collection: &str, keys: &[String]) -> Result<Vec<Option<Bytes>>> {
+        let values = self.backend.borrow_mut().get_many(not_empty(collection)?, keys)?;
+        Ok(values.into_iter().map(|value| Some(value).filter(|value| !value.is_empty())).collect())
+    }
+
+    /// The SHA-256 of a private value. Every peer of the channel knows it and everybody may read it, so a contract can check
+    /// here what someone claims to be the value.
     pub fn get_private_hash(&self, collection: &str, key: &str) -> Result<Option<Bytes>> {
         present(self.backend.borrow_mut().private_hash(not_empty(collection)?, key))
     }
 
-    /// Sets a private key.
+    /// Sets a private key. Only hashes of key and value enter the transaction; an empty value removes the key.
     pub fn put_private(&self, collection: &str, key: &str, value: impl Into<Bytes>) -> Result<()> {
         self.write(not_empty(collection)?, key, value.into(), protos::write_record::Type::PutState)
     }
 
-    /// Removes a private key.
+    /// Sets a private key to a value's JSON.
+    pub fn put_private_json<T: Serialize + ?Sized>(&self, collection: &str, key: &str, value: &T) -> Result<()> {
+        self.put_private(collection, key, serde_json::to_vec(value)?)
+    }
+
+    /// Removes a private key. Peers keep its past values beside their ledgers; see [`Self::purge_private`].
     pub fn delete_private(&self, collection: &str, key: &str) -> Result<()> {
         self.write(not_empty(collection)?, key, Bytes::new(), protos::write_record::Type::DelState)
     }
 
-    /// Removes a private key and its past values.
+    /// Removes a private key and its past values from all peers, for good. The channel needs the capability `V2_5`.
     pub fn purge_private(&self, collection: &str, key: &str) -> Result<()> {
         self.write(not_empty(collection)?, key, Bytes::new(), protos::write_record::Type::PurgePrivateData)
     }
 
-    /// The private keys of a range.
+    /// The private keys of a range. Only for transactions that write nothing: what is found is not checked again before the
+    /// transaction commits.
     pub fn range_private(&self, collection: &str, start: &str, end: &str) -> Result<StateIter<'_>> {
         let start = if start.is_empty() { FIRST_SIMPLE_KEY } else { start };
         self.open_range(not_empty(collection)?, start, end)
+    }
+
+    /// The private composite keys that begin with these parts, as [`Self::range_private`].
+    pub fn range_private_composite(
+        &self,
+        collection: &str,
+        object_type: &str,
+        attributes: &[&str],
+    ) -> Result<StateIter<'_>> {
+        let (start, end) = composite_range(object_type, attributes)?;
+        self.open_range(not_empty(collection)?, &start, &end)
+    }
+
+    /// The endorsement policy of a single private key: bytes of a `SignaturePolicyEnvelope`.
+    pub fn private_key_policy(&self, collection: &str, key: &str) -> Result<Option<Bytes>> {
+        self.policy(not_empty(collection)?, key)
+    }
+
+    /// Sets the endorsement policy of a single private key: bytes of a `SignaturePolicyEnvelope`.
+    pub fn set_private_key_policy(&self, collection: &str, key: &str, policy: impl Into<Bytes>) -> Result<()> {
+        self.set_policy(not_empty(collection)?, key, policy.into())
     }
 
     /// Calls another chaincode and returns its payload. On the same channel (`channel` empty) its reads and writes become
@@ -285,6 +320,22 @@ impl Context {
     /// Announces an event whose payload is JSON.
     pub fn set_event_json<T: Serialize + ?Sized>(&self, name: &str, payload: &T) -> Result<()> {
         self.set_event(name, serde_json::to_vec(payload)?)
+    }
+
+    /// Answers with another status than 200 and a message, if the function succeeds. Below 400 a transaction is endorsed and
+    /// can be submitted; a failure is an error of the function instead.
+    pub fn set_status(&self, status: i32, message: impl Into<String>) -> Result<()> {
+        if !(OK..ERROR_THRESHOLD).contains(&status) {
+            return Err(Error::new(format!(
+                "a successful transaction cannot answer with status {status}; return an error instead"
+            )));
+        }
+        self.status.replace(Some((status, message.into())));
+        Ok(())
+    }
+
+    pub(crate) fn take_status(&self) -> (i32, String) {
+        self.status.take().unwrap_or((OK, String::new()))
     }
 
     pub(crate) fn take_event(&self) -> Option<protos::ChaincodeEvent> {
@@ -323,6 +374,22 @@ impl Context {
         Ok(StateIter::new(self, first))
     }
 
+    fn policy(&self, collection: &str, key: &str) -> Result<Option<Bytes>> {
+        let entries = self.backend.borrow_mut().metadata(collection, key)?;
+        Ok(entries.into_iter().find(|entry| entry.metakey == VALIDATION_PARAMETER).map(|entry| entry.value))
+    }
+
+    fn set_policy(&self, collection: &str, key: &str, policy: Bytes) -> Result<()> {
+        let metadata = protos::StateMetadata { metakey: VALIDATION_PARAMETER.to_owned(), value: policy };
+        self.record(protos::WriteRecord {
+            key: not_empty(key)?.to_owned(),
+            collection: collection.to_owned(),
+            metadata: Some(metadata),
+            r#type: protos::write_record::Type::PutStateMetadata as i32,
+            ..Default::default()
+        })
+    }
+
     fn write(&self, collection: &str, key: &str, value: Bytes, kind: protos::write_record::Type) -> Result<()> {
         self.record(protos::WriteRecord {
             key: not_empty(key)?.to_owned(),
@@ -348,6 +415,13 @@ fn not_empty(name: &str) -> Result<&str> {
         "" => Err(Error::new("key and collection must not be an empty string")),
         name => Ok(name),
     }
+}
+
+fn json<T: DeserializeOwned>(key: &str, value: Option<Bytes>) -> Result<Option<T>> {
+    let parse = |value: Bytes| {
+        serde_json::from_slice(&value).map_err(|error| Error::new(format!("the value of {key}: {error}")))
+    };
+    value.map(parse).transpose()
 }
 
 /// The shim protocol does not tell an empty value from none; neither does Fabric's state.

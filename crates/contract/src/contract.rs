@@ -120,7 +120,8 @@ impl Contract {
         let outcome = outcome.and_then(|payload| context.flush().map(|()| payload));
         match outcome {
             Ok(payload) => {
-                let response = protos::Response { status: OK, message: String::new(), payload };
+                let (status, message) = context.take_status();
+                let response = protos::Response { status, message, payload };
                 (response, context.take_event())
             }
             Err(error) => {

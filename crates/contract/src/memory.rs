@@ -134,7 +134,7 @@ impl Memory {
         let context = Context::new(NAMESPACE.to_owned(), self.tx_id(), arguments, proposal, Box::new(backend));
         let (response, event) = contract.execute(&context);
         let writes = std::mem::take(&mut *writes.lock().unwrap_or_else(PoisonError::into_inner));
-        if response.status != crate::contract::OK {
+        if response.status >= crate::contract::ERROR {
             return (Err(Error::new(response.message)), Vec::new());
         }
         self.last_event = event.map(|event| MemoryEvent { name: event.event_name, payload: event.payload });
@@ -342,6 +342,22 @@ mod tests {
                     .map(|answer| String::from_utf8_lossy(&answer).into_owned())
             })
             .function("empty", |ctx: &Context| ctx.put("", "v"))
+            .function("status", |ctx: &Context, status: i32| {
+                ctx.set_status(status, "of no importance")?;
+                ctx.put("answered", status.to_string())
+            })
+            .function("hide", |ctx: &Context, key: String| {
+                ctx.put_private_json("coll", &key, &vec![1, 2])?;
+                ctx.put_private("coll", &crate::composite_key("kind", &[&key])?, "v")?;
+                ctx.set_private_key_policy("coll", &key, "policy")
+            })
+            .function("seek", |ctx: &Context, key: String| {
+                let value: Option<Vec<u8>> = ctx.get_private_json("coll", &key)?;
+                let many = ctx.get_private_many("coll", &[key.clone(), "x".to_owned()])?;
+                let found = ctx.range_private_composite("coll", "kind", &[])?.count();
+                let policy = ctx.private_key_policy("coll", &key)?;
+                Ok((value, many.iter().filter(|value| value.is_some()).count(), found, policy.is_some()))
+            })
     }
 
     fn text(outcome: Result<Bytes>) -> std::result::Result<String, String> {
@@ -381,6 +397,25 @@ mod tests {
         assert!(history.contains("true") && history.contains("false"), "{history}");
         assert_eq!(text(memory.submit(&contract, "policy", &["b"])), Ok("false".to_owned()));
         assert_eq!(text(memory.submit(&contract, "policy", &["b"])), Ok("true".to_owned()));
+    }
+
+    #[test]
+    fn private_keys_stand_apart_from_public_ones() {
+        let (contract, mut memory) = (contract(), Memory::new());
+        memory.submit(&contract, "hide", &["a"]).unwrap();
+        assert_eq!(text(memory.evaluate(&contract, "seek", &["a"])), Ok("[[1,2],1,1,true]".to_owned()));
+        assert_eq!(text(memory.evaluate(&contract, "seek", &["b"])), Ok("[null,0,1,false]".to_owned()));
+        assert_eq!(memory.value("a"), None);
+    }
+
+    #[test]
+    fn a_transaction_may_succeed_with_another_status_and_never_fail_with_one() {
+        let (contract, mut memory) = (contract(), Memory::new());
+        memory.submit(&contract, "status", &["399"]).unwrap();
+        assert_eq!(memory.value("answered"), Some(Bytes::from_static(b"399")));
+        for refused in ["400", "199", "500"] {
+            assert!(memory.submit(&contract, "status", &[refused]).is_err(), "{refused}");
+        }
     }
 
     #[test]
