@@ -1,6 +1,6 @@
 //! One stream to a running chaincode, and the transactions at work on it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use prost::Message;
+use ripstop_lifecycle::CollectionRights;
 use ripstop_proto::protos::{self, ChaincodeMessage, chaincode_message::Type};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::{Stream, StreamExt};
@@ -36,6 +37,8 @@ pub(crate) struct Transaction {
     pub(crate) call: Arc<Call>,
     /// Queries it has open.
     pub(crate) queries: Mutex<OpenQueries>,
+    /// What the creator of the proposal may do with the collections that were touched.
+    pub(crate) rights: Mutex<BTreeMap<String, CollectionRights>>,
     /// Whether a request of it is being answered: the protocol allows one at a time.
     busy: AtomicBool,
     done: Mutex<Option<oneshot::Sender<ChaincodeMessage>>>,
@@ -86,6 +89,7 @@ impl Connection {
             is_init: kind == Type::Init,
             call,
             queries: Mutex::default(),
+            rights: Mutex::default(),
             busy: AtomicBool::new(false),
             done: Mutex::new(Some(done)),
         };

@@ -106,6 +106,7 @@ mod tests {
             public: TxRwSet { namespaces },
             public_bytes: Bytes::new(),
             private: None,
+            written_collections: vec![],
             private_reads,
             written_keys: written,
             height: 1,

@@ -13,7 +13,7 @@
 //! read a simulation of their own that is thrown away. When the caller gives up, or a stream dies, the simulation is taken
 //! back at once: late requests of the chaincode find none. Which package runs a name is read from the state each time.
 //!
-//! Absent: private data of user chaincodes (answered with an error), other packages than chaincode as a service, the
+//! Absent: rich queries, other packages than chaincode as a service, the
 //! legacy `lscc`, signing (the endorser's).
 
 mod call;

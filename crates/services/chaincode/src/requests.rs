@@ -1,10 +1,13 @@
 //! Answers the requests of a running transaction from its simulation.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use bytes::Bytes;
 use prost::Message;
+use ripstop_channel_config::ApplicationConfig;
 use ripstop_ledger::{LedgerError, SimulateError, Simulator};
+use ripstop_lifecycle::{CollectionRights, MembershipError};
 use ripstop_proto::protos::{self, chaincode_message::Type, write_record};
 
 use crate::connection::Transaction;
@@ -21,10 +24,18 @@ pub(crate) enum RequestError {
     PrivateInInit,
     #[error("only applicable for private data")]
     OnlyPrivate,
+    #[error("purge private data is not enabled, channel application capability of V2_5 or later is required")]
+    NoPurge,
+    #[error("collection {channel}/{namespace}/{collection} could not be found")]
+    NoCollection { channel: String, namespace: String, collection: String },
     #[error(
-        "private data is not supported by this peer yet: chaincode {namespace} cannot use collection {collection} here"
+        "error setting up collection for collection criteria privdata.CollectionCriteria{{Channel:\"{channel}\", Collection:\"{collection}\", Namespace:\"{namespace}\"}}: {cause}"
     )]
-    Private { namespace: String, collection: String },
+    Members { channel: String, namespace: String, collection: String, cause: MembershipError },
+    #[error(
+        "tx creator does not have {right} access permission on privatedata in chaincodeName:{namespace} collectionName: {collection}"
+    )]
+    Denied { right: Right, namespace: String, collection: String },
     #[error("query iterator not found")]
     UnknownQuery,
     #[error("a transaction may have at most {0} queries open at once; close some")]
@@ -41,6 +52,22 @@ pub(crate) enum RequestError {
     Simulate(#[from] SimulateError),
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+}
+
+/// What a chaincode does to private data on behalf of the creator of a proposal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Right {
+    Read,
+    Write,
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "read",
+            Self::Write => "write",
+        })
+    }
 }
 
 /// Whether a request may read much, so that it should not hold up others.
@@ -94,11 +121,11 @@ pub(crate) fn answer(
         }
         Type::GetPrivateDataHash => {
             let get = protos::GetState::decode(payload)?;
-            request.refuse_private(&get.collection)
+            request.private_hash(&get.collection, &get.key)
         }
         Type::PurgePrivateData => {
             let purge = protos::DelState::decode(payload)?;
-            request.purge(&purge.collection)
+            request.purge(&purge.collection, &purge.key)
         }
         other => Err(RequestError::NotAState(other.as_str_name())),
     }
@@ -112,39 +139,66 @@ struct Request<'a> {
 }
 
 impl Request<'_> {
-    fn namespace(&self) -> &str {
-        &self.transaction.namespace
-    }
-
     fn get(&mut self, get: protos::GetState) -> Result<Bytes, RequestError> {
-        self.public_only(&get.collection)?;
-        Ok(self.simulator.get(&self.transaction.namespace, &get.key)?.unwrap_or_default())
+        let namespace = &self.transaction.namespace;
+        let value = match get.collection.as_str() {
+            "" => self.simulator.get(namespace, &get.key)?,
+            collection => {
+                self.demand(Right::Read, collection)?;
+                self.simulator.get_private(namespace, collection, &get.key)?
+            }
+        };
+        Ok(value.unwrap_or_default())
     }
 
     fn get_many(&mut self, get: protos::GetStateMultiple) -> Result<Bytes, RequestError> {
-        self.public_only(&get.collection)?;
-        let values = self.simulator.get_many(&self.transaction.namespace, &get.keys)?;
+        let namespace = &self.transaction.namespace;
+        let values = match get.collection.as_str() {
+            "" => self.simulator.get_many(namespace, &get.keys)?,
+            collection => {
+                self.demand(Right::Read, collection)?;
+                self.simulator.get_private_many(namespace, collection, &get.keys)?
+            }
+        };
         let values = values.into_iter().map(Option::unwrap_or_default).collect();
         Ok(protos::GetStateMultipleResult { values }.encode_to_vec().into())
     }
 
+    /// The hash of a private value is no secret: anybody may read it.
+    fn private_hash(&mut self, collection: &str, key: &str) -> Result<Bytes, RequestError> {
+        self.no_init()?;
+        let hash = self.simulator.get_private_hash(&self.transaction.namespace, collection, key)?;
+        Ok(hash.unwrap_or_default())
+    }
+
     fn put(&mut self, collection: &str, key: &str, value: Bytes) -> Result<Bytes, RequestError> {
-        self.public_only(collection)?;
-        self.simulator.put(&self.transaction.namespace, key, value)?;
+        let namespace = &self.transaction.namespace;
+        match collection {
+            "" => self.simulator.put(namespace, key, value)?,
+            collection => {
+                self.demand(Right::Write, collection)?;
+                self.simulator.put_private(namespace, collection, key, value)?;
+            }
+        }
         Ok(Bytes::new())
     }
 
     fn delete(&mut self, collection: &str, key: &str) -> Result<Bytes, RequestError> {
-        self.public_only(collection)?;
-        self.simulator.delete(&self.transaction.namespace, key)?;
-        Ok(Bytes::new())
+        self.put(collection, key, Bytes::new())
     }
 
-    fn purge(&self, collection: &str) -> Result<Bytes, RequestError> {
-        match collection {
-            "" => Err(RequestError::OnlyPrivate),
-            collection => self.refuse_private(collection),
+    fn purge(&mut self, collection: &str, key: &str) -> Result<Bytes, RequestError> {
+        let config = self.transaction.call.ledger.as_ref().ok_or(RequestError::NoContext)?.config();
+        let can_purge = |application: &ApplicationConfig| application.capabilities.purge_private_data();
+        if !config.application().is_some_and(can_purge) {
+            return Err(RequestError::NoPurge);
         }
+        if collection.is_empty() {
+            return Err(RequestError::OnlyPrivate);
+        }
+        self.demand(Right::Write, collection)?;
+        self.simulator.purge_private(&self.transaction.namespace, collection, key)?;
+        Ok(Bytes::new())
     }
 
     fn write(&mut self, record: protos::WriteRecord) -> Result<Bytes, RequestError> {
@@ -154,14 +208,20 @@ impl Request<'_> {
             write_record::Type::PutStateMetadata => {
                 self.put_metadata(&record.collection, &record.key, Some(record.metadata.unwrap_or_default()))
             }
-            write_record::Type::PurgePrivateData => self.purge(&record.collection),
+            write_record::Type::PurgePrivateData => self.purge(&record.collection, &record.key),
             write_record::Type::Undefined => Err(RequestError::UnknownWrite),
         }
     }
 
     fn get_metadata(&mut self, get: protos::GetStateMetadata) -> Result<Bytes, RequestError> {
-        self.public_only(&get.collection)?;
-        let metadata = self.simulator.get_metadata(&self.transaction.namespace, &get.key)?;
+        let namespace = &self.transaction.namespace;
+        let metadata = match get.collection.as_str() {
+            "" => self.simulator.get_metadata(namespace, &get.key)?,
+            collection => {
+                self.demand(Right::Read, collection)?;
+                self.simulator.get_private_metadata(namespace, collection, &get.key)?
+            }
+        };
         let entries = metadata.into_iter().map(|(metakey, value)| protos::StateMetadata { metakey, value }).collect();
         Ok(protos::StateMetadataResult { entries }.encode_to_vec().into())
     }
@@ -173,37 +233,51 @@ impl Request<'_> {
         key: &str,
         metadata: Option<protos::StateMetadata>,
     ) -> Result<Bytes, RequestError> {
-        self.public_only(collection)?;
+        let namespace = &self.transaction.namespace;
         let entry = metadata.ok_or(RequestError::Lacks("metadata"))?;
         let entries = BTreeMap::from([(entry.metakey, entry.value)]);
-        self.simulator.put_metadata(&self.transaction.namespace, key, entries)?;
+        match collection {
+            "" => self.simulator.put_metadata(namespace, key, entries)?,
+            collection => {
+                self.demand(Right::Write, collection)?;
+                self.simulator.put_private_metadata(namespace, collection, key, entries)?;
+            }
+        }
         Ok(Bytes::new())
     }
 
     fn range(&mut self, range: protos::GetStateByRange) -> Result<Bytes, RequestError> {
         let metadata = protos::QueryMetadata::decode(range.metadata)?;
-        self.public_only(&range.collection)?;
-        let namespace = &self.transaction.namespace;
+        let (namespace, collection) = (&self.transaction.namespace, range.collection.as_str());
+        // A page's size bounds private ranges too, which otherwise know no pages.
+        let limit = match usize::try_from(metadata.page_size) {
+            Ok(size) if size > 0 => size.min(self.limit),
+            _ => self.limit,
+        };
         let is_page = metadata.page_size != 0 || !metadata.bookmark.is_empty();
-        let (source, paging, limit) = if is_page {
+        let (source, paging) = if !collection.is_empty() {
+            self.demand(Right::Read, collection)?;
+            let results = self.simulator.private_range(namespace, collection, &range.start_key, &range.end_key)?;
+            (results, Paging::Batches)
+        } else if is_page {
             let size = u32::try_from(metadata.page_size).map_err(|_| RequestError::PageSize(metadata.page_size))?;
             let start = if metadata.bookmark.is_empty() { &range.start_key } else { &metadata.bookmark };
-            let page = self.simulator.range_page(namespace, start, &range.end_key, size)?;
-            let limit = match usize::try_from(size) {
-                Ok(size) if size > 0 => size.min(self.limit),
-                _ => self.limit,
-            };
-            (page, Paging::Page, limit)
+            (self.simulator.range_page(namespace, start, &range.end_key, size)?, Paging::Page)
         } else {
-            (self.simulator.range(namespace, &range.start_key, &range.end_key)?, Paging::Batches, self.limit)
+            (self.simulator.range(namespace, &range.start_key, &range.end_key)?, Paging::Batches)
         };
         let response = self.queries.open(self.simulator, Source::Range(source), paging, limit)?;
         Ok(response.encode_to_vec().into())
     }
 
-    fn rich_query(&self, query: protos::GetQueryResult) -> Result<Bytes, RequestError> {
-        self.public_only(&query.collection)?;
-        Err(SimulateError::RichQuery.into())
+    fn rich_query(&mut self, query: protos::GetQueryResult) -> Result<Bytes, RequestError> {
+        match query.collection.as_str() {
+            "" => Err(SimulateError::RichQuery.into()),
+            collection => {
+                self.demand(Right::Read, collection)?;
+                Err(self.simulator.private_query(&self.transaction.namespace, collection).into())
+            }
+        }
     }
 
     fn history(&mut self, history: protos::GetHistoryForKey) -> Result<Bytes, RequestError> {
@@ -214,17 +288,44 @@ impl Request<'_> {
         Ok(response.encode_to_vec().into())
     }
 
-    fn public_only(&self, collection: &str) -> Result<(), RequestError> {
-        match collection {
-            "" => Ok(()),
-            collection => self.refuse_private(collection).map(drop),
-        }
+    fn no_init(&self) -> Result<(), RequestError> {
+        if self.transaction.is_init { Err(RequestError::PrivateInInit) } else { Ok(()) }
     }
 
-    fn refuse_private(&self, collection: &str) -> Result<Bytes, RequestError> {
-        if self.transaction.is_init {
-            return Err(RequestError::PrivateInInit);
+    /// Asks whether the creator of the proposal may do this to a collection (`memberOnlyRead`, `memberOnlyWrite`). A chaincode
+    /// in its initialization may do nothing.
+    fn demand(&mut self, right: Right, collection: &str) -> Result<(), RequestError> {
+        self.no_init()?;
+        let rights = self.rights(collection)?;
+        let is_allowed = match right {
+            Right::Read => rights.read,
+            Right::Write => rights.write,
+        };
+        if is_allowed {
+            return Ok(());
         }
-        Err(RequestError::Private { namespace: self.namespace().to_owned(), collection: collection.to_owned() })
+        let namespace = self.transaction.namespace.clone();
+        Err(RequestError::Denied { right, namespace, collection: collection.to_owned() })
+    }
+
+    /// Looked up once in a transaction.
+    fn rights(&mut self, collection: &str) -> Result<CollectionRights, RequestError> {
+        let mut known = self.transaction.rights.lock();
+        if let Some(rights) = known.get(collection) {
+            return Ok(*rights);
+        }
+        let (namespace, call) = (&self.transaction.namespace, &self.transaction.call);
+        let names = || (call.channel().to_owned(), namespace.clone(), collection.to_owned());
+        let config = self.simulator.collection(namespace, collection)?.ok_or_else(|| {
+            let (channel, namespace, collection) = names();
+            RequestError::NoCollection { channel, namespace, collection }
+        })?;
+        let channel = call.ledger.as_ref().ok_or(RequestError::NoContext)?.config();
+        let rights = CollectionRights::of(&config, &call.signed, channel.msps()).map_err(|cause| {
+            let (channel, namespace, collection) = names();
+            RequestError::Members { channel, namespace, collection, cause }
+        })?;
+        known.insert(collection.to_owned(), rights);
+        Ok(rights)
     }
 }

@@ -7,8 +7,8 @@ use ripstop_crypto::SigningIdentity;
 use ripstop_ledger::{Ledger, Ledgers, SimulationResults, TransientSet};
 use ripstop_msp::LocalMsp;
 use ripstop_operations::Metrics;
-use ripstop_proto::protos;
 use ripstop_proto::protos::endorser_server::{Endorser, EndorserServer};
+use ripstop_proto::protos::{self, StaticCollectionConfig};
 use ripstop_transport::{ConcurrencyLimit, MAX_MESSAGE_SIZE, PeerInfo};
 use ripstop_types::{ChannelId, TxId};
 use tonic::{Request, Response, Status};
@@ -194,12 +194,57 @@ impl Inner {
 /// Stores clear private writes, so that they are at hand when the transaction commits.
 async fn keep_private(ledger: &Arc<Ledger>, tx_id: &TxId, results: &SimulationResults) -> Result<(), String> {
     let Some(writes) = results.private.clone() else { return Ok(()) };
+    let channel = ledger.channel_id();
+    check_dissemination(&results.written_collections).map_err(|refusal| {
+        format!(
+            "error in simulation: failed to distribute private collection, txID {tx_id}, channel {channel}: {refusal}"
+        )
+    })?;
     let set = TransientSet { endorsed_at: results.height, writes };
-    let (ledger, tx_id) = (Arc::clone(ledger), tx_id.clone());
-    let stored = tokio::task::spawn_blocking(move || ledger.transient().put(&tx_id, &set)).await;
+    let (store, id) = (Arc::clone(ledger), tx_id.clone());
+    let stored = tokio::task::spawn_blocking(move || store.transient().put(&id, &set)).await;
     match stored {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(format!("error in simulation: failed to keep private data: {error}")),
-        Err(error) => Err(format!("error in simulation: failed to keep private data: {error}")),
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Err(format!("error in simulation: failed to keep private data: {error}")),
+        Err(error) => return Err(format!("error in simulation: failed to keep private data: {error}")),
+    }
+    for (chaincode, collection) in &results.written_collections {
+        if collection.maximum_peer_count > 0 {
+            tracing::info!(
+                target: "gossip.privdata",
+                "[{channel}] Private data of transaction [{tx_id}] for collection [{}] of chaincode [{chaincode}] is stored on this peer only: sending it to other peers is not supported yet",
+                collection.name
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A collection may demand that other peers have the values before an endorsement is given. Nothing is sent to other peers
+/// yet, so that cannot be met.
+fn check_dissemination(written: &[(String, StaticCollectionConfig)]) -> Result<(), String> {
+    let demanding = written.iter().find(|(_, collection)| collection.required_peer_count > 0);
+    let Some((chaincode, collection)) = demanding else { return Ok(()) };
+    let (name, required) = (&collection.name, collection.required_peer_count);
+    Err(format!(
+        "could not build private data dissemination plan for chaincode {chaincode} and collection {name}: required to disseminate to at least {required} peers, but know of only 0 eligible peers (this peer cannot send private data to others yet; a collection with requiredPeerCount 0 can be used)"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collection_that_must_be_spread_is_refused_in_fabrics_words() {
+        let collection = |required_peer_count| {
+            let config = StaticCollectionConfig { name: "coll".to_owned(), required_peer_count, ..Default::default() };
+            ("cc".to_owned(), config)
+        };
+        assert_eq!(check_dissemination(&[collection(0)]), Ok(()));
+        let refused = check_dissemination(&[collection(0), collection(1)]).unwrap_err();
+        let expected = "could not build private data dissemination plan for chaincode cc and collection coll: required to \
+                        disseminate to at least 1 peers, but know of only 0 eligible peers";
+        assert!(refused.starts_with(expected), "{refused}");
     }
 }

@@ -3,8 +3,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ripstop_lifecycle::{
-    NAMESPACE as LIFECYCLE_NAMESPACE, QueryError, definition, explicit_collections, implicit_collection,
+    NAMESPACE as LIFECYCLE_NAMESPACE, QueryError, definition, explicit_collections, implicit_collection_config,
+    implicit_collection_org,
 };
+use ripstop_proto::protos::StaticCollectionConfig;
 use ripstop_rwset::{
     KvRead, RangeQuery, RangeRecorder, RwSetBuilder, StateError, StateIter, StateValue, StateView, TxPrivateRwSet,
     TxRwSet, decode_metadata,
@@ -119,6 +121,8 @@ pub struct SimulationResults {
     pub public_bytes: Bytes,
     /// The clear private writes; `None` when there are none.
     pub private: Option<TxPrivateRwSet>,
+    /// The configurations of the collections with private writes: namespace and configuration.
+    pub written_collections: Vec<(String, StaticCollectionConfig)>,
     /// Namespace and collection of private values that were read in clear.
     pub private_reads: BTreeSet<(String, String)>,
     /// The keys written.
@@ -137,7 +141,7 @@ pub struct Simulator {
     /// The organisations of the channel, whose implicit collections exist.
     organizations: Arc<BTreeSet<MspId>>,
     /// The collections of the chaincodes whose private data was touched.
-    collections: BTreeMap<String, BTreeSet<String>>,
+    collections: BTreeMap<String, Vec<StaticCollectionConfig>>,
     set: RwSetBuilder,
     ranges: Vec<Range>,
     wrote: bool,
@@ -260,11 +264,7 @@ impl Simulator {
         start: &str,
         end: &str,
     ) -> Result<RangeId, SimulateError> {
-        if self.wrote {
-            return Err(SimulateError::PrivateQueryAfterWrite(self.tx_id.clone()));
-        }
-        self.queried_private = true;
-        self.check_collection(namespace, collection)?;
+        self.begin_private_query(namespace, collection)?;
         let results = self.state.private_range_owned(namespace, collection, start, end)?;
         self.ranges.push(Range {
             namespace: namespace.to_owned(),
@@ -273,6 +273,15 @@ impl Simulator {
             record: None,
         });
         Ok(RangeId(self.ranges.len() - 1))
+    }
+
+    /// Refuses a query of a private collection's contents as Fabric does: its rules come first, then what no state database
+    /// here can do.
+    pub fn private_query(&mut self, namespace: &str, collection: &str) -> SimulateError {
+        match self.begin_private_query(namespace, collection) {
+            Ok(()) => SimulateError::RichQuery,
+            Err(error) => error,
+        }
     }
 
     /// The next result of a query. `None` at its end; asking is what makes the end part of the read set.
@@ -407,6 +416,17 @@ impl Simulator {
         self.note_written_private(namespace, collection, key)
     }
 
+    /// The configuration of a chaincode's collection; `None` when it has none of that name. Of implicit collections also
+    /// those of strangers have one, though no operation accepts them (Fabric: `CollectionInfo`).
+    pub fn collection(
+        &mut self,
+        namespace: &str,
+        collection: &str,
+    ) -> Result<Option<StaticCollectionConfig>, SimulateError> {
+        let found = self.collections(namespace)?.iter().find(|config| config.name == collection).cloned();
+        Ok(found.or_else(|| implicit_collection_org(collection).map(|org| implicit_collection_config(&org))))
+    }
+
     /// Ends the simulation and gives what it read and wrote.
     pub fn finish(mut self) -> SimulationResults {
         for range in self.ranges {
@@ -421,8 +441,17 @@ impl Simulator {
             .into_iter()
             .map(|((namespace, collection, key), metadata)| WrittenKey { namespace, collection, key, metadata })
             .collect();
+        let written_collections = written_collections(private.as_ref(), &self.collections);
         let height = self.state.height();
-        SimulationResults { public, public_bytes, private, private_reads: self.private_reads, written_keys, height }
+        SimulationResults {
+            public,
+            public_bytes,
+            private,
+            written_collections,
+            private_reads: self.private_reads,
+            written_keys,
+            height,
+        }
     }
 
     fn read(&mut self, namespace: &str, key: &str) -> Result<Option<StateValue>, SimulateError> {
@@ -460,6 +489,14 @@ impl Simulator {
         Ok(RangeId(self.ranges.len() - 1))
     }
 
+    fn begin_private_query(&mut self, namespace: &str, collection: &str) -> Result<(), SimulateError> {
+        if self.wrote {
+            return Err(SimulateError::PrivateQueryAfterWrite(self.tx_id.clone()));
+        }
+        self.queried_private = true;
+        self.check_collection(namespace, collection)
+    }
+
     fn begin_write(&mut self) -> Result<(), SimulateError> {
         if self.queried_private {
             return Err(SimulateError::WriteAfterPrivateQuery(self.tx_id.clone()));
@@ -471,27 +508,33 @@ impl Simulator {
         Ok(())
     }
 
-    /// Whether the chaincode has the collection, explicit or implicit. Fabric reads the chaincode's definition through the
-    /// simulation, once for each chaincode, so it becomes part of the read set.
+    /// Whether the chaincode has the collection, explicit or implicit.
     fn check_collection(&mut self, namespace: &str, collection: &str) -> Result<(), SimulateError> {
-        if !self.collections.contains_key(namespace) {
-            let names = self.read_collections(namespace)?;
-            self.collections.insert(namespace.to_owned(), names);
-        }
-        if self.collections.get(namespace).is_some_and(|names| names.contains(collection)) {
+        if self.collections(namespace)?.iter().any(|config| config.name == collection) {
             return Ok(());
         }
         Err(SimulateError::UnknownCollection { namespace: namespace.to_owned(), collection: collection.to_owned() })
     }
 
-    fn read_collections(&mut self, namespace: &str) -> Result<BTreeSet<String>, SimulateError> {
-        let mut names: BTreeSet<String> = self.organizations.iter().map(implicit_collection).collect();
+    /// The collections of a chaincode. Fabric reads the definition through the simulation, so it becomes part of the read
+    /// set.
+    fn collections(&mut self, namespace: &str) -> Result<&[StaticCollectionConfig], SimulateError> {
+        if !self.collections.contains_key(namespace) {
+            let collections = self.read_collections(namespace)?;
+            self.collections.insert(namespace.to_owned(), collections);
+        }
+        Ok(self.collections.get(namespace).map(Vec::as_slice).unwrap_or_default())
+    }
+
+    fn read_collections(&mut self, namespace: &str) -> Result<Vec<StaticCollectionConfig>, SimulateError> {
+        let mut collections = Vec::new();
         if namespace != LIFECYCLE_NAMESPACE {
             let defined = definition(&mut SimulatedLifecycle::new(self), namespace)?;
             let defined = defined.ok_or_else(|| SimulateError::NoCollections(namespace.to_owned()))?;
-            names.extend(explicit_collections(&defined.parameters.collections).map(|config| config.name.clone()));
+            collections.extend(explicit_collections(&defined.parameters.collections).cloned());
         }
-        Ok(names)
+        collections.extend(self.organizations.iter().map(implicit_collection_config));
+        Ok(collections)
     }
 
     fn note_private_read(&mut self, namespace: &str, collection: &str, key: &str, version: Option<Height>) {
@@ -530,6 +573,19 @@ impl RangeRecord {
     fn finish(self) -> RangeQuery {
         RangeQuery { start_key: self.start, end_key: self.end, exhausted: self.exhausted, reads: self.results.finish() }
     }
+}
+
+fn written_collections(
+    private: Option<&TxPrivateRwSet>,
+    known: &BTreeMap<String, Vec<StaticCollectionConfig>>,
+) -> Vec<(String, StaticCollectionConfig)> {
+    let mut written = Vec::new();
+    for ns in private.into_iter().flat_map(|private| &private.namespaces) {
+        let is_written = |name: &str| ns.collections.iter().any(|set| set.collection == name);
+        let configs = known.get(&ns.namespace).into_iter().flatten().filter(|config| is_written(&config.name));
+        written.extend(configs.map(|config| (ns.namespace.clone(), config.clone())));
+    }
+    written
 }
 
 fn version(found: Option<&StateValue>) -> Option<Height> {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the right answer")]
 
 mod peer;
+mod private;
 
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -57,9 +58,6 @@ fn contract() -> Contract {
         let creator = ctx.creator()?;
         Ok(format!("{} {} {}", creator.msp_id(), ctx.channel_id(), ctx.timestamp().seconds))
     }
-    fn private(ctx: &Context) -> Result<()> {
-        ctx.get_private("secrets", "a").map(drop)
-    }
     fn rich(ctx: &Context) -> Result<()> {
         ctx.query("{}").map(drop)
     }
@@ -78,7 +76,6 @@ fn contract() -> Contract {
         .function("call", call)
         .function("policy", policy)
         .function("who", who)
-        .function("private", private)
         .function("rich", rich)
         .function("panics", panics)
 }
@@ -221,9 +218,6 @@ async fn many_transactions_share_a_stream() {
 async fn what_is_not_built_is_refused_and_says_so() {
     let peer = Peer::new(|_| {}).await;
     let _server = serve("basic", contract(), &peer).await;
-    let private = peer.ask("basic", &["private"]).await.unwrap_err();
-    assert!(private.starts_with("GET_STATE failed: transaction ID: "), "{private}");
-    assert!(private.contains("private data is not supported by this peer yet"), "{private}");
     let rich = peer.ask("basic", &["rich"]).await.unwrap_err();
     assert!(rich.ends_with("ExecuteQuery not supported for leveldb"), "{rich}");
     let golang = peer.install(package("golang", "go_1", b"")).await.unwrap_err();

@@ -33,6 +33,8 @@ pub(crate) struct Peer {
     pub(crate) client: SigningIdentity,
     endorser: SigningIdentity,
     orderer: SigningIdentity,
+    /// The collections of the definitions that are approved and committed.
+    pub(crate) collections: protos::CollectionConfigPackage,
     ledgers: Arc<Ledgers>,
     genesis: Block,
     sequence: AtomicU64,
@@ -62,6 +64,7 @@ impl Peer {
             client: organization.client("user"),
             endorser: organization.peer("peer0"),
             orderer: ordering.orderer("orderer0"),
+            collections: protos::CollectionConfigPackage::default(),
             ledgers,
             genesis,
             sequence: AtomicU64::new(0),
@@ -218,6 +221,7 @@ impl Peer {
             version: format!("{sequence}.0"),
             init_required,
             source: Some(source),
+            collections: Some(self.collections.clone()),
             ..Default::default()
         };
         let args = args.encode_to_vec();
@@ -237,6 +241,7 @@ impl Peer {
             name: name.to_owned(),
             version: format!("{sequence}.0"),
             init_required,
+            collections: Some(self.collections.clone()),
             ..Default::default()
         };
         let args = args.encode_to_vec();
