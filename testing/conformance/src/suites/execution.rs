@@ -20,9 +20,6 @@ use crate::{Report, hex_bytes};
 
 const TOPIC: &str = "proposals executed: endorsed bytes, response, interest";
 const REFUSALS: &str = "proposals refused: text";
-const NOT_YET: &str = "proposals of private data";
-/// Functions of the golden chaincode that use private data.
-const PRIVATE: [&str; 5] = ["phashput", "pget", "pdel", "ppurge", "psetep"];
 /// Without order in Fabric: it walks a Go map.
 const UNORDERED: &str = "QueryNamespaceDefinitions";
 /// The chaincodes of the golden chain; all are one program.
@@ -84,14 +81,6 @@ async fn register(host: &ChaincodeHost) {
 async fn execute(report: &mut Report, line: &Value, host: &ChaincodeHost, ledger: &Arc<Ledger>) {
     let arguments: Vec<&str> = line["args"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let [_, function, ..] = arguments.as_slice() else { return };
-    if PRIVATE.contains(function) {
-        report.not_yet(NOT_YET, 1);
-        return;
-    }
-    if *function == "warn399" {
-        report.not_yet("proposals answered with a status that contracts here cannot give", 1);
-        return;
-    }
     let name = arguments.join(" ");
     let answer = protos::ProposalResponse::decode(hex_bytes(&line["hex"])).unwrap_or_default();
     let invocation = read(&hex_bytes(&line["signed_proposal_hex"]), ledger);
@@ -215,6 +204,23 @@ fn contract() -> Contract {
             Ok(Bytes::new())
         })
         .raw_function("info", info)
+        .raw_function("warn399", |ctx, _| {
+            ctx.put("warn", "w")?;
+            ctx.set_status(399, "status 399")?;
+            Ok(Bytes::from_static(b"p"))
+        })
+        .raw_function("phashput", |ctx, args| {
+            let hash = ctx.get_private_hash(text(args, 0)?, text(args, 1)?)?.unwrap_or_default();
+            ctx.put(text(args, 2)?, hex::encode(hash)).map(|()| Bytes::new())
+        })
+        .raw_function("pget", |ctx, args| Ok(ctx.get_private(text(args, 0)?, text(args, 1)?)?.unwrap_or_default()))
+        .raw_function("pdel", |ctx, args| ctx.delete_private(text(args, 0)?, text(args, 1)?).map(|()| Bytes::new()))
+        .raw_function("ppurge", |ctx, args| ctx.purge_private(text(args, 0)?, text(args, 1)?).map(|()| Bytes::new()))
+        .raw_function("psetep", |ctx, args| {
+            let policy = peers(text(args, 3)?);
+            ctx.set_private_key_policy(text(args, 0)?, text(args, 1)?, policy.clone())?;
+            Ok(policy)
+        })
         .raw_function("fail", |_, _| Err(Error::new("deliberate failure")))
         .raw_function("noop", |_, _| Ok(Bytes::from_static(b"noop")))
 }

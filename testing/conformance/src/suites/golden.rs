@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::definitions::definitions;
 use super::execution::execution;
+use super::private::delivered;
 use super::proposals::proposals;
 use super::refusals::refusals;
 use super::replay::{Replay, Replayed};
@@ -30,6 +31,7 @@ pub fn golden(report: &mut Report) {
     let mut blocks = by_orderer.into_iter();
     let genesis = blocks.next().expect("the chain has a genesis block");
     let Some(mut replay) = report.check("ledger", "genesis block", Replay::begin(genesis)) else { return };
+    replay.private = delivered(&fixtures.lines("deliver-with-private-data.jsonl"));
     for ((block, by_peer), expected) in blocks.zip(by_peer.iter().skip(1)).zip(summary.iter().skip(1)) {
         let number = block.number();
         let signatures = verify_signatures(&by_peer.header, &by_peer.metadata, &replay.config());

@@ -6,6 +6,7 @@ mod definitions;
 mod execution;
 mod forged;
 mod golden;
+mod private;
 mod profiles;
 mod proposals;
 mod quirks;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ripstop_channel_config::ChannelConfig;
 use ripstop_ledger::{Ledger, LedgerOptions, Ledgers, PrivateData};
-use ripstop_rwset::StateView;
+use ripstop_rwset::{StateView, TxPrivateRwSet};
 use ripstop_types::{Block, BlockNumber, ValidationCode};
 use ripstop_validation::VerifiedBlock;
 use tempfile::TempDir;
@@ -17,11 +17,16 @@ pub(crate) struct Replay {
     ledger: Arc<Ledger>,
     ledgers: Arc<Ledgers>,
     directory: TempDir,
+    /// Private writes that the peer has when a block comes.
+    pub(crate) private: PrivateWrites,
     /// Every public key that a block changed, by namespace.
     pub(crate) public_keys: BTreeMap<String, BTreeSet<String>>,
     /// The hash of every private key that a block changed, by namespace and collection.
     pub(crate) hashed_keys: BTreeMap<(String, String), BTreeSet<Bytes>>,
 }
+
+/// Private writes by block and place in it.
+pub(crate) type PrivateWrites = BTreeMap<BlockNumber, BTreeMap<u64, TxPrivateRwSet>>;
 
 /// What became of a block.
 pub(crate) struct Replayed {
@@ -43,8 +48,8 @@ impl Replay {
         let directory = tempfile::tempdir().map_err(text)?;
         let ledgers = Arc::new(Ledgers::open(directory.path(), LedgerOptions::default()).map_err(text)?);
         let ledger = ledgers.create(genesis).map_err(text)?;
-        let (public_keys, hashed_keys) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { ledger, ledgers, directory, public_keys, hashed_keys })
+        let (private, public_keys, hashed_keys) = Default::default();
+        Ok(Self { ledger, ledgers, directory, private, public_keys, hashed_keys })
     }
 
     /// Verifies, checks, validates and commits the next block.
@@ -70,20 +75,21 @@ impl Replay {
                 .map(|transaction| transaction.refusal.as_ref().map(ToString::to_string).unwrap_or_default())
                 .collect(),
         };
-        self.ledger.commit(validated, PrivateData::default()).map_err(text)?;
+        let private = self.private.get(&validated.block().number()).cloned().unwrap_or_default();
+        self.ledger.commit(validated, PrivateData(private)).map_err(text)?;
         Ok(replayed)
     }
 
     /// Closes the ledger, throws its state away, and opens it again: all of it must come back out of the blocks.
     pub(crate) fn rebuild(self) -> Result<Self, String> {
-        let Self { ledger, ledgers, directory, public_keys, hashed_keys } = self;
+        let Self { ledger, ledgers, directory, private, public_keys, hashed_keys } = self;
         let channel = ledger.channel_id().clone();
         let state: PathBuf = directory.path().join(channel.as_str()).join("state");
         drop((ledger, ledgers));
         std::fs::remove_dir_all(&state).map_err(text)?;
         let ledgers = Arc::new(Ledgers::open(directory.path(), LedgerOptions::default()).map_err(text)?);
         let ledger = ledgers.get(&channel).ok_or("the channel is gone")?;
-        Ok(Self { ledger, ledgers, directory, public_keys, hashed_keys })
+        Ok(Self { ledger, ledgers, directory, private, public_keys, hashed_keys })
     }
 
     /// All ledgers: this one.
