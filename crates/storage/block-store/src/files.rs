@@ -1,12 +1,10 @@
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use ripstop_files::{Access, File, FileError, FileSystem};
 
 use crate::location::Location;
 use crate::record::{MAX_VARINT, record_length};
@@ -16,13 +14,15 @@ const OPEN_FILES: usize = 16;
 
 /// The block files of a directory: `blockfile_000000`, `blockfile_000001` and so on.
 pub(crate) struct Files {
+    system: FileSystem,
     directory: PathBuf,
-    open: Mutex<VecDeque<(u32, Arc<File>)>>,
+    open: Mutex<VecDeque<(u32, File)>>,
 }
 
 impl Files {
-    pub(crate) fn new(directory: &Path) -> Self {
-        Self { directory: directory.to_owned(), open: Mutex::new(VecDeque::with_capacity(OPEN_FILES)) }
+    pub(crate) fn new(system: &FileSystem, directory: &Path) -> Self {
+        let open = Mutex::new(VecDeque::with_capacity(OPEN_FILES));
+        Self { system: system.clone(), directory: directory.to_owned(), open }
     }
 
     pub(crate) fn path(&self, file: u32) -> PathBuf {
@@ -30,42 +30,46 @@ impl Files {
     }
 
     /// How many files there are. They are numbered without gaps.
-    pub(crate) fn count(&self) -> io::Result<u32> {
+    pub(crate) fn count(&self) -> Result<u32, FileError> {
         let mut count = 0;
-        while self.path(count).try_exists()? {
+        while self.system.exists(&self.path(count))? {
             count += 1;
         }
         Ok(count)
     }
 
     /// A file for appending, made where it does not exist. A new file's name is synchronised too.
-    pub(crate) fn writable(&self, file: u32) -> io::Result<File> {
+    pub(crate) fn writable(&self, file: u32) -> Result<File, FileError> {
         let path = self.path(file);
-        if path.try_exists()? {
-            return OpenOptions::new().read(true).write(true).open(path);
+        if self.system.exists(&path)? {
+            return self.system.open(&path, Access::Write);
         }
-        let created = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-        File::open(&self.directory)?.sync_all()?;
+        let created = self.system.open(&path, Access::CreateNew)?;
+        self.system.sync_directory(&self.directory)?;
         Ok(created)
     }
 
-    pub(crate) fn length(&self, file: u32) -> io::Result<u64> {
-        Ok(self.readable(file)?.metadata()?.len())
+    pub(crate) fn length(&self, file: u32) -> Result<u64, FileError> {
+        self.readable(file)?.length()
     }
 
     /// The content of the record at a location whose length is known.
-    pub(crate) fn read(&self, location: Location) -> io::Result<Bytes> {
+    pub(crate) fn read(&self, location: Location) -> Result<Bytes, FileError> {
         let mut record = vec![0; location.length as usize];
-        self.readable(location.file)?.read_exact_at(&mut record, location.offset)?;
+        let file = self.readable(location.file)?;
+        file.read_exact_at(&mut record, location.offset)?;
         let record = Bytes::from(record);
         match record_length(&record) {
             Some((length, prefix)) if length == (record.len() - prefix) as u64 => Ok(record.slice(prefix..)),
-            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the record's length is not the one expected")),
+            _ => {
+                let reason = "the record's length is not the one expected";
+                Err(FileError::of("read", file.path())(io::Error::new(io::ErrorKind::InvalidData, reason)))
+            }
         }
     }
 
     /// The location of the record that begins at `offset`, by its length prefix. `None`: cut off, or no record.
-    pub(crate) fn locate(&self, file: u32, offset: u64, file_length: u64) -> io::Result<Option<Location>> {
+    pub(crate) fn locate(&self, file: u32, offset: u64, file_length: u64) -> Result<Option<Location>, FileError> {
         let available = file_length.saturating_sub(offset).min(MAX_VARINT as u64) as usize;
         let mut start = [0; MAX_VARINT];
         let Some(start) = start.get_mut(..available) else { return Ok(None) };
@@ -79,7 +83,7 @@ impl Files {
     }
 
     /// Whether a file holds nothing but zeros from `offset` on, as after a loss of power.
-    pub(crate) fn is_zero_from(&self, file: u32, mut offset: u64, file_length: u64) -> io::Result<bool> {
+    pub(crate) fn is_zero_from(&self, file: u32, mut offset: u64, file_length: u64) -> Result<bool, FileError> {
         let readable = self.readable(file)?;
         let mut chunk = vec![0; 64 << 10];
         while offset < file_length {
@@ -94,20 +98,20 @@ impl Files {
         Ok(true)
     }
 
-    fn readable(&self, file: u32) -> io::Result<Arc<File>> {
+    fn readable(&self, file: u32) -> Result<File, FileError> {
         let mut open = self.open.lock();
         if let Some(found) =
             open.iter().position(|(number, _)| *number == file).and_then(|position| open.remove(position))
         {
-            let handle = Arc::clone(&found.1);
+            let handle = found.1.clone();
             open.push_back(found);
             return Ok(handle);
         }
-        let handle = Arc::new(File::open(self.path(file))?);
+        let handle = self.system.open(&self.path(file), Access::Read)?;
         if open.len() >= OPEN_FILES {
             open.pop_front();
         }
-        open.push_back((file, Arc::clone(&handle)));
+        open.push_back((file, handle.clone()));
         Ok(handle)
     }
 }

@@ -7,12 +7,9 @@
 //! All numbers big-endian; entry i belongs to the i-th block after the first. The array may lag behind the files after a
 //! crash, or hold entries that a loss of power damaged: recovery checks the last entry and mends the rest.
 
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use rustix::fs::{FlockOperation, flock};
+use ripstop_files::{Access, File, FileError, FileSystem};
 
 const MAGIC: &[u8; 8] = b"RSBLOCK1";
 const HEADER: u64 = 16;
@@ -42,16 +39,15 @@ pub(crate) struct LocationArray {
 
 impl LocationArray {
     /// Opens the array, or begins an empty one where there is none or another's. One at a time can hold it: another
-    /// attempt fails with [`io::ErrorKind::WouldBlock`].
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        // Held until the array is dropped or the process ends, however it ends.
-        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        let length = file.metadata()?.len();
+    /// attempt fails with [`std::io::ErrorKind::WouldBlock`].
+    pub(crate) fn open(files: &FileSystem, path: &Path) -> Result<Self, FileError> {
+        let file = files.open(path, Access::Create)?;
+        file.lock()?;
+        let length = file.length()?;
         let mut header = [0; HEADER as usize];
         let valid = length >= HEADER && file.read_exact_at(&mut header, 0).is_ok() && header.starts_with(MAGIC);
         if !valid {
-            file.set_len(0)?;
+            file.set_length(0)?;
             let mut header = [0; HEADER as usize];
             header[..8].copy_from_slice(MAGIC);
             file.write_all_at(&header, 0)?;
@@ -64,14 +60,14 @@ impl LocationArray {
         self.count
     }
 
-    pub(crate) fn get(&self, index: u64) -> io::Result<Location> {
+    pub(crate) fn get(&self, index: u64) -> Result<Location, FileError> {
         let mut entry = [0; ENTRY as usize];
         self.file.read_exact_at(&mut entry, HEADER + index * ENTRY)?;
         let entry = u128::from_be_bytes(entry);
         Ok(Location { file: (entry >> 96) as u32, offset: (entry >> 32) as u64, length: entry as u32 })
     }
 
-    pub(crate) fn push(&mut self, location: Location) -> io::Result<()> {
+    pub(crate) fn push(&mut self, location: Location) -> Result<(), FileError> {
         let entry = u128::from(location.file) << 96 | u128::from(location.offset) << 32 | u128::from(location.length);
         self.file.write_all_at(&entry.to_be_bytes(), HEADER + self.count * ENTRY)?;
         self.count += 1;
@@ -79,8 +75,8 @@ impl LocationArray {
     }
 
     /// Forgets all but the first `count` entries.
-    pub(crate) fn truncate(&mut self, count: u64) -> io::Result<()> {
+    pub(crate) fn truncate(&mut self, count: u64) -> Result<(), FileError> {
         self.count = self.count.min(count);
-        self.file.set_len(HEADER + self.count * ENTRY)
+        self.file.set_length(HEADER + self.count * ENTRY)
     }
 }

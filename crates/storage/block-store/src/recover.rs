@@ -54,8 +54,8 @@ pub(crate) fn recover(files: &Files, locations: &mut LocationArray) -> Result<En
                     return Err(damaged(reason));
                 }
                 let file = files.writable(end.file)?;
-                file.set_len(end.offset)?;
-                file.sync_all()?;
+                file.set_length(end.offset)?;
+                file.sync()?;
                 return Ok(end);
             }
             (Ok(_), None) => return Err(damaged("the record has no place".to_owned())),

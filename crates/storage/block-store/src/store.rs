@@ -1,12 +1,11 @@
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
+use ripstop_files::{File, FileError, FileSystem};
 use ripstop_types::{Block, BlockNumber, put_varuint};
 use tokio::sync::watch;
 
@@ -26,8 +25,8 @@ const RECENT_BYTES: usize = 8 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum BlockStoreError {
     /// The disk or the file system failed.
-    #[error("the block files cannot be read or written: {0}")]
-    Io(#[from] io::Error),
+    #[error(transparent)]
+    File(#[from] FileError),
     /// Another process, or another part of this one, has the blocks open.
     #[error("the block files in {0} are in use by another process")]
     InUse(PathBuf),
@@ -127,9 +126,15 @@ impl BlockStore {
     /// Opens the block files of a directory, or begins an empty chain; removes a block that a crash cut off. All whole
     /// blocks are visible. A directory can be open once at a time.
     pub fn open(directory: &Path, options: BlockStoreOptions) -> Result<Self, BlockStoreError> {
-        std::fs::create_dir_all(directory)?;
-        let files = Files::new(directory);
-        let mut locations = LocationArray::open(&directory.join("locations")).map_err(|error| match error.kind() {
+        Self::open_on(&FileSystem::host(), directory, options)
+    }
+
+    /// As [`Self::open`] on any file system.
+    pub fn open_on(system: &FileSystem, directory: &Path, options: BlockStoreOptions) -> Result<Self, BlockStoreError> {
+        system.create_directory(directory)?;
+        let files = Files::new(system, directory);
+        let locations = LocationArray::open(system, &directory.join("locations"));
+        let mut locations = locations.map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => BlockStoreError::InUse(directory.to_owned()),
             _ => error.into(),
         })?;
@@ -185,11 +190,11 @@ impl BlockStore {
         Ok(())
     }
 
-    fn write(&self, writer: &mut Writer, records: &[(Vec<u8>, u32)]) -> io::Result<()> {
+    fn write(&self, writer: &mut Writer, records: &[(Vec<u8>, u32)]) -> Result<(), FileError> {
         let mut written = Vec::with_capacity(records.len());
         for (record, length) in records {
             if writer.offset > 0 && writer.offset + u64::from(*length) > self.options.max_file_bytes {
-                writer.file.sync_data()?;
+                writer.file.sync()?;
                 writer.file = self.files.writable(writer.number + 1)?;
                 writer.number += 1;
                 writer.offset = 0;
@@ -199,7 +204,7 @@ impl BlockStore {
             writer.offset = location.end();
             written.push(location);
         }
-        writer.file.sync_data()?;
+        writer.file.sync()?;
         let mut locations = self.locations.write();
         written.into_iter().try_for_each(|location| locations.push(location))
     }
