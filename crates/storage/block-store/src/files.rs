@@ -1,5 +1,4 @@
 use std::collections::VecDeque;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -11,6 +10,12 @@ use crate::record::{MAX_VARINT, record_length};
 
 /// How many block files stay open for reading; the one not used for longest is closed.
 const OPEN_FILES: usize = 16;
+
+/// How many bytes are read at once where many are.
+const CHUNK: usize = 64 << 10;
+
+/// What disks write as a whole, in bytes.
+const SECTOR: u64 = 512;
 
 /// The block files of a directory: `blockfile_000000`, `blockfile_000001` and so on.
 pub(crate) struct Files {
@@ -53,19 +58,49 @@ impl Files {
         self.readable(file)?.length()
     }
 
-    /// The content of the record at a location whose length is known.
-    pub(crate) fn read(&self, location: Location) -> Result<Bytes, FileError> {
-        let mut record = vec![0; location.length as usize];
-        let file = self.readable(location.file)?;
-        file.read_exact_at(&mut record, location.offset)?;
-        let record = Bytes::from(record);
-        match record_length(&record) {
-            Some((length, prefix)) if length == (record.len() - prefix) as u64 => Ok(record.slice(prefix..)),
-            _ => {
-                let reason = "the record's length is not the one expected";
-                Err(FileError::of("read", file.path())(io::Error::new(io::ErrorKind::InvalidData, reason)))
-            }
+    /// Makes the names of all files survive.
+    pub(crate) fn sync_names(&self) -> Result<(), FileError> {
+        self.system.sync_directory(&self.directory)
+    }
+
+    /// Shortens a file, and returns when it cannot grow back.
+    pub(crate) fn cut(&self, file: u32, length: u64) -> Result<(), FileError> {
+        let file = self.writable(file)?;
+        file.set_length(length)?;
+        file.sync()
+    }
+
+    /// Writes again what is read there, and returns when it survives. To synchronise it would not do: after a failed sync
+    /// the kernel takes pages for written that are not.
+    pub(crate) fn rewrite(&self, file: u32, from: u64, to: u64) -> Result<(), FileError> {
+        let file = self.writable(file)?;
+        let mut chunk = vec![0; CHUNK];
+        for start in (from..to).step_by(CHUNK) {
+            let part = CHUNK.min((to - start) as usize);
+            let Some(part) = chunk.get_mut(..part) else { break };
+            file.read_exact_at(part, start)?;
+            file.write_all_at(part, start)?;
         }
+        file.sync()
+    }
+
+    /// The content of the record at a location whose length is known. `None`: another length, or none, stands there.
+    pub(crate) fn read(&self, location: Location) -> Result<Option<Bytes>, FileError> {
+        let mut record = vec![0; location.length as usize];
+        self.readable(location.file)?.read_exact_at(&mut record, location.offset)?;
+        let record = Bytes::from(record);
+        let found = record_length(&record).filter(|(length, prefix)| *length == (record.len() - prefix) as u64);
+        Ok(found.map(|(_, prefix)| record.slice(prefix..)))
+    }
+
+    /// Whether a record's bytes in the last of its sectors are all zero: the sector was not written, more likely than that
+    /// the hash at the end of the block ends so.
+    pub(crate) fn ends_with_lost_sector(&self, location: Location) -> Result<bool, FileError> {
+        let last_sector = (location.end() - 1) / SECTOR * SECTOR;
+        if last_sector <= location.offset {
+            return Ok(false);
+        }
+        self.is_zero_from(location.file, last_sector, location.end())
     }
 
     /// The location of the record that begins at `offset`, by its length prefix. `None`: cut off, or no record.
@@ -85,7 +120,7 @@ impl Files {
     /// Whether a file holds nothing but zeros from `offset` on, as after a loss of power.
     pub(crate) fn is_zero_from(&self, file: u32, mut offset: u64, file_length: u64) -> Result<bool, FileError> {
         let readable = self.readable(file)?;
-        let mut chunk = vec![0; 64 << 10];
+        let mut chunk = vec![0; CHUNK];
         while offset < file_length {
             let part = chunk.len().min((file_length - offset) as usize);
             let Some(part) = chunk.get_mut(..part) else { return Ok(false) };

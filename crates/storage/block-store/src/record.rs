@@ -17,6 +17,10 @@ use ripstop_types::{Block, BlockHeader, BlockMetadata, BlockNumber, put_varuint}
 #[error("the block record is damaged: {0}")]
 pub struct RecordError(&'static str);
 
+impl RecordError {
+    pub(crate) const NOT_THERE: Self = Self("another record stands where it should be");
+}
+
 /// The most bytes a varint takes.
 pub(crate) const MAX_VARINT: usize = 10;
 

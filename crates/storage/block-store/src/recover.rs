@@ -17,48 +17,81 @@ pub(crate) struct End {
     pub(crate) tip: ChainTip,
 }
 
-/// Makes the array name exactly the whole blocks in the files, and cuts off the rest of a block that was not written
-/// to its end.
+/// Makes the array name exactly the whole blocks in the files, all of which are safe then, and cuts off the rest of a
+/// block that was not written to its end.
 pub(crate) fn recover(files: &Files, locations: &mut LocationArray) -> Result<End, BlockStoreError> {
     let file_count = files.count()?;
-    let mut end = last_agreed(files, locations, file_count)?;
+    let survey = locations.survey()?;
+    let mut end = last_agreed(files, locations, survey.unbroken, file_count)?;
+    let first_unsafe = (end.file, end.offset);
+    let mut found = Vec::new();
     loop {
         let length = if end.file < file_count { files.length(end.file)? } else { 0 };
         if end.offset >= length {
             if end.file + 1 >= file_count {
-                return Ok(end);
+                break;
             }
             end.file += 1;
             end.offset = 0;
             continue;
         }
-        let location = files.locate(end.file, end.offset, length)?;
-        let damaged = |reason: String| BlockStoreError::Damaged { file: end.file, offset: end.offset, reason };
-        let block = match location {
-            Some(location) => read_whole(files, location).and_then(|block| follows(&end.tip, block)),
-            None => Err("the record is cut off".to_owned()),
-        };
-        match (block, location) {
-            (Ok(block), Some(location)) => {
-                locations.push(location)?;
+        match next_record(files, &end, length)? {
+            Ok((location, block)) => {
+                found.push(location);
                 end.offset = location.end();
                 end.tip.advance(&block);
             }
-            (Err(reason), location) => {
+            Err(torn) => {
                 let last_file = end.file + 1 >= file_count;
-                let at_end = match location {
-                    Some(location) => files.is_zero_from(end.file, location.end(), length)?,
-                    None => cut_off(files, &end, length)?,
-                };
-                if !last_file || !at_end {
-                    return Err(damaged(reason));
+                let never_safe = survey.safe.is_some_and(|safe| end.tip.height >= safe);
+                if !last_file || !(never_safe || torn.at_end) {
+                    return Err(BlockStoreError::Damaged { file: end.file, offset: end.offset, reason: torn.reason });
                 }
-                let file = files.writable(end.file)?;
-                file.set_length(end.offset)?;
-                file.sync()?;
-                return Ok(end);
+                tracing::warn!(
+                    "{}: block {} was not written to its end ({}); its {} bytes are removed",
+                    files.path(end.file).display(),
+                    end.tip.height,
+                    torn.reason,
+                    length - end.offset
+                );
+                files.cut(end.file, end.offset)?;
+                break;
             }
-            (Ok(_), None) => return Err(damaged("the record has no place".to_owned())),
+        }
+    }
+    if !found.is_empty() {
+        let from = if first_unsafe.0 == end.file { first_unsafe.1 } else { 0 };
+        files.rewrite(end.file, from, end.offset)?;
+    }
+    // A file may have been made just before the end of the process that made it.
+    files.sync_names()?;
+    found.into_iter().try_for_each(|location| locations.push(location))?;
+    locations.sync()?;
+    Ok(end)
+}
+
+/// What is no whole record.
+struct Torn {
+    reason: String,
+    /// Whether nothing but one unfinished write stands there.
+    at_end: bool,
+}
+
+/// The record at the end of what is known to be whole.
+fn next_record(files: &Files, end: &End, length: u64) -> Result<Result<(Location, Block), Torn>, BlockStoreError> {
+    let Some(location) = files.locate(end.file, end.offset, length)? else {
+        return Ok(Err(Torn { reason: "the record is cut off".to_owned(), at_end: cut_off(files, end, length)? }));
+    };
+    let block = read_whole(files, location)?.and_then(|block| follows(&end.tip, block));
+    match block {
+        Ok(_) if files.ends_with_lost_sector(location)? => {
+            let reason = "its last bytes are missing".to_owned();
+            Ok(Err(Torn { reason, at_end: files.is_zero_from(end.file, location.end(), length)? }))
+        }
+        Ok(block) => Ok(Ok((location, block))),
+        Err(reason) => {
+            let at_end = files.is_zero_from(end.file, location.end(), length)?;
+            Ok(Err(Torn { reason, at_end }))
         }
     }
 }
@@ -70,12 +103,18 @@ fn cut_off(files: &Files, end: &End, length: u64) -> Result<bool, BlockStoreErro
     Ok(!starts_with_zero || files.is_zero_from(end.file, end.offset, length)?)
 }
 
-/// Goes back to the last array entry that is true, and forgets those after it.
-fn last_agreed(files: &Files, locations: &mut LocationArray, file_count: u32) -> Result<End, BlockStoreError> {
+/// Goes back to the last of so many array entries that is true, and forgets those after it.
+fn last_agreed(
+    files: &Files,
+    locations: &mut LocationArray,
+    unbroken: u64,
+    file_count: u32,
+) -> Result<End, BlockStoreError> {
+    locations.truncate(unbroken)?;
     while let Some(last) = locations.count().checked_sub(1) {
         let location = locations.get(last)?;
         let fits = location.file < file_count && location.end() <= files.length(location.file)?;
-        let block = if fits { read_whole(files, location).ok() } else { None };
+        let block = if fits { read_whole(files, location)?.ok() } else { None };
         if let Some(block) = block.filter(|block| block.number().get() == last) {
             let mut tip = ChainTip::default();
             tip.advance(&block);
@@ -83,14 +122,18 @@ fn last_agreed(files: &Files, locations: &mut LocationArray, file_count: u32) ->
         }
         locations.truncate(last)?;
     }
-    locations.truncate(0)?;
     Ok(End { file: 0, offset: 0, tip: ChainTip::default() })
 }
 
-/// Reads a block and checks that all of it was written.
-fn read_whole(files: &Files, location: Location) -> Result<Block, String> {
-    let block =
-        decode_block(files.read(location).map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
+/// Reads a block and checks that all of it was written; says what was not. A disk that cannot be read is an error.
+fn read_whole(files: &Files, location: Location) -> Result<Result<Block, String>, BlockStoreError> {
+    let Some(record) = files.read(location)? else {
+        return Ok(Err("the record's length is not the one expected".to_owned()));
+    };
+    Ok(decode_block(record).map_err(|error| error.to_string()).and_then(whole))
+}
+
+fn whole(block: Block) -> Result<Block, String> {
     if data_hash(&block.data).as_ref() != block.header.data_hash.as_ref() {
         return Err("the transactions do not match the block's data hash".to_owned());
     }

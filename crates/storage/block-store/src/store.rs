@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 use ripstop_files::{File, FileError, FileSystem};
 use ripstop_types::{Block, BlockNumber, put_varuint};
 use tokio::sync::watch;
@@ -206,7 +206,11 @@ impl BlockStore {
         }
         writer.file.sync()?;
         let mut locations = self.locations.write();
-        written.into_iter().try_for_each(|location| locations.push(location))
+        let before = locations.count();
+        written.into_iter().try_for_each(|location| locations.push(location))?;
+        // Reading goes on meanwhile.
+        let locations = RwLockWriteGuard::downgrade(locations);
+        if locations.is_sync_due(before) { locations.sync() } else { Ok(()) }
     }
 
     /// Makes all appended blocks visible and wakes those who wait for them.
@@ -262,9 +266,9 @@ impl BlockStore {
             }
             locations.get(number.get())?
         };
-        let block = decode_block(self.files.read(location)?)
-            .map_err(|source| BlockStoreError::Record { block: number, source })?;
-        Ok(Some(Arc::new(block)))
+        let record = self.files.read(location)?.ok_or(RecordError::NOT_THERE);
+        let block = record.and_then(decode_block);
+        Ok(Some(Arc::new(block.map_err(|source| BlockStoreError::Record { block: number, source })?)))
     }
 
     fn recall(&self, number: BlockNumber) -> Option<Arc<Block>> {

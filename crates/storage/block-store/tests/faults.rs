@@ -12,7 +12,7 @@ use ripstop_types::{Block, BlockMetadata, BlockNumber, MetadataSlot};
 const OPTIONS: BlockStoreOptions = BlockStoreOptions { max_file_bytes: 20_000 };
 const DIRECTORY: &str = "/ledger/blocks";
 /// How many disks are tried.
-const SEEDS: u64 = 600;
+const SEEDS: u64 = 400;
 /// How often each disk fails.
 const ROUNDS: u64 = 6;
 const FAULTS: [Fault; 6] =
@@ -97,7 +97,11 @@ fn live(seed: u64) {
         let end = if fault == Fault::PowerLoss || numbers.below(3) == 0 { End::Machine } else { End::Process };
         disk.restart(end);
         let store = open(&disk).unwrap_or_else(|error| panic!("round {round}, after {fault:?} and {end:?}: {error}"));
-        assert!(store.height() as usize >= acknowledged, "round {round}, after {fault:?} and {end:?}");
+        assert!(
+            store.height() as usize >= acknowledged,
+            "round {round}, after {fault:?} and {end:?}: {} of {acknowledged}",
+            store.height()
+        );
         check(&store, &chain);
         acknowledged = store.height() as usize;
         // What an opened store shows is acknowledged, even if the machine goes off now.

@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use ripstop_block_store::{BlockStore, BlockStoreError, BlockStoreOptions};
 use ripstop_channel_config::ChannelConfig;
+use ripstop_files::FileSystem;
 use ripstop_kv::Options;
 use ripstop_types::{Block, ChannelId};
 use ripstop_validation::ValidatedBlock;
@@ -81,17 +81,14 @@ impl Ledgers {
     /// Writes the first block beside the ledgers, then puts it in its place: a directory with a channel's name always
     /// holds a whole ledger. Its state follows when it is opened.
     fn place(&self, channel: &ChannelId, directory: &Path, block: Block) -> Result<(), BlockStoreError> {
+        let files = FileSystem::host();
         let creating = self.root.join(format!("{CREATING}{channel}"));
-        match fs::remove_dir_all(&creating) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
+        files.remove_directory(&creating)?;
         let blocks = BlockStore::open(&creating.join("blocks"), BlockStoreOptions::default())?;
         blocks.append(Arc::new(block))?;
         drop(blocks);
-        File::open(&creating)?.sync_all()?;
-        fs::rename(&creating, directory)?;
-        File::open(&self.root)?.sync_all()?;
+        files.rename(&creating, directory)?;
+        files.sync_directory(&self.root)?;
         Ok(())
     }
 
