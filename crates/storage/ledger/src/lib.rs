@@ -17,6 +17,7 @@
 //! Absent: verdicts (`validation`), networks, and any knowledge of who may read what.
 
 mod apply;
+mod contents;
 mod error;
 mod expire;
 mod history;
@@ -28,6 +29,7 @@ mod registry;
 mod simulate;
 mod snapshot;
 
+pub use contents::{ContentsError, Entries, LedgerContents};
 pub use error::{CommitError, CreateError, LedgerError, OpenError};
 pub use history::{History, KeyModification};
 pub use ledger::{ChainInfo, CommittedTransaction, Ledger, PrivateData};

@@ -44,6 +44,11 @@ impl StateSnapshot {
         self.reader.private_range(namespace, collection, start, end)
     }
 
+    /// All keyspaces.
+    pub(crate) fn raw(&self) -> &Snapshot {
+        self.reader.snapshot()
+    }
+
     pub(crate) fn transaction(&self, tx_id: &TxId) -> Result<Option<TransactionLocation>, KvError> {
         TransactionIndex::transaction(self.reader.snapshot(), tx_id)
     }

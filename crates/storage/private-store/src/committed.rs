@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ripstop_kv::Batch;
+use ripstop_kv::{Batch, Snapshot};
 use ripstop_rwset::TxPrivateRwSet;
 use ripstop_types::BlockNumber;
 
@@ -16,6 +16,10 @@ pub struct CommittedPrivateData(Arc<LazyStore>);
 impl CommittedPrivateData {
     pub(crate) fn new(store: Arc<LazyStore>) -> Self {
         Self(store)
+    }
+
+    pub(crate) fn snapshot(&self) -> Option<Snapshot> {
+        self.0.snapshot()
     }
 
     /// Keeps the private writes of a block's transactions, instead of any kept for that block before. Returns after they

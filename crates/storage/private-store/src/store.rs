@@ -1,11 +1,13 @@
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use ripstop_kv::{Batch, Durability, KvError, Options, Snapshot, Store};
 use ripstop_rwset::RwSetError;
 
-use crate::keys::KEYSPACES;
+use crate::keys::{ENDORSED, KEYSPACES, TRANSIENT};
 use crate::{CommittedPrivateData, TransientStore};
 
 /// Memory for a store that is written to now and then.
@@ -50,6 +52,18 @@ impl PrivateStore {
     /// Private writes of committed transactions.
     pub fn committed(&self) -> &CommittedPrivateData {
         &self.committed
+    }
+
+    /// All entries of committed transactions as they are stored, by keyspace: for comparison with another store.
+    pub fn committed_entries(&self) -> Result<Vec<(&'static str, BTreeMap<Vec<u8>, Bytes>)>, PrivateStoreError> {
+        let Some(snapshot) = self.committed.snapshot() else { return Ok(vec![]) };
+        let of_committed = KEYSPACES.iter().filter(|keyspace| ![TRANSIENT, ENDORSED].contains(keyspace));
+        let entries = of_committed.map(|keyspace| {
+            let found = snapshot.range(keyspace, &[], None)?.collect::<Result<BTreeMap<_, _>, _>>()?;
+            Ok((keyspace.name, found))
+        });
+        // A store that was made and never written to is none.
+        entries.filter(|entries| !entries.as_ref().is_ok_and(|(_, found)| found.is_empty())).collect()
     }
 }
 

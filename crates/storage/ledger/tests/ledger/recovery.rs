@@ -182,6 +182,23 @@ fn private_data_of_a_block_that_never_came_does_no_harm() {
 }
 
 #[test]
+fn contents_tell_what_differs() {
+    let (root, _) = ledger();
+    let (one, other) = (open(root.path()), tempfile::tempdir().unwrap());
+    let contents = only(&one).contents().unwrap();
+    assert_eq!(contents.blocks.len() as u64, only(&one).height());
+    copy(root.path(), other.path());
+    let other = open(other.path());
+    assert_eq!(contents.differences(&only(&other).contents().unwrap()), Vec::<String>::new());
+    assert_eq!(contents, only(&other).contents().unwrap());
+    grow(&only(&other), 1);
+    let told = contents.differences(&only(&other).contents().unwrap()).join("\n");
+    assert!(told.starts_with("height: expected 8, found 9\nthe commit hashes differ"), "{told}");
+    assert!(told.contains("last': expected '") && told.contains("found '") && told.contains("expected nothing"), "{told}");
+    assert_eq!(only(&one).contents().unwrap(), contents);
+}
+
+#[test]
 fn a_ledger_in_use_is_left_alone() {
     let (root, seen) = ledger();
     let ledgers = open(root.path());
