@@ -1,10 +1,10 @@
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use fjall::config::{FilterPolicy, PartitioningPolicy, PinningPolicy};
 use fjall::{Database, KeyspaceCreateOptions, PersistMode, Readable};
+use ripstop_files::{FileError, FileSystem};
 
 use crate::store::{Durability, Engine, Frozen, RawScan, Write};
 use crate::{Keyspace, KvError, Options, Reads};
@@ -21,25 +21,42 @@ const OPEN_FILES: usize = 200;
 /// The engine on disk.
 pub(crate) struct Disk {
     database: Database,
-    keyspaces: Arc<[(&'static str, fjall::Keyspace)]>,
+    handles: Arc<Handles>,
+}
+
+/// What snapshots read from, too.
+struct Handles {
+    directory: PathBuf,
+    keyspaces: Vec<(&'static str, fjall::Keyspace)>,
+}
+
+impl Handles {
+    fn find(&self, name: &'static str) -> Result<&fjall::Keyspace, KvError> {
+        let found = self.keyspaces.iter().find(|(keyspace, _)| *keyspace == name);
+        found.map(|(_, handle)| handle).ok_or(KvError::NoKeyspace(name))
+    }
+
+    fn failed(&self, source: fjall::Error) -> KvError {
+        KvError::Engine { directory: self.directory.clone(), source }
+    }
 }
 
 impl Disk {
     pub(crate) fn open(directory: &Path, keyspaces: &[Keyspace], options: Options) -> Result<Self, KvError> {
+        let failed = |source| KvError::Engine { directory: directory.to_owned(), source };
         let database = Database::builder(directory)
             .cache_size(options.cache_bytes)
             .max_journaling_size(JOURNAL_BYTES)
             .max_cached_files(Some(OPEN_FILES))
             .worker_threads(WORKER_THREADS)
-            .open()?;
+            .open()
+            .map_err(failed)?;
         let keyspaces = keyspaces
             .iter()
-            .map(|keyspace| {
-                let handle = database.keyspace(keyspace.name, || tuned(keyspace.reads, options))?;
-                Ok((keyspace.name, handle))
-            })
-            .collect::<Result<_, KvError>>()?;
-        Ok(Self { database, keyspaces })
+            .map(|keyspace| Ok((keyspace.name, database.keyspace(keyspace.name, || tuned(keyspace.reads, options))?)))
+            .collect::<Result<_, _>>()
+            .map_err(failed)?;
+        Ok(Self { database, handles: Arc::new(Handles { directory: directory.to_owned(), keyspaces }) })
     }
 }
 
@@ -56,14 +73,6 @@ fn tuned(reads: Reads, options: Options) -> KeyspaceCreateOptions {
     }
 }
 
-fn find<'a>(
-    keyspaces: &'a [(&'static str, fjall::Keyspace)],
-    name: &'static str,
-) -> Result<&'a fjall::Keyspace, KvError> {
-    let found = keyspaces.iter().find(|(keyspace, _)| *keyspace == name);
-    found.map(|(_, handle)| handle).ok_or(KvError::NoKeyspace(name))
-}
-
 impl Engine for Disk {
     fn write(&self, writes: Vec<Write>, durability: Durability) -> Result<(), KvError> {
         let mode = match durability {
@@ -72,7 +81,7 @@ impl Engine for Disk {
         };
         let mut batch = self.database.batch().durability(Some(mode));
         for write in writes {
-            let keyspace = find(&self.keyspaces, write.keyspace)?;
+            let keyspace = self.handles.find(write.keyspace)?;
             if write.key.is_empty() {
                 return Err(KvError::EmptyKey);
             }
@@ -81,17 +90,17 @@ impl Engine for Disk {
                 None => batch.remove(keyspace, write.key),
             }
         }
-        Ok(batch.commit()?)
+        batch.commit().map_err(|error| self.handles.failed(error))
     }
 
     fn freeze(&self) -> Arc<dyn Frozen> {
-        Arc::new(FrozenDisk { snapshot: self.database.snapshot(), keyspaces: Arc::clone(&self.keyspaces) })
+        Arc::new(FrozenDisk { snapshot: self.database.snapshot(), handles: Arc::clone(&self.handles) })
     }
 }
 
 struct FrozenDisk {
     snapshot: fjall::Snapshot,
-    keyspaces: Arc<[(&'static str, fjall::Keyspace)]>,
+    handles: Arc<Handles>,
 }
 
 impl Frozen for FrozenDisk {
@@ -99,18 +108,20 @@ impl Frozen for FrozenDisk {
         if key.is_empty() {
             return Ok(None);
         }
-        let found = self.snapshot.get(find(&self.keyspaces, keyspace)?, key)?;
+        let found = self.snapshot.get(self.handles.find(keyspace)?, key);
+        let found = found.map_err(|error| self.handles.failed(error))?;
         Ok(found.map(|value| Bytes::copy_from_slice(&value)))
     }
 
     fn range(&self, keyspace: &'static str, start: &[u8], end: Option<&[u8]>) -> Result<RawScan, KvError> {
-        let keyspace = find(&self.keyspaces, keyspace)?;
+        let keyspace = self.handles.find(keyspace)?;
         let found = match end {
             Some(end) => self.snapshot.range(keyspace, start..end),
             None => self.snapshot.range(keyspace, start..),
         };
-        Ok(Box::new(found.map(|entry| {
-            let (key, value) = entry.into_inner()?;
+        let handles = Arc::clone(&self.handles);
+        Ok(Box::new(found.map(move |entry| {
+            let (key, value) = entry.into_inner().map_err(|error| handles.failed(error))?;
             Ok((key.to_vec(), Bytes::copy_from_slice(&value)))
         })))
     }
@@ -118,16 +129,18 @@ impl Frozen for FrozenDisk {
 
 /// Moves a store's directory that cannot be used out of the way, beside itself, so that it can be rebuilt and looked
 /// into. Only the last one is kept. The store must not be open.
-pub fn set_aside(directory: &Path) -> io::Result<PathBuf> {
+pub fn set_aside(directory: &Path) -> Result<PathBuf, FileError> {
+    set_aside_on(&FileSystem::host(), directory)
+}
+
+/// As [`set_aside`] on any file system.
+pub fn set_aside_on(files: &FileSystem, directory: &Path) -> Result<PathBuf, FileError> {
     let mut name = directory.file_name().unwrap_or_default().to_os_string();
     name.push(".unusable");
     let aside = directory.with_file_name(name);
-    match std::fs::remove_dir_all(&aside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    files.remove_directory(&aside)?;
+    if files.exists(directory)? {
+        files.rename(directory, &aside)?;
     }
-    match std::fs::rename(directory, &aside) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(aside),
-        other => other.map(|()| aside),
-    }
+    Ok(aside)
 }

@@ -11,12 +11,15 @@
 //! - [`Store::open`] may fail after a loss of power. The caller moves the directory out of the way ([`set_aside`]) and
 //!   rebuilds. An error of a write is final: the store must be opened again.
 //!
-//! Absent: transactions with reads, merging, expiry. Two implementations: on disk, and in memory for tests.
+//! Absent: transactions with reads, merging, expiry. Implementations: on disk, and for tests in memory and on a
+//! simulated disk.
 
 mod disk;
+#[cfg(feature = "simulated")]
+mod journal;
 mod key;
 mod memory;
 mod store;
 
-pub use disk::set_aside;
-pub use store::{Batch, Durability, Keyspace, KvError, Options, Reads, Scan, Snapshot, Store};
+pub use disk::{set_aside, set_aside_on};
+pub use store::{Batch, Durability, Entries, Keyspace, KvError, Options, Reads, Scan, Snapshot, Store};

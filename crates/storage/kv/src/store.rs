@@ -1,11 +1,13 @@
+use std::collections::BTreeMap;
 use std::io;
 use std::iter::Peekable;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use ripstop_files::{FileError, FileSystem, remedy};
 
 use crate::disk::Disk;
 use crate::key;
@@ -58,8 +60,19 @@ pub enum Durability {
 #[derive(Debug, thiserror::Error)]
 pub enum KvError {
     /// The engine on disk failed.
-    #[error("the key-value store failed: {0}")]
-    Engine(#[from] fjall::Error),
+    #[error("the key-value store {directory} failed: {source}{advice}", directory = directory.display(), advice = advice(source))]
+    Engine {
+        /// Where the store is.
+        directory: PathBuf,
+        /// What the engine says.
+        source: fjall::Error,
+    },
+    /// A file could not be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// An earlier write failed, and what is on disk is unknown until the store is opened again.
+    #[error("the key-value store must be opened again after a failed write")]
+    Failed,
     /// A keyspace that was not named when the store was opened.
     #[error("the key-value store has no keyspace '{0}'")]
     NoKeyspace(&'static str),
@@ -75,27 +88,40 @@ impl KvError {
     /// Whether what is stored is at fault, so that beginning anew helps. A full disk, missing rights, too many open files
     /// or another process that holds the store are of the machine, and pass.
     pub fn is_of_content(&self) -> bool {
-        let Self::Engine(error) = self else { return true };
-        if matches!(error, fjall::Error::Locked) {
-            return false;
-        }
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-        while let Some(error) = cause {
-            if let Some(error) = error.downcast_ref::<io::Error>() {
-                return matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound
-                        | io::ErrorKind::NotADirectory
-                        | io::ErrorKind::AlreadyExists
-                        | io::ErrorKind::UnexpectedEof
-                        | io::ErrorKind::InvalidData
-                        | io::ErrorKind::InvalidInput
-                );
-            }
-            cause = error.source();
-        }
-        true
+        let cause = match self {
+            Self::Engine { source: fjall::Error::Locked, .. } => return false,
+            Self::Engine { source, .. } => io_cause(source),
+            Self::File(error) => Some(&error.source),
+            Self::NoKeyspace(_) | Self::EmptyKey | Self::Damaged(_) | Self::Failed => None,
+        };
+        cause.is_none_or(|error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::NotFound
+                    | io::ErrorKind::NotADirectory
+                    | io::ErrorKind::AlreadyExists
+                    | io::ErrorKind::UnexpectedEof
+                    | io::ErrorKind::InvalidData
+                    | io::ErrorKind::InvalidInput
+            )
+        })
     }
+}
+
+/// The failure of the machine behind one of the engine.
+fn io_cause(error: &fjall::Error) -> Option<&io::Error> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return Some(error);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+fn advice(error: &fjall::Error) -> &'static str {
+    io_cause(error).map_or("", remedy)
 }
 
 /// Changes that take effect together.
@@ -154,13 +180,33 @@ pub(crate) type RawScan = Box<dyn Iterator<Item = Result<(Vec<u8>, Bytes), KvErr
 
 /// A key-value store. Share it in an `Arc`.
 pub struct Store {
-    engine: Mutex<Box<dyn Engine>>,
+    writer: Mutex<Writer>,
     published: ArcSwap<Snapshot>,
+}
+
+struct Writer {
+    engine: Box<dyn Engine>,
+    failed: bool,
 }
 
 impl Store {
     /// Opens or creates a store in a directory, which one process at a time can hold.
     pub fn open(directory: &Path, keyspaces: &[Keyspace], options: Options) -> Result<Self, KvError> {
+        Self::open_on(&FileSystem::host(), directory, keyspaces, options)
+    }
+
+    /// As [`Self::open`] on any file system.
+    pub fn open_on(
+        files: &FileSystem,
+        directory: &Path,
+        keyspaces: &[Keyspace],
+        options: Options,
+    ) -> Result<Self, KvError> {
+        files.create_directory(directory)?;
+        #[cfg(feature = "simulated")]
+        if !files.is_host() {
+            return Ok(Self::over(Box::new(crate::journal::Journal::open(files, directory, keyspaces)?)));
+        }
         Ok(Self::over(Box::new(Disk::open(directory, keyspaces, options)?)))
     }
 
@@ -171,14 +217,20 @@ impl Store {
 
     fn over(engine: Box<dyn Engine>) -> Self {
         let published = ArcSwap::from_pointee(Snapshot(engine.freeze()));
-        Self { engine: Mutex::new(engine), published }
+        Self { writer: Mutex::new(Writer { engine, failed: false }), published }
     }
 
-    /// Applies a batch and publishes the result. Blocks while another batch is applied.
+    /// Applies a batch and publishes the result. Blocks while another batch is applied. After a failure no more is written:
+    /// what follows half a batch would not be found again.
     pub fn write(&self, batch: Batch, durability: Durability) -> Result<(), KvError> {
-        let engine = self.engine.lock();
-        engine.write(batch.writes, durability)?;
-        self.published.store(Arc::new(Snapshot(engine.freeze())));
+        let mut writer = self.writer.lock();
+        if writer.failed {
+            return Err(KvError::Failed);
+        }
+        let written = writer.engine.write(batch.writes, durability);
+        writer.failed = written.is_err();
+        written?;
+        self.published.store(Arc::new(Snapshot(writer.engine.freeze())));
         Ok(())
     }
 
@@ -187,6 +239,9 @@ impl Store {
         Snapshot::clone(&self.published.load())
     }
 }
+
+/// Keyspaces with all their entries.
+pub type Entries = BTreeMap<&'static str, BTreeMap<Vec<u8>, Bytes>>;
 
 /// The content of a store at one moment. Cheap to clone; holding one for long keeps the engine from tidying up.
 #[derive(Clone)]
@@ -218,6 +273,15 @@ impl Snapshot {
             end: end.map(<[u8]>::to_vec),
             group: vec![],
         })
+    }
+
+    /// All entries of these keyspaces, for comparison with another store.
+    pub fn entries(&self, keyspaces: &[Keyspace]) -> Result<Entries, KvError> {
+        let all = |keyspace: &Keyspace| {
+            let found = self.range(keyspace, &[], None)?.collect::<Result<_, _>>()?;
+            Ok((keyspace.name, found))
+        };
+        keyspaces.iter().map(all).collect()
     }
 
     /// Keys that begin with `prefix`, in bytewise order.

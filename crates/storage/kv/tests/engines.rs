@@ -1,14 +1,20 @@
-//! Both engines behave as one ordered map, long keys included.
+//! All engines behave as one ordered map, long keys included.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use ripstop_kv::{Batch, Durability, Keyspace, Options, Reads, Store, set_aside};
+use ripstop_files::{End, Fault, SimulatedDisk};
+use ripstop_kv::{Batch, Durability, Keyspace, KvError, Options, Reads, Store, set_aside};
 
 const KEYS: Keyspace = Keyspace { name: "keys", reads: Reads::Point };
 const OTHER: Keyspace = Keyspace { name: "other", reads: Reads::Range };
+
+fn simulated_on(disk: &SimulatedDisk) -> Result<Store, KvError> {
+    Store::open_on(&disk.file_system(), Path::new("/store"), &[KEYS, OTHER], Options::default())
+}
 
 /// Short keys over few letters, and long ones with equal beginnings.
 fn key() -> impl Strategy<Value = Vec<u8>> {
@@ -52,9 +58,11 @@ proptest! {
         let directory = tempfile::tempdir().unwrap();
         let disk = Store::open(directory.path(), &[KEYS, OTHER], Options::default()).unwrap();
         let memory = Store::memory(&[KEYS, OTHER]);
+        let simulated_disk = SimulatedDisk::new(1);
+        let simulated = simulated_on(&simulated_disk).unwrap();
         let mut expected = BTreeMap::new();
         for changes in batches {
-            for store in [&disk, &memory] {
+            for store in [&disk, &memory, &simulated] {
                 let mut batch = Batch::new();
                 for (key, value) in &changes {
                     match value {
@@ -72,8 +80,10 @@ proptest! {
             }
             check(&disk, &expected, &bounds);
             check(&memory, &expected, &bounds);
+            check(&simulated, &expected, &bounds);
         }
-        drop(disk);
+        drop((disk, simulated));
+        check(&simulated_on(&simulated_disk).unwrap(), &expected, &bounds);
         let reopened = Store::open(directory.path(), &[KEYS, OTHER], Options::default()).unwrap();
         check(&reopened, &expected, &bounds);
     }
@@ -141,4 +151,54 @@ fn a_damaged_store_can_be_set_aside() {
         assert!(aside.exists() && !path.exists());
     }
     assert!(Store::open(&path, &[KEYS], Options::default()).unwrap().snapshot().get(&KEYS, b"k").unwrap().is_none());
+}
+
+#[test]
+fn on_a_failing_disk_a_batch_is_there_as_a_whole_or_not_at_all() {
+    const BATCHES: u8 = 12;
+    let key = |batch: u8, place: u8| vec![batch, place];
+    for seed in 0..200 {
+        let disk = SimulatedDisk::new(seed);
+        let faults = [Fault::PowerLoss, Fault::Kill, Fault::Full, Fault::WriteError, Fault::SyncError];
+        let fault = faults[seed as usize % faults.len()];
+        let store = simulated_on(&disk).unwrap();
+        disk.arm(fault, seed / 10);
+        let (mut written, mut safe) = (0, 0);
+        for number in 0..BATCHES {
+            let mut batch = Batch::new();
+            (0..3).for_each(|place| batch.put(&KEYS, key(number, place), vec![number; 400]));
+            let durability = if number % 3 == 2 { Durability::Synced } else { Durability::Buffered };
+            if store.write(batch, durability).is_err() {
+                let refused = store.write(Batch::new(), Durability::Buffered);
+                assert!(matches!(refused, Err(KvError::Failed)));
+                break;
+            }
+            written = number + 1;
+            if durability == Durability::Synced {
+                safe = written;
+            }
+        }
+        if !matches!(fault, Fault::PowerLoss | Fault::Kill) {
+            assert_eq!(store.snapshot().range(&KEYS, &[], None).unwrap().count(), usize::from(written) * 3);
+        }
+        drop(store);
+        let (end, least) = if fault == Fault::PowerLoss { (End::Machine, safe) } else { (End::Process, written) };
+        disk.restart(end);
+        let found = simulated_on(&disk).unwrap().snapshot().entries(&[KEYS]).unwrap();
+        let batches = u8::try_from(found["keys"].len() / 3).unwrap();
+        assert!((least..=written + 1).contains(&batches), "seed {seed}, {fault:?}: {least} {batches} {written}");
+        let expected =
+            (0..batches).flat_map(|number| (0..3).map(move |place| (key(number, place), vec![number; 400].into())));
+        assert_eq!(found["keys"], expected.collect(), "seed {seed}, {fault:?}");
+    }
+}
+
+#[test]
+fn a_read_that_fails_is_an_error_and_nothing_else() {
+    let disk = SimulatedDisk::new(1);
+    let store = simulated_on(&disk).unwrap();
+    disk.arm(Fault::ReadError, 0);
+    assert!(matches!(store.snapshot().get(&KEYS, b"k"), Err(KvError::File(_))));
+    assert_eq!(store.snapshot().get(&KEYS, b"k").unwrap(), None);
+    store.write(Batch::new(), Durability::Synced).unwrap();
 }

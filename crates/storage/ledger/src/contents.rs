@@ -1,11 +1,11 @@
 //! Everything that a ledger holds, in a form that can be compared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use bytes::Bytes;
 use ripstop_block_store::{TransactionIndex, encode_block};
-use ripstop_kv::{Keyspace, KvError, Snapshot};
+use ripstop_kv::{Entries, Keyspace, KvError};
 use ripstop_state_db::KEYSPACES;
 use ripstop_types::{BlockNumber, Digest};
 
@@ -16,9 +16,6 @@ const DIFFERENCES: usize = 20;
 
 /// How many bytes of a key or value are told.
 const SHOWN_BYTES: usize = 100;
-
-/// Keyspaces with their entries, as they are stored.
-pub type Entries = BTreeMap<&'static str, BTreeMap<Vec<u8>, Bytes>>;
 
 /// What a ledger holds after some block. Two ledgers that took the same blocks and the same private data are equal, however
 /// they came there. All of it is in memory: for tests, and for administrators with time.
@@ -46,19 +43,10 @@ impl Ledger {
         Ok(LedgerContents {
             blocks: blocks.collect::<Result<_, ContentsError>>()?,
             commit_hash: state.commit_hash().clone(),
-            derived: entries(state.raw(), &keyspaces)?,
+            derived: state.raw().entries(&keyspaces)?,
             private: self.private_contents()?,
         })
     }
-}
-
-/// All entries of these keyspaces.
-pub(crate) fn entries(snapshot: &Snapshot, keyspaces: &[Keyspace]) -> Result<Entries, KvError> {
-    let all = |keyspace: &Keyspace| {
-        let found = snapshot.range(keyspace, &[], None)?.collect::<Result<_, _>>()?;
-        Ok((keyspace.name, found))
-    };
-    keyspaces.iter().map(all).collect()
 }
 
 /// Why the contents of a ledger cannot be told.
@@ -100,10 +88,10 @@ impl LedgerContents {
 
 fn tell(expected: &Entries, found: &Entries, told: &mut Vec<String>) {
     let none = BTreeMap::new();
-    let keyspaces: std::collections::BTreeSet<_> = expected.keys().chain(found.keys()).collect();
+    let keyspaces: BTreeSet<_> = expected.keys().chain(found.keys()).collect();
     for keyspace in keyspaces {
         let [expected, found] = [expected, found].map(|entries| entries.get(keyspace).unwrap_or(&none));
-        let keys: std::collections::BTreeSet<_> = expected.keys().chain(found.keys()).collect();
+        let keys: BTreeSet<_> = expected.keys().chain(found.keys()).collect();
         let unequal = keys.into_iter().filter(|key| expected.get(*key) != found.get(*key));
         told.extend(unequal.take(DIFFERENCES).map(|key| {
             let [expected, found] = [expected, found].map(|entries| Shown(entries.get(key).map(Bytes::as_ref)));

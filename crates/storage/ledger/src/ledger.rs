@@ -7,7 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use ripstop_block_store::{BlockStore, BlockStoreOptions, Follower};
 use ripstop_channel_config::ChannelConfig;
-use ripstop_kv::{Durability, Options, Store};
+use ripstop_kv::{Durability, Entries, Options, Store};
 use ripstop_private_store::{PrivateStore, PrivateStoreError, TransientStore};
 use ripstop_proto::common;
 use ripstop_rwset::{CHANNEL_CONFIG_KEY, CHANNEL_CONFIG_NAMESPACE, StateView, TxPrivateRwSet};
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use crate::error::LedgerConfigError;
 use crate::recover::open_state;
-use crate::{CommitError, Entries, History, LedgerError, OpenError, Simulator, StateSnapshot, apply, private};
+use crate::{CommitError, History, LedgerError, OpenError, Simulator, StateSnapshot, apply, private};
 
 /// How long a chain is and how it ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,7 +184,7 @@ impl Ledger {
 
     /// All entries of committed private data.
     pub(crate) fn private_contents(&self) -> Result<Entries, PrivateStoreError> {
-        Ok(self.private.committed_entries()?.into_iter().collect())
+        self.private.committed_entries()
     }
 
     /// A cursor that gives block `from`, then each one after it, waiting where needed.

@@ -29,13 +29,14 @@ mod registry;
 mod simulate;
 mod snapshot;
 
-pub use contents::{ContentsError, Entries, LedgerContents};
+pub use contents::{ContentsError, LedgerContents};
 pub use error::{CommitError, CreateError, LedgerError, OpenError};
 pub use history::{History, KeyModification};
 pub use ledger::{ChainInfo, CommittedTransaction, Ledger, PrivateData};
 pub use lifecycle_state::SimulatedLifecycle;
 pub use registry::{LedgerOptions, Ledgers};
 pub use ripstop_block_store::{BlockStoreError, Follower};
+pub use ripstop_kv::Entries;
 pub use ripstop_private_store::{PrivateStoreError, TransientSet, TransientStore};
 pub use ripstop_rwset::{StateError, StateIter, StateValue, StateView};
 pub use simulate::{KeyValue, RangeId, SimulateError, SimulationResults, Simulator, VersionText, WrittenKey};

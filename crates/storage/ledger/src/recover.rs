@@ -31,7 +31,8 @@ pub(crate) fn open_state(
         Err(reason) if reason.blames_state() => reason,
         Err(source) => return Err(OpenError::Recover { channel: channel.clone(), source }),
     };
-    let aside = set_aside(directory).map_err(|source| OpenError::Directory { path: directory.to_owned(), source })?;
+    let aside =
+        set_aside(directory).map_err(|error| OpenError::Directory { path: error.path, source: error.source })?;
     tracing::warn!(
         "channel [{channel}]: the state cannot be used ({reason}); it was moved to {} and is rebuilt from {} blocks",
         aside.display(),

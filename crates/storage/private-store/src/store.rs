@@ -1,10 +1,9 @@
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
-use ripstop_kv::{Batch, Durability, KvError, Options, Snapshot, Store};
+use ripstop_files::FileSystem;
+use ripstop_kv::{Batch, Durability, Entries, Keyspace, KvError, Options, Snapshot, Store};
 use ripstop_rwset::RwSetError;
 
 use crate::keys::{ENDORSED, KEYSPACES, TRANSIENT};
@@ -36,8 +35,13 @@ pub struct PrivateStore {
 impl PrivateStore {
     /// Opens the store in a directory. Where there is none, it is made with the first write.
     pub fn open(directory: &Path) -> Result<Self, PrivateStoreError> {
-        let lazy = LazyStore { directory: directory.to_owned(), store: Mutex::new(None) };
-        if directory.exists() {
+        Self::open_on(&FileSystem::host(), directory)
+    }
+
+    /// As [`Self::open`] on any file system.
+    pub fn open_on(files: &FileSystem, directory: &Path) -> Result<Self, PrivateStoreError> {
+        let lazy = LazyStore { files: files.clone(), directory: directory.to_owned(), store: Mutex::new(None) };
+        if files.exists(directory).map_err(KvError::from)? {
             lazy.opened()?;
         }
         let lazy = Arc::new(lazy);
@@ -54,21 +58,20 @@ impl PrivateStore {
         &self.committed
     }
 
-    /// All entries of committed transactions as they are stored, by keyspace: for comparison with another store.
-    pub fn committed_entries(&self) -> Result<Vec<(&'static str, BTreeMap<Vec<u8>, Bytes>)>, PrivateStoreError> {
-        let Some(snapshot) = self.committed.snapshot() else { return Ok(vec![]) };
-        let of_committed = KEYSPACES.iter().filter(|keyspace| ![TRANSIENT, ENDORSED].contains(keyspace));
-        let entries = of_committed.map(|keyspace| {
-            let found = snapshot.range(keyspace, &[], None)?.collect::<Result<BTreeMap<_, _>, _>>()?;
-            Ok((keyspace.name, found))
-        });
-        // A store that was made and never written to is none.
-        entries.filter(|entries| !entries.as_ref().is_ok_and(|(_, found)| found.is_empty())).collect()
+    /// All entries of committed transactions, for comparison with another store; without keyspaces that have none.
+    pub fn committed_entries(&self) -> Result<Entries, PrivateStoreError> {
+        let Some(snapshot) = self.committed.snapshot() else { return Ok(Entries::new()) };
+        let of_committed: Vec<Keyspace> =
+            KEYSPACES.into_iter().filter(|keyspace| ![TRANSIENT, ENDORSED].contains(keyspace)).collect();
+        let mut entries = snapshot.entries(&of_committed)?;
+        entries.retain(|_, found| !found.is_empty());
+        Ok(entries)
     }
 }
 
 /// A key-value store that is opened when there is something to write.
 pub(crate) struct LazyStore {
+    files: FileSystem,
     directory: PathBuf,
     store: Mutex<Option<Arc<Store>>>,
 }
@@ -79,7 +82,7 @@ impl LazyStore {
         if let Some(store) = &*store {
             return Ok(Arc::clone(store));
         }
-        let opened = Arc::new(Store::open(&self.directory, &KEYSPACES, OPTIONS)?);
+        let opened = Arc::new(Store::open_on(&self.files, &self.directory, &KEYSPACES, OPTIONS)?);
         *store = Some(Arc::clone(&opened));
         Ok(opened)
     }

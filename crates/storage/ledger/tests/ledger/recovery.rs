@@ -194,7 +194,10 @@ fn contents_tell_what_differs() {
     grow(&only(&other), 1);
     let told = contents.differences(&only(&other).contents().unwrap()).join("\n");
     assert!(told.starts_with("height: expected 8, found 9\nthe commit hashes differ"), "{told}");
-    assert!(told.contains("last': expected '") && told.contains("found '") && told.contains("expected nothing"), "{told}");
+    assert!(
+        told.contains("last': expected '") && told.contains("found '") && told.contains("expected nothing"),
+        "{told}"
+    );
     assert_eq!(only(&one).contents().unwrap(), contents);
 }
 
