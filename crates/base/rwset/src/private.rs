@@ -133,6 +133,13 @@ impl CollectionPrivateRwSet {
         Self { collection, raw: message.encode_to_vec().into(), writes, metadata_writes }
     }
 
+    /// The same set without the writes of these keys. It has another hash.
+    #[must_use]
+    pub fn without(&self, keys: &[String]) -> Self {
+        let writes = self.writes.iter().filter(|write| !keys.contains(&write.key)).cloned().collect();
+        Self::build(self.collection.clone(), writes, self.metadata_writes.clone())
+    }
+
     /// The hash that the public set holds (`pvt_rwset_hash`).
     pub fn hash(&self) -> Digest {
         Digest::of(&self.raw)

@@ -41,7 +41,7 @@ pub struct HistoryEntry {
     pub version: Height,
 }
 
-/// A valid transaction wrote private data; whoever has the writes proves them by this hash.
+/// A transaction announces private writes; whoever has them proves them by this hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrivateExpectation {
     /// The transaction's place in the block.
@@ -52,6 +52,31 @@ pub struct PrivateExpectation {
     pub collection: String,
     /// SHA-256 of the writes' bytes.
     pub hash: Bytes,
+}
+
+impl PrivateExpectation {
+    /// What a transaction at this place in its block announces. A collection without writes announces nothing, whatever hash
+    /// stands beside it (Fabric: `containsWrites`); of several entries of one collection the first counts.
+    pub fn of(tx: u64, set: &TxRwSet) -> Vec<Self> {
+        let mut announced: Vec<Self> = Vec::new();
+        for ns in &set.namespaces {
+            for collection in &ns.collections {
+                let writes = !collection.writes.is_empty() || !collection.metadata_writes.is_empty();
+                let known = announced
+                    .iter()
+                    .any(|known| known.namespace == ns.namespace && known.collection == collection.collection);
+                if writes && !known && !collection.private_rwset_hash.is_empty() {
+                    announced.push(Self {
+                        tx,
+                        namespace: ns.namespace.clone(),
+                        collection: collection.collection.clone(),
+                        hash: collection.private_rwset_hash.clone(),
+                    });
+                }
+            }
+        }
+        announced
+    }
 }
 
 /// A private key whose former values must vanish from disks.
@@ -99,6 +124,7 @@ impl UpdateBatch {
                 }
             }
         }
+        self.private.extend(PrivateExpectation::of(version.tx, set));
         for ns in &set.namespaces {
             self.history.extend(ns.writes.iter().map(|write| HistoryEntry {
                 namespace: ns.namespace.clone(),
@@ -106,14 +132,6 @@ impl UpdateBatch {
                 version,
             }));
             for collection in &ns.collections {
-                if !collection.private_rwset_hash.is_empty() {
-                    self.private.push(PrivateExpectation {
-                        tx: version.tx,
-                        namespace: ns.namespace.clone(),
-                        collection: collection.collection.clone(),
-                        hash: collection.private_rwset_hash.clone(),
-                    });
-                }
                 self.purges.extend(collection.writes.iter().filter(|write| write.is_purge).map(|write| Purge {
                     namespace: ns.namespace.clone(),
                     collection: collection.collection.clone(),

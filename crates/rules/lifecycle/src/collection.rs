@@ -5,10 +5,10 @@ use ripstop_proto::protos::{
     CollectionConfigPackage, CollectionPolicyConfig, StaticCollectionConfig, collection_config,
     collection_policy_config,
 };
-use ripstop_rwset::StateView;
+use ripstop_rwset::{StateError, StateView};
 use ripstop_types::MspId;
 
-use crate::{ChaincodeDefinition, Committed, NAMESPACE, QueryError, ReadState, definition};
+use crate::{ChaincodeDefinition, Committed, NAMESPACE, QueryError, ReadState, RecordError, definition};
 
 /// Every organization has a collection of this prefix and its MSP id in every namespace, without any definition.
 pub const IMPLICIT_COLLECTION_PREFIX: &str = "_implicit_org_";
@@ -66,17 +66,32 @@ pub fn collection(
 }
 
 /// The configuration of one collection from the committed state alone; every organization has an implicit collection here,
-/// whether it belongs to the channel or not (Fabric: `CollectionInfo`). None when there is no such chaincode or collection.
+/// whether it belongs to the channel or not (Fabric: `CollectionInfo`). None when there is no such chaincode or collection,
+/// or a definition that makes no sense: only a state that cannot be read is an error.
 pub fn committed_collection(
     state: &dyn StateView,
     chaincode: &str,
     name: &str,
-) -> Result<Option<StaticCollectionConfig>, QueryError> {
-    let Some(definition) = committed(&mut Committed(state), chaincode)? else { return Ok(None) };
+) -> Result<Option<StaticCollectionConfig>, StateError> {
+    let defined = sensible(committed(&mut Committed(state), chaincode))?;
+    let Some(definition) = defined else { return Ok(None) };
     if let Some(org) = implicit_collection_org(name) {
         return Ok(Some(implicit_collection_config(&org)));
     }
     Ok(explicit_collections(&definition.parameters.collections).find(|config| config.name == name).cloned())
+}
+
+/// Takes a definition that makes no sense for none.
+pub(crate) fn sensible(
+    found: Result<Option<ChaincodeDefinition>, QueryError>,
+) -> Result<Option<ChaincodeDefinition>, StateError> {
+    match found {
+        Ok(definition) => Ok(definition),
+        Err(QueryError::Record { context, error: error @ RecordError::State { .. } }) => {
+            Err(StateError::new(format!("{context}: {error}")))
+        }
+        Err(_) => Ok(None),
+    }
 }
 
 /// All collections a chaincode may use: those of its definition, then the implicit one of every organization of the

@@ -3,11 +3,11 @@ use std::collections::BTreeSet;
 use ripstop_msp::{MspSet, Principal};
 use ripstop_policy::{CompileError, SignaturePolicy, Signers};
 use ripstop_proto::protos::{StaticCollectionConfig, collection_policy_config};
-use ripstop_rwset::StateView;
+use ripstop_rwset::{StateError, StateView};
 use ripstop_types::{MspId, SignedData};
 
-use crate::collection::explicit_collections;
-use crate::{Committed, QueryError, committed_collection, definition};
+use crate::collection::{explicit_collections, sensible};
+use crate::{Committed, committed_collection, definition};
 
 /// Why nobody can be said to belong to a collection.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +113,7 @@ pub fn eligibility(
     organization: &MspId,
     chaincode: &str,
     collection: &str,
-) -> Result<Option<Eligibility>, QueryError> {
+) -> Result<Option<Eligibility>, StateError> {
     let Some(config) = committed_collection(before, chaincode, collection)? else { return Ok(None) };
     let is_member = CollectionMembers::of(&config, msps).is_ok_and(|members| members.include(organization, msps));
     Ok(Some(if is_member { Eligibility::Eligible } else { Eligibility::Ineligible }))
@@ -127,10 +127,11 @@ pub fn opened_collections(
     msps: &MspSet,
     organization: &MspId,
     chaincode: &str,
-) -> Result<Vec<String>, QueryError> {
-    let (Some(old), Some(new)) =
-        (definition(&mut Committed(before), chaincode)?, definition(&mut Committed(after), chaincode)?)
-    else {
+) -> Result<Vec<String>, StateError> {
+    let (Some(old), Some(new)) = (
+        sensible(definition(&mut Committed(before), chaincode))?,
+        sensible(definition(&mut Committed(after), chaincode))?,
+    ) else {
         return Ok(vec![]);
     };
     let is_member = |config: &StaticCollectionConfig| {
