@@ -1,14 +1,11 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ripstop_ledger::{CommitError, Ledger, PrivateData};
-use ripstop_lifecycle::implicit_collection_org;
-use ripstop_private_store::{PrivateStoreError, TransientSet};
-use ripstop_rwset::{NsPrivateRwSet, PrivateExpectation, StateError};
+use ripstop_ledger::{CommitError, Ledger, PrivateStoreError, StateError};
 use ripstop_types::{Block, BlockNumber, Digest, MspId, TxId};
 use ripstop_validation::{BlockRefusal, Undecided, ValidatedBlock, VerifiedBlock};
 
+use crate::gather::{GatherError, gather};
 use crate::parallel::on_all_cores;
 
 /// Private writes of proposals that are never ordered are forgotten after this many blocks
@@ -88,7 +85,7 @@ impl Committer {
         Self { ledger, organization: None }
     }
 
-    /// Says whose peer this is: what other organisations keep to themselves is not missed then.
+    /// Says whose peer this is. A peer of nobody keeps no private data.
     pub fn of_organization(self, organization: MspId) -> Self {
         Self { organization: Some(organization), ..self }
     }
@@ -137,10 +134,12 @@ impl Committer {
             .map_err(|source| CommitterError::State { channel: channel.to_owned(), block, source })?;
         self.log_refusals(&validated);
         let validation = validating.elapsed();
-        let private = self.gather(&validated).map_err(|source| CommitterError::Transient {
-            channel: channel.to_owned(),
-            block,
-            source,
+        let private = gather(&self.ledger, self.organization.as_ref(), &validated).map_err(|error| {
+            let channel = channel.to_owned();
+            match error {
+                GatherError::State(source) => CommitterError::State { channel, block, source },
+                GatherError::Transient(source) => CommitterError::Transient { channel, block, source },
+            }
         })?;
         let transactions: Vec<TxId> = validated.transactions().iter().map(|t| t.tx_id.clone()).collect();
         let hash = validated.commit_hash().map(|hash| hash.to_string()).unwrap_or_default();
@@ -171,36 +170,6 @@ impl Committer {
         }
     }
 
-    /// The clear private writes of the valid transactions, as far as this peer endorsed them itself.
-    fn gather(&self, validated: &ValidatedBlock) -> Result<PrivateData, PrivateStoreError> {
-        let mut private = PrivateData(BTreeMap::new());
-        let mut endorsed: Option<(u64, Vec<TransientSet>)> = None;
-        for expected in validated.updates().private_expectations() {
-            let Some(transaction) = usize::try_from(expected.tx).ok().and_then(|tx| validated.transactions().get(tx))
-            else {
-                continue;
-            };
-            // The expectations stand in block order, so each transaction is looked up once.
-            if endorsed.as_ref().is_none_or(|(tx, _)| *tx != expected.tx) {
-                endorsed = Some((expected.tx, self.ledger.transient().get(&transaction.tx_id)?));
-            }
-            let sets = endorsed.as_ref().map(|(_, sets)| sets.as_slice()).unwrap_or_default();
-            if !take_matching(expected, sets, &mut private) && !self.belongs_to_others(&expected.collection) {
-                tracing::info!(
-                    target: "gossip.privdata",
-                    "[{}] Private data of collection [{}] of chaincode [{}] in transaction [{}] of block [{}] is missing here: this peer did not endorse it",
-                    self.ledger.channel_id(), expected.collection, expected.namespace, transaction.tx_id,
-                    validated.block().number()
-                );
-            }
-        }
-        Ok(private)
-    }
-
-    fn belongs_to_others(&self, collection: &str) -> bool {
-        implicit_collection_org(collection).zip(self.organization.as_ref()).is_some_and(|(owner, own)| owner != *own)
-    }
-
     /// A failure is not fatal: what stays behind is forgotten by its age.
     fn forget(&self, transactions: &[TxId], block: BlockNumber) {
         let transient = self.ledger.transient();
@@ -215,22 +184,4 @@ impl Committer {
             );
         }
     }
-}
-
-/// Takes the endorsed writes that a block announces. Of several endorsements only one has the announced hash.
-fn take_matching(expected: &PrivateExpectation, sets: &[TransientSet], private: &mut PrivateData) -> bool {
-    let found = sets
-        .iter()
-        .filter_map(|set| set.writes.collection(&expected.namespace, &expected.collection))
-        .find(|writes| writes.hash().as_bytes()[..] == expected.hash);
-    let Some(writes) = found else { return false };
-    let transaction = private.0.entry(expected.tx).or_default();
-    let position = transaction.namespaces.iter().position(|ns| ns.namespace == expected.namespace);
-    match position.and_then(|position| transaction.namespaces.get_mut(position)) {
-        Some(ns) => ns.collections.push(writes.clone()),
-        None => transaction
-            .namespaces
-            .push(NsPrivateRwSet { namespace: expected.namespace.clone(), collections: vec![writes.clone()] }),
-    }
-    true
 }

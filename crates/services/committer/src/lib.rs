@@ -11,9 +11,10 @@
 //! - a block that is not what it should be is refused and its sender left; the channel goes on with another one;
 //! - a block about which nothing can be decided ends this channel's task with a message, never the process.
 //!
-//! Absent: private data that this peer did not endorse itself (it is logged as missing), gossip.
+//! Absent: private data that this peer did not endorse itself (it is noted as missing), gossip.
 
 mod commit;
+mod gather;
 mod parallel;
 mod run;
 

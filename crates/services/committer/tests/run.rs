@@ -7,10 +7,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ripstop_channel_config::genesis;
 use ripstop_committer::{BLOCK_QUEUE, Committer, CommitterError};
+use ripstop_crypto::SigningIdentity;
 use ripstop_deliver::{BlockOrigin, PulledBlock};
-use ripstop_ledger::{Ledger, LedgerOptions, Ledgers};
+use ripstop_ledger::{Ledger, LedgerOptions, Ledgers, Queue, StateView, TransientSet};
+use ripstop_proto::protos::ChaincodeId;
+use ripstop_rwset::{RwSetBuilder, TxPrivateRwSet};
 use ripstop_testkit::{Channel, DraftTransaction, Organization, signed_block};
-use ripstop_types::{Block, BlockNumber, ChannelId, HeaderType, Timestamp, ValidationCode};
+use ripstop_types::{Block, BlockNumber, ChannelId, HeaderType, Timestamp, TxId, ValidationCode};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -109,4 +112,63 @@ async fn a_block_that_cannot_be_decided_stops_the_channel_with_a_message() {
         "{text}"
     );
     assert_eq!(scene.ledger.height(), 2);
+}
+
+/// A transaction of `_lifecycle` that writes one private key, and its clear writes.
+fn private_transaction<'a>(
+    client: &'a SigningIdentity,
+    endorsers: &[&'a SigningIdentity],
+    collection: &str,
+    key: &str,
+) -> (DraftTransaction<'a>, TxPrivateRwSet) {
+    let mut builder = RwSetBuilder::new();
+    builder.private_write("_lifecycle", collection, key, format!("value of {key}").into());
+    let (public, private) = builder.build();
+    let mut draft = DraftTransaction::new("mychannel", client, endorsers.iter().copied());
+    draft.nonce = key.to_owned().into();
+    draft.chaincode = Some(ChaincodeId { name: "_lifecycle".into(), version: "syscc".into(), ..Default::default() });
+    draft.results = public.encode();
+    (draft, private.unwrap())
+}
+
+#[test]
+fn private_data_is_gathered_where_it_was_endorsed_and_noted_where_it_is_missing() {
+    let scene = Scene::new();
+    let [orderer, org1] = &scene.organizations;
+    let (orderer, peer, client) = (orderer.orderer("orderer"), org1.peer("peer0"), org1.client("client"));
+    let own = "_implicit_org_Org1MSP";
+    let here = private_transaction(&client, &[&peer], own, "here");
+    let missing = private_transaction(&client, &[&peer], own, "missing");
+    // Not endorsed, so invalid; its private data is kept all the same, beside the state.
+    let invalid = private_transaction(&client, &[], own, "invalid");
+    let foreign = private_transaction(&client, &[&peer], "_implicit_org_Org2MSP", "foreign");
+    let transactions = [here, missing, invalid, foreign];
+    let tx_id = |draft: &DraftTransaction<'_>| TxId::compute(&draft.nonce, &client.identity().raw);
+    for (draft, writes) in [&transactions[0], &transactions[2], &transactions[3]] {
+        let set = TransientSet { endorsed_at: 1, writes: writes.clone() };
+        scene.ledger.transient().put(&tx_id(draft), &set).unwrap();
+    }
+    let data = transactions.iter().map(|(draft, _)| draft.bytes()).collect();
+    let block = signed_block(&orderer, BlockNumber::new(1), scene.ledger.info().current_hash, data);
+    let committer = Committer::new(Arc::clone(&scene.ledger)).of_organization(org1.msp_id().clone());
+    committer.commit(block).unwrap().unwrap();
+
+    let ledger = &scene.ledger;
+    let codes = ledger.block(BlockNumber::new(1)).unwrap().unwrap().metadata.validation_codes().unwrap();
+    assert!(codes.as_slice()[0].is_valid() && codes.as_slice()[1].is_valid());
+    assert!(!codes.as_slice()[2].is_valid() && !codes.as_slice()[3].is_valid());
+    let kept = ledger.private_data(BlockNumber::new(1), |_, _| true).unwrap();
+    assert_eq!(kept.keys().copied().collect::<Vec<_>>(), [0, 2]);
+    assert_eq!(kept[&2], transactions[2].1);
+    let missed = ledger.missing_private_data(Queue::First, BlockNumber::new(1), 10).unwrap();
+    assert_eq!(missed.iter().map(|place| place.tx).collect::<Vec<_>>(), [1]);
+    let kept_out = ledger.missing_private_data(Queue::KeptOut, BlockNumber::new(1), 10).unwrap();
+    assert_eq!(kept_out.iter().map(|place| place.tx).collect::<Vec<_>>(), [3]);
+    let state = ledger.snapshot();
+    let value = |key: &str| state.private("_lifecycle", own, key).unwrap().map(|found| found.value);
+    assert_eq!(value("here").unwrap(), "value of here");
+    assert_eq!((value("missing"), value("invalid")), (None, None));
+    for (draft, _) in &transactions {
+        assert!(ledger.transient().get(&tx_id(draft)).unwrap().is_empty(), "it is committed");
+    }
 }

@@ -1,35 +1,46 @@
 //! What a validated block writes, apart from the block itself: one batch.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use bytes::Bytes;
 use ripstop_block_store::{TransactionIndex, TransactionLocation};
 use ripstop_kv::{Batch, KvError};
-use ripstop_rwset::{StateError, TxPrivateRwSet};
+use ripstop_private_store::PlacedSet;
+use ripstop_rwset::StateError;
 use ripstop_state_db::{Savepoint, StateWriter};
 use ripstop_types::{Envelope, Height, TxId};
 use ripstop_validation::ValidatedBlock;
 
-use crate::private::PrivateUpdates;
+use crate::private::{Lifetimes, PrivateUpdates, PurgedKey};
 use crate::{StateSnapshot, expire};
 
-/// State, history, private values, index and savepoint of a block. `private` holds proven writes only.
+/// State, history, private values, index and savepoint of a block. `private` holds proven writes of any of its transactions,
+/// `purged` the clear keys behind its purges.
 pub(crate) fn batch(
     validated: &ValidatedBlock,
-    private: &BTreeMap<u64, TxPrivateRwSet>,
+    private: &[PlacedSet],
+    purged: &[PurgedKey],
     before: &StateSnapshot,
+    lifetimes: &mut Lifetimes<'_>,
 ) -> Result<Batch, StateError> {
     let mut batch = Batch::new();
     index(&mut batch, validated, before).map_err(StateError::new)?;
-    let block = validated.block().number();
-    let private = PrivateUpdates::collect(block, private, validated.updates(), before)?;
+    let (block, updates) = (validated.block().number(), validated.updates());
+    let valid: Vec<PlacedSet> = private.iter().filter(|set| is_valid(validated, set)).cloned().collect();
+    let private = PrivateUpdates::of_block(&valid, purged, updates, before)?;
     let mut writer = StateWriter::new(&mut batch);
-    writer.put_updates(validated.updates());
+    writer.put_updates(updates);
     private.put(&mut writer);
-    expire::expire(&mut writer, block, validated.updates(), &private, before)?;
-    expire::schedule(&mut writer, block, validated.updates(), &private, before)?;
+    expire::expire(&mut writer, block, updates, &private, before)?;
+    expire::schedule(&mut writer, block, updates, &private, lifetimes)?;
     writer.put_savepoint(&Savepoint { block, commit_hash: commit_hash(validated) });
     Ok(batch)
+}
+
+/// Private writes of an invalid transaction are kept, but change nothing.
+fn is_valid(validated: &ValidatedBlock, set: &PlacedSet) -> bool {
+    let transaction = usize::try_from(set.place.tx).ok().and_then(|tx| validated.transactions().get(tx));
+    transaction.is_some_and(|transaction| transaction.code.is_valid())
 }
 
 /// The commit hash of a block; empty where it has none.

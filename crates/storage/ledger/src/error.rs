@@ -112,6 +112,9 @@ pub enum RecoverError {
     /// The private data could not be read.
     #[error(transparent)]
     Private(#[from] PrivateStoreError),
+    /// A ledger's parts could not be read together.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// A block cannot be replayed.
     #[error(transparent)]
     Replay(#[from] ReplayError),
@@ -146,6 +149,7 @@ impl RecoverError {
             Self::Store(error) => error.is_of_content(),
             Self::State(_) | Self::Ahead { .. } | Self::Diverged { .. } => true,
             Self::Replay(error) => matches!(error, ReplayError::State(_)),
+            Self::Ledger(error) => matches!(error, LedgerError::State(_)),
             Self::Blocks(_) | Self::Private(_) | Self::Metadata(_) => false,
         }
     }
@@ -219,6 +223,21 @@ pub enum CommitError {
         /// Why not.
         source: LedgerConfigError,
     },
+    /// An earlier commit failed.
+    #[error("the ledger of channel [{0}] must be opened again after a failed commit")]
+    Failed(ChannelId),
+}
+
+/// Private data that came after its block could not be taken. Where something could not be written the channel must stop and
+/// the ledger be opened again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// The ledger could not be read or written.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The private data could not be read or written.
+    #[error(transparent)]
+    Private(#[from] PrivateStoreError),
     /// An earlier commit failed.
     #[error("the ledger of channel [{0}] must be opened again after a failed commit")]
     Failed(ChannelId),

@@ -1,19 +1,18 @@
-//! Private data that lives for a number of blocks only (a collection's `block_to_live`).
+//! Private data in the state that lives for a number of blocks only (a collection's `block_to_live`).
 //!
 //! With the block `written + block_to_live + 1` the hash vanishes from the state, and the clear value with it, unless a
 //! later block wrote the key. Hashes are part of what transactions read, so all peers must do this at the same block. The
 //! commit hash does not cover it (Fabric: `pvtstatepurgemgmt`).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashSet;
 
 use bytes::Bytes;
-use ripstop_lifecycle::{Committed, QueryError, RecordError, definition, explicit_collections};
 use ripstop_rwset::{StateError, StateView, UpdateBatch};
 use ripstop_state_db::{Expiry, StateWriter};
 use ripstop_types::{BlockNumber, Digest, Height};
 
 use crate::StateSnapshot;
-use crate::private::PrivateUpdates;
+use crate::private::{Lifetimes, PrivateUpdates};
 
 /// Removes what expires with this block. Keys that the block itself writes stay.
 pub(crate) fn expire(
@@ -41,56 +40,52 @@ pub(crate) fn expire(
     Ok(())
 }
 
-/// Notes when the private keys that this block writes will expire.
+/// Notes when the private keys that this block writes will expire. A clear value is noted also where a later transaction of
+/// the block deletes the hash and this peer lacks that write: the value would stay for ever (Fabric: `buildExpirySchedule`).
 pub(crate) fn schedule(
     writer: &mut StateWriter<'_>,
     block: BlockNumber,
     updates: &UpdateBatch,
     private: &PrivateUpdates,
-    before: &StateSnapshot,
+    lifetimes: &mut Lifetimes<'_>,
 ) -> Result<(), StateError> {
-    let mut lifetimes = HashMap::new();
-    let mut clear_keys: Option<BTreeMap<(&str, &str, Bytes), &str>> = None;
+    let noted = schedule_values(writer, private, lifetimes)?;
     for (namespace, collection, key_hash, update) in updates.hashed_updates() {
-        if update.value.is_none() {
+        if update.value.is_none() || noted.contains(&(namespace, collection, key_hash.clone())) {
             continue;
         }
-        let lifetime = match lifetimes.get(&(namespace, collection)) {
-            Some(lifetime) => *lifetime,
-            None => *lifetimes.entry((namespace, collection)).or_insert(block_to_live(before, namespace, collection)?),
-        };
-        let Some(at) = block.get().checked_add(lifetime).and_then(|last| last.checked_add(1)).filter(|_| lifetime > 0)
-        else {
-            continue;
-        };
-        let clear_keys = clear_keys.get_or_insert_with(|| {
-            let hash = |key: &str| Digest::of(key.as_bytes()).to_bytes();
-            private.keys().map(|(ns, collection, key)| ((ns, collection, hash(key)), key)).collect()
-        });
-        let key = clear_keys.get(&(namespace, collection, key_hash.clone())).map(|key| (*key).to_owned());
+        let Some(at) = lifetimes.end(namespace, collection, block)? else { continue };
         let expiry = Expiry {
             namespace: namespace.to_owned(),
             collection: collection.to_owned(),
             key_hash: key_hash.clone(),
             written_by: block,
-            key,
+            key: None,
         };
-        writer.put_expiry(BlockNumber::new(at), &expiry);
+        writer.put_expiry(at, &expiry);
     }
     Ok(())
 }
 
-/// How many blocks the values of a collection live; 0 is for ever. Implicit collections have no limit, and a definition
-/// that makes no sense has none either.
-fn block_to_live(before: &StateSnapshot, namespace: &str, collection: &str) -> Result<u64, StateError> {
-    let definition = match definition(&mut Committed(before), namespace) {
-        Ok(definition) => definition,
-        Err(QueryError::Record { context, error: error @ RecordError::State { .. } }) => {
-            return Err(StateError::new(format!("{context}: {error}")));
-        }
-        Err(_) => None,
-    };
-    let collections = definition.map(|definition| definition.parameters.collections).unwrap_or_default();
-    let found = explicit_collections(&collections).find(|candidate| candidate.name == collection);
-    Ok(found.map_or(0, |collection| collection.block_to_live))
+/// Notes when clear values, and their hashes with them, will expire. Gives namespace, collection and hash of what it noted.
+pub(crate) fn schedule_values<'a>(
+    writer: &mut StateWriter<'_>,
+    private: &'a PrivateUpdates,
+    lifetimes: &mut Lifetimes<'_>,
+) -> Result<HashSet<(&'a str, &'a str, Bytes)>, StateError> {
+    let mut noted = HashSet::new();
+    for (namespace, collection, key, version) in private.values() {
+        let Some(at) = lifetimes.end(namespace, collection, version.block)? else { continue };
+        let key_hash = Digest::of(key.as_bytes()).to_bytes();
+        let expiry = Expiry {
+            namespace: namespace.to_owned(),
+            collection: collection.to_owned(),
+            key_hash: key_hash.clone(),
+            written_by: version.block,
+            key: Some(key.to_owned()),
+        };
+        writer.put_expiry(at, &expiry);
+        noted.insert((namespace, collection, key_hash));
+    }
+    Ok(noted)
 }

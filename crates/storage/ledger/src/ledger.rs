@@ -8,7 +8,9 @@ use parking_lot::Mutex;
 use ripstop_block_store::{BlockStore, BlockStoreOptions, Follower};
 use ripstop_channel_config::ChannelConfig;
 use ripstop_kv::{Durability, Entries, Options, Store};
-use ripstop_private_store::{PrivateStore, PrivateStoreError, TransientStore};
+use ripstop_private_store::{
+    PlacedSet, PrivateStore, PrivateStoreError, Queue, SetPlace, TransientStore, by_transaction,
+};
 use ripstop_proto::common;
 use ripstop_rwset::{CHANNEL_CONFIG_KEY, CHANNEL_CONFIG_NAMESPACE, StateView, TxPrivateRwSet};
 use ripstop_types::{Block, BlockNumber, ChannelId, Digest, MspId, TxId, ValidationCode};
@@ -16,8 +18,12 @@ use ripstop_validation::ValidatedBlock;
 use tokio::sync::watch;
 
 use crate::error::LedgerConfigError;
+use crate::late::{self, Examination};
+use crate::private::{Lifetimes, arrange, purged_keys};
 use crate::recover::open_state;
-use crate::{CommitError, History, LedgerError, OpenError, Simulator, StateSnapshot, apply, private};
+use crate::{
+    CommitError, History, LedgerError, OpenError, ReconcileError, RejectedSet, Simulator, StateSnapshot, apply,
+};
 
 /// How long a chain is and how it ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,10 +47,24 @@ pub struct CommittedTransaction {
     pub block: BlockNumber,
 }
 
-/// The clear private writes gathered for a block, by the transaction's place in it. Writes whose hash does not match
-/// what the block says are not stored.
+/// What is known of a block's private data when it is committed. What the block announces and is not here, or not what was
+/// announced, is noted as missing.
 #[derive(Debug, Clone, Default)]
-pub struct PrivateData(pub BTreeMap<u64, TxPrivateRwSet>);
+pub struct PrivateData {
+    /// The clear private writes that were gathered, by the transaction's place in the block.
+    pub writes: BTreeMap<u64, TxPrivateRwSet>,
+    /// The collections that this peer's organisation does not belong to: namespace and collection. Their writes are not
+    /// looked for.
+    pub kept_out: BTreeSet<(String, String)>,
+    /// The collections that the block opens to this peer's organisation: what was kept from it is missing from now on.
+    pub opened: Vec<(String, String)>,
+}
+
+impl From<BTreeMap<u64, TxPrivateRwSet>> for PrivateData {
+    fn from(writes: BTreeMap<u64, TxPrivateRwSet>) -> Self {
+        Self { writes, ..Self::default() }
+    }
+}
 
 /// The ledger of one channel. Shared by all who read it; one at a time commits.
 pub struct Ledger {
@@ -182,6 +202,71 @@ impl Ledger {
         self.private.transient()
     }
 
+    /// The private writes of a block that this peer keeps, of the collections that `wanted` says yes to (namespace,
+    /// collection), without expired and purged values. Those of invalid transactions are among them.
+    pub fn private_data(
+        &self,
+        block: BlockNumber,
+        wanted: impl Fn(&str, &str) -> bool,
+    ) -> Result<BTreeMap<u64, TxPrivateRwSet>, PrivateStoreError> {
+        // What is stored of a block that is not here comes from before a crash or a rollback.
+        if block.get() >= self.height() {
+            return Ok(BTreeMap::new());
+        }
+        let sets = self.private.committed().get(block)?.into_iter();
+        Ok(by_transaction(sets.filter(|set| wanted(&set.place.namespace, &set.place.collection))))
+    }
+
+    /// What this peer misses of private data that is for its organisation: block by block, beginning with the newest at or
+    /// below `newest`, from at most `max_blocks` blocks. [`Queue::First`] holds what is worth looking for at once,
+    /// [`Queue::Later`] what nobody had before.
+    pub fn missing_private_data(
+        &self,
+        queue: Queue,
+        newest: BlockNumber,
+        max_blocks: usize,
+    ) -> Result<Vec<SetPlace>, PrivateStoreError> {
+        let Some(last) = self.height().checked_sub(1).map(BlockNumber::new) else { return Ok(vec![]) };
+        self.private.committed().missing(queue, newest.min(last), max_blocks)
+    }
+
+    /// Takes private writes that come after their blocks, and lets wait what was looked for in vain. Each set is compared with
+    /// the hashes in its block; what is not proven is given back and never stored. The clear state follows where the hash still
+    /// stands for the value.
+    pub fn accept_private_data(
+        &self,
+        arrived: Vec<PlacedSet>,
+        not_found: &[SetPlace],
+    ) -> Result<Vec<RejectedSet>, ReconcileError> {
+        let mut committing = self.committing.lock();
+        if *committing == Committing::Failed {
+            return Err(ReconcileError::Failed(self.channel_id.clone()));
+        }
+        let current = self.current.load_full();
+        let kept = self.private.committed();
+        let mut examination = Examination::new(&self.blocks, kept, &current.state);
+        let (mut proven, mut rejected) = (Vec::new(), Vec::new());
+        for set in arrived {
+            match examination.examine(set)? {
+                None => {}
+                Some(Ok(set)) => proven.push(set),
+                Some(Err(set)) => rejected.push(set),
+            }
+        }
+        let batch = late::batch(&proven, &self.blocks, &current.state)?;
+        *committing = Committing::Failed;
+        kept.add(current.state.height(), &proven, not_found)?;
+        if !batch.is_empty() {
+            self.store.write(batch, Durability::Buffered).map_err(LedgerError::from)?;
+            let (height, commit_hash) = (current.state.height(), current.state.commit_hash().clone());
+            let state = Arc::new(StateSnapshot::new(self.store.snapshot(), height, commit_hash));
+            let (config, organizations) = (Arc::clone(&current.config), Arc::clone(&current.organizations));
+            self.current.store(Arc::new(Current { state, config, organizations }));
+        }
+        *committing = Committing::Ready;
+        Ok(rejected)
+    }
+
     /// All entries of committed private data.
     pub(crate) fn private_contents(&self) -> Result<Entries, PrivateStoreError> {
         self.private.committed_entries()
@@ -221,12 +306,21 @@ impl Ledger {
                 Some(Arc::new(config))
             }
         };
-        let private = private::proven(private.0, validated.updates().private_expectations());
-        let batch = apply::batch(&validated, &private, &before.state).map_err(LedgerError::from)?;
+        let kept = self.private.committed();
+        let mut lifetimes = Lifetimes::new(&*before.state);
+        let sets = arrange(&validated, &private, kept, &mut lifetimes)?;
+        let purged = purged_keys(validated.updates().purges(), &sets.present, kept)?;
+        let batch = apply::batch(&validated, &sets.present, &purged, &before.state, &mut lifetimes)
+            .map_err(LedgerError::from)?;
         let commit_hash = apply::commit_hash(&validated);
-        self.private.committed().put(number, &private)?;
+        kept.put(number, &sets)?;
         self.blocks.append(Arc::new(validated.into_block())).map_err(LedgerError::from)?;
-        self.store.write(batch, Durability::Buffered).map_err(LedgerError::from)?;
+        // Purged values are erased below; the state must not need their clear keys again.
+        let durability = if sets.purges.is_empty() { Durability::Buffered } else { Durability::Synced };
+        self.store.write(batch, durability).map_err(LedgerError::from)?;
+        if !sets.purges.is_empty() {
+            kept.erase_purged(number.next().get())?;
+        }
         let state = Arc::new(StateSnapshot::new(self.store.snapshot(), number.next().get(), commit_hash));
         let (config, organizations) = match new_config {
             None => (Arc::clone(&before.config), Arc::clone(&before.organizations)),

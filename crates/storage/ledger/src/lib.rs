@@ -8,7 +8,9 @@
 //! - The block file is the log: a block is appended and synchronised first, all else is derived from it. State, history,
 //!   index, savepoint and commit hash of a block are one atomic batch. Opening replays what the batch of a crash lost.
 //!   Killing the process at any instant is safe.
-//! - Clear private data cannot be derived, so it is synchronised before the block that it belongs to.
+//! - Clear private data cannot be derived, so it is synchronised before the block that it belongs to. Only what a block
+//!   proves by its hashes is kept, and only the valid transactions' in the state. What comes later is kept with the height at
+//!   which it came and takes effect there again when the state is rebuilt.
 //! - One writer a ledger, on the caller's thread. Readers hold a [`StateSnapshot`] of one exact height and never wait.
 //! - [`Ledger::commit`] is the only door into the state, and takes validated blocks only.
 //! - A configuration block swaps [`Ledger::config`] after its commit, between two blocks.
@@ -21,6 +23,7 @@ mod contents;
 mod error;
 mod expire;
 mod history;
+mod late;
 mod ledger;
 mod lifecycle_state;
 mod private;
@@ -30,14 +33,16 @@ mod simulate;
 mod snapshot;
 
 pub use contents::{ContentsError, LedgerContents};
-pub use error::{CommitError, CreateError, LedgerError, OpenError};
+pub use error::{CommitError, CreateError, LedgerError, OpenError, ReconcileError};
 pub use history::{History, KeyModification};
+pub use late::RejectedSet;
 pub use ledger::{ChainInfo, CommittedTransaction, Ledger, PrivateData};
 pub use lifecycle_state::SimulatedLifecycle;
+pub use private::{Unproven, announced_private_data};
 pub use registry::{LedgerOptions, Ledgers};
 pub use ripstop_block_store::{BlockStoreError, Follower};
 pub use ripstop_kv::Entries;
-pub use ripstop_private_store::{PrivateStoreError, TransientSet, TransientStore};
+pub use ripstop_private_store::{PlacedSet, PrivateStoreError, Queue, SetPlace, TransientSet, TransientStore};
 pub use ripstop_rwset::{StateError, StateIter, StateValue, StateView};
 pub use simulate::{KeyValue, RangeId, SimulateError, SimulationResults, Simulator, VersionText, WrittenKey};
 pub use snapshot::StateSnapshot;

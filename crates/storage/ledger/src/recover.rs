@@ -1,19 +1,19 @@
 //! Bringing the state up to the blocks, from wherever a crash left it.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use bytes::Bytes;
 use ripstop_block_store::{BlockStore, TransactionIndex};
-use ripstop_kv::{Durability, Keyspace, Options, Store, set_aside};
-use ripstop_private_store::PrivateStore;
-use ripstop_rwset::{TxPrivateRwSet, commit_hash};
-use ripstop_state_db::{KEYSPACES, StateReader};
+use ripstop_kv::{Batch, Durability, Keyspace, Options, Store, set_aside};
+use ripstop_private_store::{PlacedSet, PrivateStore};
+use ripstop_rwset::{PrivateExpectation, commit_hash};
+use ripstop_state_db::{KEYSPACES, Savepoint, StateReader, StateWriter};
 use ripstop_types::{BlockNumber, ChannelId};
 use ripstop_validation::ValidatedBlock;
 
 use crate::error::RecoverError;
-use crate::{OpenError, StateSnapshot, apply, private};
+use crate::private::{Lifetimes, announced_private_data, purged_keys};
+use crate::{OpenError, StateSnapshot, apply, late};
 
 /// How often the progress of a long replay is logged, in blocks.
 const PROGRESS: u64 = 10_000;
@@ -55,13 +55,47 @@ fn caught_up(
     if current.height() < height {
         tracing::info!("replaying blocks {} to {} into the state", current.height(), height - 1);
     }
+    current = replay_late(&store, current, blocks, private)?;
     while current.height() < height {
         current = replay_next(&store, current, blocks, private)?;
+        current = replay_late(&store, current, blocks, private)?;
         if current.height().is_multiple_of(PROGRESS) {
             tracing::info!("replayed up to block {} of {height}", current.height());
         }
     }
+    erase_purged(&store, &current, private)?;
     Ok((store, current))
+}
+
+/// Lets private data that came after its block take effect where it came. At the end that is everything that is left: what
+/// came when the ledger was longer than it is now. What the state has already takes effect once more, which changes nothing.
+fn replay_late(
+    store: &Store,
+    current: StateSnapshot,
+    blocks: &BlockStore,
+    private: &PrivateStore,
+) -> Result<StateSnapshot, RecoverError> {
+    let height = current.height();
+    let is_last = height == blocks.appended();
+    let sets = private.committed().late(height, (!is_last).then_some(height + 1))?;
+    let batch = late::batch(&sets, blocks, &current)?;
+    if batch.is_empty() {
+        return Ok(current);
+    }
+    store.write(batch, Durability::Buffered)?;
+    Ok(StateSnapshot::new(store.snapshot(), height, current.commit_hash().clone()))
+}
+
+/// Erases purged values that a crash left. The state must be safe on disk before, because it is the last to need their keys.
+fn erase_purged(store: &Store, current: &StateSnapshot, private: &PrivateStore) -> Result<(), RecoverError> {
+    let Some(last) = current.height().checked_sub(1).map(BlockNumber::new) else { return Ok(()) };
+    if !private.committed().has_purged()? {
+        return Ok(());
+    }
+    let mut batch = Batch::new();
+    StateWriter::new(&mut batch).put_savepoint(&Savepoint { block: last, commit_hash: current.commit_hash().clone() });
+    store.write(batch, Durability::Synced)?;
+    Ok(private.committed().erase_purged(current.height())?)
 }
 
 /// The state as it was written last, if the blocks agree that it may be so.
@@ -94,21 +128,19 @@ fn replay_next(
         let computed = commit_hash(validated.codes(), &updates, current.commit_hash());
         same_hash(number, &recorded, computed.as_bytes())?;
     }
-    let sets = private_writes(&validated, private)?;
-    store.write(apply::batch(&validated, &sets, &current)?, Durability::Buffered)?;
+    let announced = announced_private_data(&validated);
+    let mut sets = if announced.is_empty() { vec![] } else { private.committed().on_time(number)? };
+    sets.retain(|set| announced.iter().any(|announced| belongs(set, announced)));
+    let purged = purged_keys(validated.updates().purges(), &sets, private.committed())?;
+    let batch = apply::batch(&validated, &sets, &purged, &current, &mut Lifetimes::new(&current))?;
+    store.write(batch, Durability::Buffered)?;
     Ok(StateSnapshot::new(store.snapshot(), number.next().get(), recorded))
 }
 
-/// What this peer knows of a block's private writes: they were stored before the block.
-fn private_writes(
-    validated: &ValidatedBlock,
-    private: &PrivateStore,
-) -> Result<BTreeMap<u64, TxPrivateRwSet>, RecoverError> {
-    let expected = validated.updates().private_expectations();
-    if expected.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    Ok(private::proven(private.committed().get(validated.block().number())?, expected))
+/// Whether a set is one that its block announces: it was compared with the hashes when it was stored.
+fn belongs(set: &PlacedSet, announced: &PrivateExpectation) -> bool {
+    let PrivateExpectation { tx, namespace, collection, .. } = announced;
+    (set.place.tx, &set.place.namespace, &set.place.collection) == (*tx, namespace, collection)
 }
 
 fn same_hash(block: BlockNumber, recorded: &[u8], computed: &[u8]) -> Result<(), RecoverError> {

@@ -1,16 +1,76 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ripstop_kv::{Batch, Snapshot};
-use ripstop_rwset::TxPrivateRwSet;
-use ripstop_types::BlockNumber;
+use bytes::Bytes;
+use ripstop_kv::Snapshot;
+use ripstop_rwset::{CollectionPrivateRwSet, NsPrivateRwSet, TxPrivateRwSet};
+use ripstop_types::{BlockNumber, Digest, Height};
 
 use crate::PrivateStoreError;
-use crate::keys::{self, COMMITTED};
+use crate::change::Change;
+use crate::keys::{self, KEYS, LATE, MISSING, PURGED, PURGING, WRITTEN};
 use crate::store::LazyStore;
 
-/// Private writes of committed transactions, by block and place in it. Written before the block itself, so the last
-/// entries may belong to a block that a crash prevented; that block comes again and replaces them.
+/// The private writes of one transaction to one collection: where they belong.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SetPlace {
+    /// The block.
+    pub block: BlockNumber,
+    /// The transaction's place in it.
+    pub tx: u64,
+    /// The namespace.
+    pub namespace: String,
+    /// The collection.
+    pub collection: String,
+}
+
+impl SetPlace {
+    /// The version of what it writes.
+    pub fn height(&self) -> Height {
+        Height::new(self.block, self.tx)
+    }
+}
+
+/// Private writes with their place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacedSet {
+    /// Where they belong.
+    pub place: SetPlace,
+    /// The writes.
+    pub writes: CollectionPrivateRwSet,
+}
+
+/// Why private writes are not here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Queue {
+    /// They are missed, and looked for first.
+    First,
+    /// They are missed, but nobody had them when they were looked for.
+    Later,
+    /// They are for other organisations.
+    KeptOut,
+}
+
+/// What a block leaves in the store.
+#[derive(Default)]
+pub struct BlockSets<'a> {
+    /// The private writes that came with it.
+    pub present: Vec<PlacedSet>,
+    /// Those that did not, though they are for this organisation.
+    pub missing: Vec<SetPlace>,
+    /// Those that are not for this organisation.
+    pub kept_out: Vec<SetPlace>,
+    /// Collections that are open to this organisation from now on: namespace and collection.
+    pub opened: &'a [(String, String)],
+    /// With which block its sets in a collection expire: namespace, collection, block.
+    pub expiring: Vec<(String, String, BlockNumber)>,
+    /// Keys whose former values vanish: namespace, collection, hash of the key, version of the purge.
+    pub purges: Vec<(String, String, Bytes, Height)>,
+}
+
+/// Private writes of committed transactions, by block and place in it, with markers for those that are not here. Written
+/// before the block itself, so the last entries may belong to a block that a crash prevented; that block comes again and
+/// replaces them.
 pub struct CommittedPrivateData(Arc<LazyStore>);
 
 impl CommittedPrivateData {
@@ -22,31 +82,215 @@ impl CommittedPrivateData {
         self.0.snapshot()
     }
 
-    /// Keeps the private writes of a block's transactions, instead of any kept for that block before. Returns after they
-    /// are safe on disk.
-    pub fn put(&self, block: BlockNumber, sets: &BTreeMap<u64, TxPrivateRwSet>) -> Result<(), PrivateStoreError> {
-        let mut batch = Batch::new();
-        if let Some(snapshot) = self.0.snapshot() {
-            for entry in snapshot.prefix(&COMMITTED, &block.get().to_be_bytes())? {
-                batch.delete(&COMMITTED, entry?.0);
+    /// Keeps what a block leaves, instead of anything kept for that block before, and forgets what expires with it.
+    /// Returns after all of it is safe on disk. Purged values are hidden from then on; [`Self::erase_purged`] erases them.
+    pub fn put(&self, block: BlockNumber, sets: &BlockSets<'_>) -> Result<(), PrivateStoreError> {
+        let mut change = Change::new(self.0.snapshot());
+        change.clear_block(block)?;
+        for set in &sets.present {
+            change.put_set(set, block.get());
+        }
+        for (queue, places) in [(Queue::First, &sets.missing), (Queue::KeptOut, &sets.kept_out)] {
+            for place in places {
+                change.mark(queue, place)?;
             }
         }
-        for (place, set) in sets {
-            batch.put(&COMMITTED, keys::committed(block, *place), set.encode());
+        change.open(sets.opened)?;
+        for (namespace, collection, at) in &sets.expiring {
+            change.expire_with(*at, block, namespace, collection);
         }
-        self.0.write(batch)
+        for (namespace, collection, key_hash, version) in &sets.purges {
+            change.purge(namespace, collection, key_hash, *version)?;
+        }
+        change.expire_up_to(block)?;
+        self.0.write(change.finish())
     }
 
-    /// The private writes kept for a block.
-    pub fn get(&self, block: BlockNumber) -> Result<BTreeMap<u64, TxPrivateRwSet>, PrivateStoreError> {
-        let Some(snapshot) = self.0.snapshot() else { return Ok(BTreeMap::new()) };
-        let mut sets = BTreeMap::new();
-        for entry in snapshot.prefix(&COMMITTED, &block.get().to_be_bytes())? {
-            let (key, value) = entry?;
-            if let Some((_, place)) = key.split_last_chunk::<8>() {
-                sets.insert(u64::from_be_bytes(*place), TxPrivateRwSet::parse(value)?);
+    /// Keeps private writes that came after their blocks, when the ledger had this height, and takes their markers away.
+    /// What is not found anywhere waits in the later queue. Returns after all of it is safe on disk.
+    pub fn add(&self, height: u64, sets: &[PlacedSet], not_found: &[SetPlace]) -> Result<(), PrivateStoreError> {
+        let mut change = Change::new(self.0.snapshot());
+        for set in sets {
+            change.put_set(set, height);
+            change.unmark(&set.place)?;
+        }
+        for place in not_found {
+            change.defer(place)?;
+        }
+        self.0.write(change.finish())
+    }
+
+    /// Erases from the disk what was purged by blocks below a height. The clear keys are gone then, so the state must have
+    /// been changed by those blocks before, beyond a loss of power.
+    pub fn erase_purged(&self, height: u64) -> Result<(), PrivateStoreError> {
+        let mut change = Change::new(self.0.snapshot());
+        change.erase_purged(height)?;
+        self.0.write(change.finish())
+    }
+
+    /// Whether [`Self::erase_purged`] has something to do.
+    pub fn has_purged(&self) -> Result<bool, PrivateStoreError> {
+        match self.0.snapshot() {
+            Some(snapshot) => Ok(snapshot.range(&PURGING, &[], None)?.next().transpose()?.is_some()),
+            None => Ok(false),
+        }
+    }
+
+    /// The private writes kept for a block, without purged ones.
+    pub fn get(&self, block: BlockNumber) -> Result<Vec<PlacedSet>, PrivateStoreError> {
+        Ok(self.of_block(block)?.into_iter().map(|(_, set)| set).collect())
+    }
+
+    /// Whether a set is kept here.
+    pub fn contains(&self, place: &SetPlace) -> Result<bool, PrivateStoreError> {
+        match self.0.snapshot() {
+            Some(snapshot) => Ok(snapshot.get(&WRITTEN, &keys::written(place))?.is_some()),
+            None => Ok(false),
+        }
+    }
+
+    /// The private writes kept for a block that came with it, without purged ones.
+    pub fn on_time(&self, block: BlockNumber) -> Result<Vec<PlacedSet>, PrivateStoreError> {
+        let on_time = self.of_block(block)?.into_iter().filter(|(arrived, _)| *arrived == block.get());
+        Ok(on_time.map(|(_, set)| set).collect())
+    }
+
+    /// The private writes that came after their blocks, when the ledger had a height from `from` up to, but without, `to`.
+    pub fn late(&self, from: u64, to: Option<u64>) -> Result<Vec<PlacedSet>, PrivateStoreError> {
+        let Some(snapshot) = self.0.snapshot() else { return Ok(vec![]) };
+        let end = to.map(u64::to_be_bytes);
+        let mut sets = Vec::new();
+        for entry in snapshot.range(&LATE, &from.to_be_bytes(), end.as_ref().map(<[u8; 8]>::as_slice))? {
+            let (key, _) = entry?;
+            let (_, written) = keys::read_late(&key).ok_or(PrivateStoreError::DamagedKey("late"))?;
+            if let Some(value) = snapshot.get(&WRITTEN, written)? {
+                sets.push(without_purged(&snapshot, read_set(written, value)?.1)?);
             }
         }
         Ok(sets)
     }
+
+    /// What is missing in a queue, block by block from the newest at or below `newest` on, of at most so many blocks.
+    pub fn missing(
+        &self,
+        queue: Queue,
+        newest: BlockNumber,
+        max_blocks: usize,
+    ) -> Result<Vec<SetPlace>, PrivateStoreError> {
+        let Some(snapshot) = self.0.snapshot() else { return Ok(vec![]) };
+        let (mut places, mut blocks): (Vec<SetPlace>, _) = (Vec::new(), 0);
+        let (start, end) = (keys::missing_from(queue, newest), keys::missing_end(queue));
+        for entry in snapshot.range(&MISSING, &start, Some(&end))? {
+            let (key, value) = entry?;
+            let (block, namespace, collection) =
+                keys::read_missing(&key).ok_or(PrivateStoreError::DamagedKey("missing"))?;
+            if places.last().is_none_or(|last| last.block != block) {
+                blocks += 1;
+            }
+            if blocks > max_blocks {
+                break;
+            }
+            let place = |tx| SetPlace { block, tx, namespace: namespace.clone(), collection: collection.clone() };
+            places.extend(read_places(&value)?.into_iter().map(place));
+        }
+        Ok(places)
+    }
+
+    /// When a key was purged last. Values of that version and older ones must neither be kept nor served.
+    pub fn purged(
+        &self,
+        namespace: &str,
+        collection: &str,
+        key_hash: &[u8],
+    ) -> Result<Option<Height>, PrivateStoreError> {
+        match self.0.snapshot() {
+            Some(snapshot) => purged(&snapshot, &keys::clear_key(namespace, collection, key_hash)),
+            None => Ok(None),
+        }
+    }
+
+    /// The clear key behind a hash, if any writes kept here name it.
+    pub fn clear_key(
+        &self,
+        namespace: &str,
+        collection: &str,
+        key_hash: &[u8],
+    ) -> Result<Option<String>, PrivateStoreError> {
+        let Some(snapshot) = self.0.snapshot() else { return Ok(None) };
+        let prefix = keys::clear_key(namespace, collection, key_hash);
+        for entry in snapshot.prefix(&KEYS, &prefix)? {
+            let (key, clear) = entry?;
+            if keys::is_behind(&prefix, &key) {
+                let clear = String::from_utf8(clear.to_vec());
+                return clear.map(Some).map_err(|_| PrivateStoreError::DamagedKey("keys"));
+            }
+        }
+        Ok(None)
+    }
+
+    fn of_block(&self, block: BlockNumber) -> Result<Vec<(u64, PlacedSet)>, PrivateStoreError> {
+        let Some(snapshot) = self.0.snapshot() else { return Ok(vec![]) };
+        snapshot
+            .prefix(&WRITTEN, &keys::written_prefix(block))?
+            .map(|entry| {
+                let (key, value) = entry?;
+                let (arrived, set) = read_set(&key, value)?;
+                Ok((arrived, without_purged(&snapshot, set)?))
+            })
+            .collect()
+    }
+}
+
+/// Puts sets of one block together by transaction, each in the order of namespaces and collections.
+pub fn by_transaction(sets: impl IntoIterator<Item = PlacedSet>) -> BTreeMap<u64, TxPrivateRwSet> {
+    let mut transactions: BTreeMap<u64, TxPrivateRwSet> = BTreeMap::new();
+    for PlacedSet { place, writes } in sets {
+        let namespaces = &mut transactions.entry(place.tx).or_default().namespaces;
+        match namespaces.iter_mut().find(|ns| ns.namespace == place.namespace) {
+            Some(ns) => ns.collections.push(writes),
+            None => namespaces.push(NsPrivateRwSet { namespace: place.namespace, collections: vec![writes] }),
+        }
+    }
+    transactions
+}
+
+/// An entry of `written`: when it came, and what.
+pub(crate) fn read_set(key: &[u8], value: Bytes) -> Result<(u64, PlacedSet), PrivateStoreError> {
+    let place = keys::read_written(key).ok_or(PrivateStoreError::DamagedKey("written"))?;
+    let arrived = value.first_chunk::<8>().ok_or(PrivateStoreError::DamagedKey("written"))?;
+    let arrived = u64::from_be_bytes(*arrived);
+    let writes = CollectionPrivateRwSet::parse(&place.namespace, place.collection.clone(), value.slice(8..))?;
+    Ok((arrived, PlacedSet { place, writes }))
+}
+
+pub(crate) fn read_places(value: &[u8]) -> Result<Vec<u64>, PrivateStoreError> {
+    let (places, rest) = value.as_chunks::<8>();
+    if !rest.is_empty() {
+        return Err(PrivateStoreError::DamagedKey("missing"));
+    }
+    Ok(places.iter().map(|place| u64::from_be_bytes(*place)).collect())
+}
+
+pub(crate) fn purged(snapshot: &Snapshot, key: &[u8]) -> Result<Option<Height>, PrivateStoreError> {
+    match snapshot.get(&PURGED, key)? {
+        None => Ok(None),
+        Some(value) => keys::read_height(&value).map(Some).ok_or(PrivateStoreError::DamagedKey("purged")),
+    }
+}
+
+/// Leaves out writes that were purged at their version or later (Fabric: `removePurgedDataFromCollPvtRWset`).
+fn without_purged(snapshot: &Snapshot, mut set: PlacedSet) -> Result<PlacedSet, PrivateStoreError> {
+    let PlacedSet { place, writes } = &mut set;
+    let mut gone = Vec::new();
+    for write in &writes.writes {
+        let hash = Digest::of(write.key.as_bytes());
+        let key = keys::clear_key(&place.namespace, &place.collection, hash.as_bytes());
+        if purged(snapshot, &key)?.is_some_and(|purge| place.height() <= purge) {
+            gone.push(write.key.clone());
+        }
+    }
+    if !gone.is_empty() {
+        *writes = writes.without(&gone);
+    }
+    Ok(set)
 }

@@ -1,20 +1,27 @@
 //! Private data on this peer's disk, which no block file can give back.
 //!
-//! What question this crate answers: *which clear private writes does this peer hold for that transaction?* The
-//! [`TransientStore`] keeps them between endorsement and commit; a transaction that is never committed is forgotten after
-//! some blocks. The [`CommittedPrivateData`] keeps those of committed transactions, so that the state can be rebuilt.
+//! What question this crate answers: *which clear private writes does this peer hold for that transaction, and which does it
+//! miss?* The [`TransientStore`] keeps them between endorsement and commit; a transaction that is never committed is
+//! forgotten after some blocks. The [`CommittedPrivateData`] keeps those of committed transactions, so that the state can be
+//! rebuilt and other peers can be given them, and markers for what is not here.
 //!
-//! Invariants: what was stored survives a crash (it is synchronised before it is acknowledged); a transient entry is only
-//! removed after the block that holds its transaction is committed, or when it is too old. The store on disk begins with
-//! the first private write: channels without private data have none.
+//! Invariants:
+//! - What was stored survives a crash (it is synchronised before it is acknowledged). A transient entry is only removed after
+//!   the block that holds its transaction is committed, or when it is too old.
+//! - What a block leaves is one atomic batch, written before the block; a block that a crash prevented replaces it.
+//! - What has expired is gone from the disk, with its markers. What was purged is never given out again, and erased as soon as
+//!   the state no longer needs the clear key.
+//! - The store on disk begins with the first private write or marker: channels without private data have none.
 //!
-//! Absent: hashes are not compared here. Expiry of committed private data and reconciliation of missing data come later.
+//! Absent: hashes are not compared here, and nobody's eligibility is judged. There is no place yet for the hashes of a snapshot
+//! whose values this peer has to find: their blocks are not here to prove them.
 
+mod change;
 mod committed;
 mod keys;
 mod store;
 mod transient;
 
-pub use committed::CommittedPrivateData;
+pub use committed::{BlockSets, CommittedPrivateData, PlacedSet, Queue, SetPlace, by_transaction};
 pub use store::{PrivateStore, PrivateStoreError};
 pub use transient::{TransientSet, TransientStore};

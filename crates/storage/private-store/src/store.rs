@@ -24,6 +24,9 @@ pub enum PrivateStoreError {
     /// A set in an entry is damaged.
     #[error("private data on disk does not decode: {0}")]
     DamagedSet(#[from] RwSetError),
+    /// An entry has not the form in which it was written.
+    #[error("an entry of private data on disk, in keyspace '{0}', is damaged")]
+    DamagedKey(&'static str),
 }
 
 /// The private data of one channel.

@@ -76,7 +76,7 @@ impl Replay {
                 .collect(),
         };
         let private = self.private.get(&validated.block().number()).cloned().unwrap_or_default();
-        self.ledger.commit(validated, PrivateData(private)).map_err(text)?;
+        self.ledger.commit(validated, PrivateData::from(private)).map_err(text)?;
         Ok(replayed)
     }
 

@@ -1,5 +1,6 @@
 //! A peer without a network: one organisation, a real ledger in a temporary directory, a chaincode host.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -154,8 +155,8 @@ impl Peer {
             chaincode_id: Some(execution.chaincode.clone().into()),
         };
         let envelope = proposal.transaction(signer, &action, std::slice::from_ref(&self.endorser));
-        let private = PrivateData(results.private.clone().map(|private| (0, private)).into_iter().collect());
-        self.commit(vec![envelope], private);
+        let private: BTreeMap<u64, _> = results.private.clone().map(|private| (0, private)).into_iter().collect();
+        self.commit(vec![envelope], private.into());
         execution
     }
 

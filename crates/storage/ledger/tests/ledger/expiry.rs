@@ -10,13 +10,15 @@ use ripstop_types::Digest;
 
 use crate::chain::{VALID, channel, commit, genesis, next_block, only, open, set, transaction};
 
-/// Defines the chaincode `cc` with the collection `short`, whose values live for one block.
-fn define(ledger: &Ledger) {
+/// Defines the chaincode `cc` with the collections `short`, whose values live for one block, and `long`, for ever.
+pub(crate) fn define(ledger: &Ledger) {
     use lifecycle::state_data::Type;
     use protos::collection_config::Payload;
     let short = protos::StaticCollectionConfig { name: "short".into(), block_to_live: 1, ..Default::default() };
-    let config = protos::CollectionConfig { payload: Some(Payload::StaticCollectionConfig(short)) };
-    let collections = protos::CollectionConfigPackage { config: vec![config] };
+    let long = protos::StaticCollectionConfig { name: "long".into(), ..Default::default() };
+    let config = [short, long]
+        .map(|collection| protos::CollectionConfig { payload: Some(Payload::StaticCollectionConfig(collection)) });
+    let collections = protos::CollectionConfigPackage { config: config.into() };
     let fields = [
         ("Sequence", Type::Int64(1)),
         ("EndorsementInfo", Type::Bytes(Bytes::new())),
@@ -44,7 +46,7 @@ fn write(ledger: &Ledger, keys: &[&str]) {
     let (public, private) = builder.build();
     let raw = transaction(&format!("tx{}", ledger.height()), &public);
     let private: BTreeMap<u64, _> = private.into_iter().map(|private| (0, private)).collect();
-    ledger.commit(next_block(ledger, &[(raw, VALID)]), PrivateData(private)).unwrap();
+    ledger.commit(next_block(ledger, &[(raw, VALID)]), PrivateData::from(private)).unwrap();
 }
 
 /// The keys that are there, each with hash (`h`) and clear value (`c`).

@@ -7,5 +7,6 @@
 mod chain;
 mod commit;
 mod expiry;
+mod private;
 mod recovery;
 mod simulation;

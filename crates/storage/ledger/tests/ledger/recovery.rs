@@ -1,11 +1,14 @@
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ripstop_ledger::{LedgerOptions, Ledgers, OpenError, PrivateData};
+use ripstop_private_store::{BlockSets, PlacedSet, SetPlace};
 use ripstop_rwset::TxPrivateRwSet;
+use ripstop_types::BlockNumber;
 
 use crate::chain::{VALID, contents, genesis, grow, next_block, only, open, transaction};
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -28,6 +31,10 @@ fn private_write(value: &str) -> (ripstop_rwset::TxRwSet, TxPrivateRwSet) {
     (public, private.unwrap())
 }
 
+fn gathered(writes: TxPrivateRwSet) -> PrivateData {
+    PrivateData::from(BTreeMap::from([(0, writes)]))
+}
+
 /// A ledger with private data in its middle: its root, and what readers see.
 fn ledger() -> (tempfile::TempDir, Vec<String>) {
     let root = tempfile::tempdir().unwrap();
@@ -36,7 +43,7 @@ fn ledger() -> (tempfile::TempDir, Vec<String>) {
     grow(&ledger, 3);
     let (public, private) = private_write("secret");
     let block = next_block(&ledger, &[(transaction("private", &public), VALID)]);
-    ledger.commit(block, PrivateData([(0, private)].into())).unwrap();
+    ledger.commit(block, gathered(private)).unwrap();
     grow(&ledger, 3);
     let seen = contents(&ledger);
     assert!(seen.iter().any(|line| line.contains("secret")));
@@ -161,7 +168,7 @@ fn private_data_of_a_block_that_never_came_does_no_harm() {
     let (public, private) = private_write("second");
     let (_, wrong) = private_write("wrong");
     let raw = transaction("second", &public);
-    ledger.commit(next_block(&ledger, &[(raw, VALID)]), PrivateData([(0, wrong)].into())).unwrap();
+    ledger.commit(next_block(&ledger, &[(raw, VALID)]), gathered(wrong)).unwrap();
     let after_wrong = contents(&ledger);
     assert!(
         after_wrong.iter().all(|line| !line.contains("wrong")),
@@ -171,13 +178,21 @@ fn private_data_of_a_block_that_never_came_does_no_harm() {
     drop((ledger, ledgers));
     // The writes were stored, then the process ended before the block: the block comes again, with better writes.
     let store = ripstop_private_store::PrivateStore::open(&part(root.path(), "private")).unwrap();
-    store.committed().put(ripstop_types::BlockNumber::new(9), &[(7, private.clone())].into()).unwrap();
+    let ns = &private.namespaces[0];
+    let place = SetPlace {
+        block: BlockNumber::new(9),
+        tx: 7,
+        namespace: ns.namespace.clone(),
+        collection: ns.collections[0].collection.clone(),
+    };
+    let present = vec![PlacedSet { place, writes: ns.collections[0].clone() }];
+    store.committed().put(BlockNumber::new(9), &BlockSets { present, ..Default::default() }).unwrap();
     drop(store);
     let ledgers = open(root.path());
     let ledger = only(&ledgers);
     assert_eq!(contents(&ledger), after_wrong);
     let raw = transaction("third", &public);
-    ledger.commit(next_block(&ledger, &[(raw, VALID)]), PrivateData([(0, private)].into())).unwrap();
+    ledger.commit(next_block(&ledger, &[(raw, VALID)]), gathered(private)).unwrap();
     assert!(contents(&ledger).iter().any(|line| line.contains("second")));
 }
 

@@ -25,8 +25,8 @@ fn with_keys(keys: &[&str]) -> (tempfile::TempDir, ripstop_ledger::Ledgers, std:
 /// Commits what a simulation gave, with its private writes.
 fn commit_results(ledger: &Ledger, tx_id: &str, results: SimulationResults) {
     let block = next_block(ledger, &[(transaction(tx_id, &results.public), VALID)]);
-    let private = results.private.into_iter().map(|private| (0, private)).collect();
-    ledger.commit(block, PrivateData(private)).unwrap();
+    let private: BTreeMap<u64, _> = results.private.into_iter().map(|private| (0, private)).collect();
+    ledger.commit(block, PrivateData::from(private)).unwrap();
 }
 
 #[test]

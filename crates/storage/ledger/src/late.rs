@@ -1,0 +1,113 @@
+//! Private data that comes after its block: what is missing, how it is taken, and how the state follows.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use bytes::Bytes;
+use ripstop_block_store::BlockStore;
+use ripstop_kv::Batch;
+use ripstop_private_store::{CommittedPrivateData, PlacedSet, PrivateStoreError, SetPlace};
+use ripstop_rwset::{StateError, TxRwSet};
+use ripstop_state_db::StateWriter;
+use ripstop_types::BlockNumber;
+
+use crate::private::{Lifetimes, PrivateUpdates, Unproven, hashed, prove, read_set};
+use crate::{LedgerError, ReconcileError, StateSnapshot, expire};
+
+/// Private writes that were not taken, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RejectedSet {
+    /// Where they were said to belong.
+    pub place: SetPlace,
+    /// Why they were not taken.
+    pub reason: Unproven,
+}
+
+/// Compares private writes that came late with what their blocks announce.
+pub(crate) struct Examination<'a> {
+    blocks: &'a BlockStore,
+    kept: &'a CommittedPrivateData,
+    lifetimes: Lifetimes<'a>,
+    height: u64,
+    /// Read/write sets by block and place in it.
+    public: BTreeMap<(BlockNumber, u64), Option<TxRwSet>>,
+}
+
+impl<'a> Examination<'a> {
+    pub(crate) fn new(blocks: &'a BlockStore, kept: &'a CommittedPrivateData, state: &'a StateSnapshot) -> Self {
+        let height = state.height();
+        Self { blocks, kept, lifetimes: Lifetimes::new(state), height, public: BTreeMap::new() }
+    }
+
+    /// What of some writes may be kept; `None` when they are here already.
+    pub(crate) fn examine(&mut self, set: PlacedSet) -> Result<Option<Result<PlacedSet, RejectedSet>>, ReconcileError> {
+        let PlacedSet { place, writes } = set;
+        if place.block.get() >= self.height {
+            return Ok(Some(Err(RejectedSet { place, reason: Unproven::NotAnnounced })));
+        }
+        if self.kept.contains(&place)? {
+            return Ok(None);
+        }
+        let end = self.lifetimes.end(&place.namespace, &place.collection, place.block).map_err(LedgerError::from)?;
+        if end.is_some_and(|end| end.get() < self.height) {
+            return Ok(Some(Err(RejectedSet { place, reason: Unproven::Expired })));
+        }
+        let kept = self.kept;
+        let is_purged = |key_hash: &Bytes| {
+            let purge = kept.purged(&place.namespace, &place.collection, key_hash)?;
+            Ok::<_, PrivateStoreError>(purge.is_some_and(|purge| place.height() <= purge))
+        };
+        let public = self.public(&place)?;
+        let proven = match public.and_then(|set| hashed(set, &place.namespace, &place.collection)) {
+            Some(hashed) => prove(&writes, hashed, is_purged)?,
+            None => Err(Unproven::NotAnnounced),
+        };
+        Ok(Some(match proven {
+            Ok(writes) => Ok(PlacedSet { place, writes }),
+            Err(reason) => Err(RejectedSet { place, reason }),
+        }))
+    }
+
+    fn public(&mut self, place: &SetPlace) -> Result<Option<&TxRwSet>, LedgerError> {
+        let set = match self.public.entry((place.block, place.tx)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let block = self.blocks.appended_block(place.block)?;
+                let raw = block.zip(usize::try_from(place.tx).ok()).and_then(|(block, tx)| block.data.get(tx).cloned());
+                unknown.insert(raw.as_ref().and_then(read_set))
+            }
+        };
+        Ok(set.as_ref())
+    }
+}
+
+/// What late writes do to the state. Those of invalid transactions do nothing.
+pub(crate) fn batch(sets: &[PlacedSet], blocks: &BlockStore, state: &StateSnapshot) -> Result<Batch, LedgerError> {
+    let valid = of_valid_transactions(sets, blocks)?;
+    let updates = PrivateUpdates::of_late_sets(&valid, state)?;
+    let mut batch = Batch::new();
+    let mut writer = StateWriter::new(&mut batch);
+    updates.put(&mut writer);
+    expire::schedule_values(&mut writer, &updates, &mut Lifetimes::new(state))?;
+    Ok(batch)
+}
+
+fn of_valid_transactions(sets: &[PlacedSet], blocks: &BlockStore) -> Result<Vec<PlacedSet>, LedgerError> {
+    let mut valid = Vec::with_capacity(sets.len());
+    let mut codes = BTreeMap::new();
+    for set in sets {
+        let number = set.place.block;
+        let codes = match codes.entry(number) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => match blocks.appended_block(number)? {
+                None => continue,
+                Some(block) => unknown.insert(block.metadata.validation_codes().map_err(StateError::new)?),
+            },
+        };
+        let code = usize::try_from(set.place.tx).ok().and_then(|tx| codes.as_slice().get(tx));
+        if code.is_some_and(|code| code.is_valid()) {
+            valid.push(set.clone());
+        }
+    }
+    Ok(valid)
+}

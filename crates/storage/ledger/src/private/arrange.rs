@@ -1,0 +1,79 @@
+use bytes::Bytes;
+use ripstop_private_store::{BlockSets, CommittedPrivateData, PlacedSet, PrivateStoreError, SetPlace};
+use ripstop_rwset::PrivateExpectation;
+use ripstop_validation::ValidatedBlock;
+
+use super::{Lifetimes, announced_private_data, hashed, prove, read_set};
+use crate::{CommitError, LedgerError, PrivateData};
+
+/// Puts in order what a block leaves in the private store: what is proven, what is missing, what expires and is purged. Sets
+/// that the store has from an earlier attempt to commit the block, or from before a rollback, count like gathered ones.
+pub(crate) fn arrange<'a>(
+    validated: &ValidatedBlock,
+    gathered: &'a PrivateData,
+    kept: &CommittedPrivateData,
+    lifetimes: &mut Lifetimes<'_>,
+) -> Result<BlockSets<'a>, CommitError> {
+    let block = validated.block().number();
+    let mut sets = BlockSets { opened: &gathered.opened, ..BlockSets::default() };
+    let announced = announced_private_data(validated);
+    let known = if announced.is_empty() { vec![] } else { kept.get(block)? };
+    for PrivateExpectation { tx, namespace, collection, hash } in announced {
+        // Nobody keeps what a forged transaction announces for a collection that does not exist.
+        if !lifetimes.exists(&namespace, &collection).map_err(LedgerError::from)? {
+            continue;
+        }
+        if let Some(end) = lifetimes.end(&namespace, &collection, block).map_err(LedgerError::from)? {
+            sets.expiring.push((namespace.clone(), collection.clone(), end));
+        }
+        let place = SetPlace { block, tx, namespace, collection };
+        let found = match proven(&place, &hash, gathered) {
+            Some(set) => Some(set),
+            None => still_proven(&place, validated, &known, kept)?,
+        };
+        match found {
+            Some(set) => sets.present.push(set),
+            None if gathered.kept_out.contains(&(place.namespace.clone(), place.collection.clone())) => {
+                sets.kept_out.push(place);
+            }
+            None => sets.missing.push(place),
+        }
+    }
+    let purges = validated.updates().purges().iter();
+    sets.purges = purges
+        .map(|purge| (purge.namespace.clone(), purge.collection.clone(), purge.key_hash.clone(), purge.version))
+        .collect();
+    Ok(sets)
+}
+
+/// What was gathered, if the block proves it.
+fn proven(place: &SetPlace, hash: &Bytes, gathered: &PrivateData) -> Option<PlacedSet> {
+    let SetPlace { block, tx, namespace, collection } = place;
+    let writes = gathered.writes.get(tx)?.collection(namespace, collection)?;
+    if writes.hash().as_bytes()[..] != *hash {
+        tracing::warn!(
+            "private data of transaction {tx} of block {block} for collection [{namespace}:{collection}] does not match the hash in the block and is not stored"
+        );
+        return None;
+    }
+    Some(PlacedSet { place: place.clone(), writes: writes.clone() })
+}
+
+/// What the store has from before, if the block proves it; keys may have been purged since.
+fn still_proven(
+    place: &SetPlace,
+    validated: &ValidatedBlock,
+    known: &[PlacedSet],
+    kept: &CommittedPrivateData,
+) -> Result<Option<PlacedSet>, PrivateStoreError> {
+    let Some(PlacedSet { writes, .. }) = known.iter().find(|set| set.place == *place) else { return Ok(None) };
+    let raw = usize::try_from(place.tx).ok().and_then(|tx| validated.block().data.get(tx));
+    let Some(public) = raw.and_then(read_set) else { return Ok(None) };
+    let Some(hashed) = hashed(&public, &place.namespace, &place.collection) else { return Ok(None) };
+    let is_purged = |key_hash: &Bytes| {
+        let purge = kept.purged(&place.namespace, &place.collection, key_hash)?;
+        Ok::<_, PrivateStoreError>(purge.is_some_and(|purge| place.height() <= purge))
+    };
+    let proven = prove(writes, hashed, is_purged)?;
+    Ok(proven.ok().map(|writes| PlacedSet { place: place.clone(), writes }))
+}

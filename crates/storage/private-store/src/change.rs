@@ -1,0 +1,229 @@
+//! Changes of what is kept of committed transactions, gathered into one batch.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use ripstop_kv::{Batch, Snapshot};
+use ripstop_types::{BlockNumber, Digest, Height};
+
+use crate::committed::{purged, read_places, read_set};
+use crate::keys::{self, EXPIRING, KEYS, LATE, MISSING, PURGED, PURGING, WRITTEN};
+use crate::{PlacedSet, PrivateStoreError, Queue, SetPlace};
+
+/// A batch that sees its own changes of markers, which several steps make.
+pub(crate) struct Change {
+    snapshot: Option<Snapshot>,
+    batch: Batch,
+    /// Markers by key: places in the block.
+    markers: BTreeMap<Vec<u8>, BTreeSet<u64>>,
+}
+
+type Result<T> = std::result::Result<T, PrivateStoreError>;
+
+impl Change {
+    pub(crate) fn new(snapshot: Option<Snapshot>) -> Self {
+        Self { snapshot, batch: Batch::new(), markers: BTreeMap::new() }
+    }
+
+    pub(crate) fn finish(mut self) -> Batch {
+        let is_new = self.snapshot.is_none();
+        for (key, places) in self.markers {
+            if !places.is_empty() {
+                let value: Vec<u8> = places.iter().flat_map(|place| place.to_be_bytes()).collect();
+                self.batch.put(&MISSING, key, value);
+            } else if !is_new {
+                self.batch.delete(&MISSING, key);
+            }
+        }
+        self.batch
+    }
+
+    /// Removes what an earlier attempt to commit the block left.
+    pub(crate) fn clear_block(&mut self, block: BlockNumber) -> Result<()> {
+        self.remove_sets(block, |_| true)?;
+        let Some(snapshot) = self.snapshot.clone() else { return Ok(()) };
+        for queue in Queue::ALL {
+            for entry in snapshot.prefix(&MISSING, &keys::missing_from(queue, block))? {
+                self.markers.insert(entry?.0, BTreeSet::new());
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a set that came at this height.
+    pub(crate) fn put_set(&mut self, set: &PlacedSet, arrived: u64) {
+        let PlacedSet { place, writes } = set;
+        let key = keys::written(place);
+        for write in &writes.writes {
+            self.batch.put(&KEYS, index_key(place, &write.key), write.key.clone());
+        }
+        if arrived != place.block.get() {
+            self.batch.put(&LATE, keys::late(arrived, &key), Bytes::new());
+        }
+        self.batch.put(&WRITTEN, key, [&arrived.to_be_bytes(), writes.raw.as_ref()].concat());
+    }
+
+    /// Notes that a set is not here.
+    pub(crate) fn mark(&mut self, queue: Queue, place: &SetPlace) -> Result<()> {
+        self.marker(queue, place)?.insert(place.tx);
+        Ok(())
+    }
+
+    /// Takes the marker of a set away.
+    pub(crate) fn unmark(&mut self, place: &SetPlace) -> Result<()> {
+        for queue in Queue::ALL {
+            self.marker(queue, place)?.remove(&place.tx);
+        }
+        Ok(())
+    }
+
+    /// Lets a missed set wait behind others. One that is not in the first queue stays where it is.
+    pub(crate) fn defer(&mut self, place: &SetPlace) -> Result<()> {
+        if self.marker(Queue::First, place)?.remove(&place.tx) {
+            self.mark(Queue::Later, place)?;
+        }
+        Ok(())
+    }
+
+    /// What was kept from this organisation in these collections is missed from now on.
+    pub(crate) fn open(&mut self, collections: &[(String, String)]) -> Result<()> {
+        if collections.is_empty() {
+            return Ok(());
+        }
+        let is_opened = |key: &[u8]| {
+            keys::read_missing(key).is_some_and(|(_, namespace, collection)| {
+                collections.iter().any(|opened| opened.0 == namespace && opened.1 == collection)
+            })
+        };
+        let (start, end) =
+            (keys::missing_from(Queue::KeptOut, BlockNumber::new(u64::MAX)), keys::missing_end(Queue::KeptOut));
+        let mut found: BTreeSet<Vec<u8>> =
+            self.markers.keys().filter(|key| key.starts_with(&start[..1]) && is_opened(key)).cloned().collect();
+        if let Some(snapshot) = &self.snapshot {
+            for entry in snapshot.range(&MISSING, &start, Some(&end))? {
+                let (key, _) = entry?;
+                if is_opened(&key) {
+                    found.insert(key);
+                }
+            }
+        }
+        for key in found {
+            let places = std::mem::take(self.marker_at(key.clone())?);
+            let Some((block, namespace, collection)) = keys::read_missing(&key) else { continue };
+            let first = keys::missing(Queue::First, block, &namespace, &collection);
+            self.marker_at(first)?.extend(places);
+        }
+        Ok(())
+    }
+
+    /// Notes with which block a block's sets in a collection, and their markers, expire.
+    pub(crate) fn expire_with(&mut self, at: BlockNumber, block: BlockNumber, namespace: &str, collection: &str) {
+        self.batch.put(&EXPIRING, keys::expiring(at, block, namespace, collection), Bytes::new());
+    }
+
+    /// Forgets what has expired.
+    pub(crate) fn expire_up_to(&mut self, block: BlockNumber) -> Result<()> {
+        let Some(snapshot) = self.snapshot.clone() else { return Ok(()) };
+        for entry in snapshot.range(&EXPIRING, &[], Some(&block.next().get().to_be_bytes()))? {
+            let (key, _) = entry?;
+            let (written, namespace, collection) =
+                keys::read_expiring(&key).ok_or(PrivateStoreError::DamagedKey("expiring"))?;
+            self.remove_sets(written, |place| place.namespace == namespace && place.collection == collection)?;
+            for queue in Queue::ALL {
+                self.markers.insert(keys::missing(queue, written, &namespace, &collection), BTreeSet::new());
+            }
+            self.batch.delete(&EXPIRING, key);
+        }
+        Ok(())
+    }
+
+    /// Notes that a key was purged. Of several purges the last one counts.
+    pub(crate) fn purge(&mut self, namespace: &str, collection: &str, key_hash: &[u8], version: Height) -> Result<()> {
+        let key = keys::clear_key(namespace, collection, key_hash);
+        let known = match &self.snapshot {
+            Some(snapshot) => purged(snapshot, &key)?,
+            None => None,
+        };
+        if known.is_none_or(|known| known <= version) {
+            self.batch.put(&PURGED, key.clone(), keys::height_bytes(version).to_vec());
+            self.batch.put(&PURGING, key, Bytes::new());
+        }
+        Ok(())
+    }
+
+    /// Erases writes of purged keys out of their sets.
+    pub(crate) fn erase_purged(&mut self, height: u64) -> Result<()> {
+        let Some(snapshot) = self.snapshot.clone() else { return Ok(()) };
+        let mut gone: BTreeMap<SetPlace, Vec<String>> = BTreeMap::new();
+        for entry in snapshot.range(&PURGING, &[], None)? {
+            let (key, _) = entry?;
+            let Some(purge) = purged(&snapshot, &key)?.filter(|purge| purge.block.get() < height) else { continue };
+            for entry in snapshot.prefix(&KEYS, &key)? {
+                let (index, clear) = entry?;
+                if !keys::is_behind(&key, &index) {
+                    continue;
+                }
+                let damaged = || PrivateStoreError::DamagedKey("keys");
+                let version = keys::read_height(&index).ok_or_else(damaged)?;
+                if version > purge {
+                    break;
+                }
+                let (namespace, collection) = keys::read_purged(&key).ok_or_else(damaged)?;
+                let place = SetPlace { block: version.block, tx: version.tx, namespace, collection };
+                gone.entry(place).or_default().push(String::from_utf8(clear.to_vec()).map_err(|_| damaged())?);
+                self.batch.delete(&KEYS, index);
+            }
+            self.batch.delete(&PURGING, key);
+        }
+        for (place, gone) in gone {
+            let key = keys::written(&place);
+            let Some(value) = snapshot.get(&WRITTEN, &key)? else { continue };
+            let (arrived, set) = read_set(&key, value)?;
+            let left = set.writes.without(&gone);
+            self.batch.put(&WRITTEN, key, [&arrived.to_be_bytes(), left.raw.as_ref()].concat());
+        }
+        Ok(())
+    }
+
+    fn remove_sets(&mut self, block: BlockNumber, which: impl Fn(&SetPlace) -> bool) -> Result<()> {
+        let Some(snapshot) = &self.snapshot else { return Ok(()) };
+        for entry in snapshot.prefix(&WRITTEN, &keys::written_prefix(block))? {
+            let (key, value) = entry?;
+            let (arrived, PlacedSet { place, writes }) = read_set(&key, value)?;
+            if !which(&place) {
+                continue;
+            }
+            for write in &writes.writes {
+                self.batch.delete(&KEYS, index_key(&place, &write.key));
+            }
+            self.batch.delete(&LATE, keys::late(arrived, &key));
+            self.batch.delete(&WRITTEN, key);
+        }
+        Ok(())
+    }
+
+    fn marker(&mut self, queue: Queue, place: &SetPlace) -> Result<&mut BTreeSet<u64>> {
+        self.marker_at(keys::missing(queue, place.block, &place.namespace, &place.collection))
+    }
+
+    fn marker_at(&mut self, key: Vec<u8>) -> Result<&mut BTreeSet<u64>> {
+        use std::collections::btree_map::Entry;
+        match self.markers.entry(key) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(unknown) => {
+                let stored = match &self.snapshot {
+                    Some(snapshot) => snapshot.get(&MISSING, unknown.key())?,
+                    None => None,
+                };
+                let places = read_places(&stored.unwrap_or_default())?;
+                Ok(unknown.insert(places.into_iter().collect()))
+            }
+        }
+    }
+}
+
+fn index_key(place: &SetPlace, clear: &str) -> Vec<u8> {
+    let hash = Digest::of(clear.as_bytes());
+    let prefix = keys::clear_key(&place.namespace, &place.collection, hash.as_bytes());
+    keys::clear_key_at(&prefix, place.height())
+}
