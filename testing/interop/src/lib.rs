@@ -9,6 +9,7 @@
 //! Absent: anything that would stand in for official software, or for a part of the network.
 
 mod draft;
+mod load;
 mod network;
 mod node;
 mod processes;
@@ -16,6 +17,7 @@ mod random;
 mod site;
 
 pub use draft::{DraftEnvelope, DraftProposal, Level, high_s, now};
+pub use load::{Client, History, Load, SharedHistory, Work};
 pub use network::{CHANNEL, Deployment, Instance, Network};
 pub use node::{Node, NodeMissing, Running};
 pub use processes::Processes;

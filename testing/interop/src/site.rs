@@ -136,6 +136,11 @@ impl Site {
         self.root.join(kind).join(process)
     }
 
+    /// Where an organisation's first peer keeps its ledgers.
+    pub fn ledgers(&self, organisation: usize) -> PathBuf {
+        self.configuration(&self.peer_name(organisation)).join("data/ledgersData")
+    }
+
     /// The log of a process.
     pub fn log(&self, process: &str) -> PathBuf {
         self.root.join("logs").join(format!("{process}.log"))

@@ -3,18 +3,15 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ripstop_crypto::SigningIdentity;
-use ripstop_interop::{CHANNEL, Processes, Random, Site};
-use ripstop_peer::client::{BlockRequest, CommitWatch, Invocation, Orderer, Patience, Peer, Seek, endorse_on_all};
+use ripstop_interop::{CHANNEL, Client, History, Load, Processes, Random, SharedHistory, Site, Work};
+use ripstop_peer::client::{BlockRequest, Invocation, Orderer, Patience, Peer, Seek};
 use ripstop_proto::{Message, protos};
 use ripstop_transport::Endpoint;
-use ripstop_types::{Block, ChannelId, HeaderType, TxId, ValidationCode};
-use tokio::sync::watch;
+use ripstop_types::{Block, ChannelId, ValidationCode};
 
 const SEED: u64 = 1;
 /// How often processes are killed.
@@ -27,8 +24,6 @@ const MOST_BETWEEN: usize = 12;
 const MOST_BEYOND: usize = 40;
 /// How long anything may take before the test fails: far above what a loaded machine needs.
 const LIMIT: Duration = Duration::from_secs(90);
-/// How long a client waits for its commit, which may never come: its peer or the orderer may have been killed.
-const COMMIT_LIMIT: Duration = Duration::from_secs(15);
 /// How long to wait before something is tried again.
 const RETRY: Duration = Duration::from_millis(20);
 
@@ -50,129 +45,67 @@ async fn kill_and_count(program: &Path, site: &Site) {
     let nodes = [site.orderer_name().to_owned(), site.peer_name(1), site.peer_name(2)];
     nodes.iter().for_each(|node| processes.start_node(node));
     processes.start_contract();
-    let load = Load::begin(site);
-    let mut acknowledged = load.acknowledged.subscribe();
+    let history = SharedHistory::default();
+    let load = Load::begin(creators(site, &history));
     for round in 0..ROUNDS {
-        let target = *acknowledged.borrow() + 1 + random.below(MOST_BETWEEN);
-        let reached = tokio::time::timeout(LIMIT, acknowledged.wait_for(|count| *count >= target)).await.is_ok();
+        let target = load.done() + 1 + random.below(MOST_BETWEEN);
         assert!(
-            reached,
-            "round {round}: only {} of {target} transactions; ended by themselves: {:?}; clients last saw: {:?}",
-            *acknowledged.borrow(),
+            load.reaches(target, LIMIT).await,
+            "round {round}: only {} of {target} transactions; ended by themselves: {:?}; clients last saw: {}",
+            load.done(),
             processes.ended(),
-            load.failure.lock().expect("no client panics")
+            load.last_failure()
         );
         // Not an event that is waited for, but any moment.
         tokio::time::sleep(Duration::from_millis(random.below(MOST_BEYOND) as u64)).await;
         // Every set of the three but the empty one.
         let victims = 1 + random.below(7);
         let victims: Vec<_> = nodes.iter().enumerate().filter(|(index, _)| victims >> index & 1 == 1).collect();
-        println!("round {round}: at {} acknowledged, killing {victims:?}", *acknowledged.borrow());
+        println!("round {round}: at {} acknowledged, killing {victims:?}", load.done());
         victims.iter().for_each(|(_, node)| processes.kill(node));
         victims.iter().for_each(|(_, node)| processes.start_node(node));
     }
     // After the last restart, too, work goes on.
-    let target = *acknowledged.borrow() + MOST_BETWEEN;
-    let reached = tokio::time::timeout(LIMIT, acknowledged.wait_for(|count| *count >= target)).await.is_ok();
-    assert!(reached, "after the last restart: {:?}", load.failure.lock().expect("no client panics"));
-    let history = load.end().await;
+    let target = load.done() + MOST_BETWEEN;
+    assert!(load.reaches(target, LIMIT).await, "after the last restart: {}", load.last_failure());
+    load.end().await;
+    let history = std::mem::take(&mut *history.lock().expect("no client panics"));
     assert!(processes.ended().is_empty(), "{:?} ended by themselves", processes.ended());
     same_chains(site).await;
     nothing_lost(site, &history).await;
     assert_eq!(site.panics(), Vec::<String>::new());
 }
 
-/// What clients were told.
-#[derive(Default)]
-struct History {
-    /// Transactions that the orderer said it took.
-    ordered: Vec<TxId>,
-    /// Transactions that a peer reported as committed, and what they created.
-    committed: Vec<(TxId, String)>,
+/// Creates assets, endorsed by both organisations.
+struct Creator {
+    client: Client,
+    number: usize,
+    turn: usize,
 }
 
-/// Clients at work.
-struct Load {
-    stop: Arc<AtomicBool>,
-    acknowledged: Arc<watch::Sender<usize>>,
-    history: Arc<Mutex<History>>,
-    failure: Arc<Mutex<String>>,
-    clients: Vec<tokio::task::JoinHandle<()>>,
-}
-
-impl Load {
-    fn begin(site: &Site) -> Self {
-        let mut load = Self {
-            stop: Arc::default(),
-            acknowledged: Arc::new(watch::Sender::new(0)),
-            history: Arc::default(),
-            failure: Arc::default(),
-            clients: Vec::new(),
-        };
-        for number in 0..CLIENTS {
-            let client = Client {
-                peers: [1, 2].map(|organisation| Peer::new(&site.peer(organisation), None)),
-                orderer: Orderer::new(&site.orderer(), None),
-                witness: number % 2,
-                user: site.user(1, "User1"),
-            };
-            let (stop, acknowledged) = (Arc::clone(&load.stop), Arc::clone(&load.acknowledged));
-            let (history, failure) = (Arc::clone(&load.history), Arc::clone(&load.failure));
-            load.clients.push(tokio::spawn(async move {
-                for turn in 0.. {
-                    if stop.load(Ordering::Acquire) {
-                        return;
-                    }
-                    match client.create(&format!("asset-{number}-{turn}"), &history).await {
-                        Ok(()) => acknowledged.send_modify(|count| *count += 1),
-                        Err(why) => {
-                            *failure.lock().expect("no client panics") = why;
-                            tokio::time::sleep(RETRY).await;
-                        }
-                    }
-                }
-            }));
-        }
-        load
-    }
-
-    async fn end(self) -> History {
-        self.stop.store(true, Ordering::Release);
-        for client in self.clients {
-            client.await.expect("no client panics");
-        }
-        std::mem::take(&mut self.history.lock().expect("no client panics"))
+impl Work for Creator {
+    async fn turn(&mut self) -> Result<(), String> {
+        let asset = format!("asset-{}-{}", self.number, self.turn);
+        self.turn += 1;
+        let args = [&asset, "blue", "5", "Tomoko", "300"].map(|arg| Bytes::copy_from_slice(arg.as_bytes()));
+        let call = Invocation::new(CHANNEL, "asset-transfer", "CreateAsset", args);
+        self.client.submit(&call, &asset).await.map(drop)
     }
 }
 
-struct Client {
-    peers: [Peer; 2],
-    orderer: Orderer,
-    /// The peer that it asks whether its transactions are committed.
-    witness: usize,
-    user: SigningIdentity,
-}
-
-impl Client {
-    /// Creates an asset, endorsed by both organisations; notes what it was told on the way.
-    async fn create(&self, asset: &str, history: &Mutex<History>) -> Result<(), String> {
-        let args = [asset, "blue", "5", "Tomoko", "300"].map(|arg| Bytes::copy_from_slice(arg.as_bytes()));
-        let proposal = Invocation::new(CHANNEL, "asset-transfer", "CreateAsset", args)
-            .propose(&self.user, HeaderType::EndorserTransaction)
-            .map_err(|error| error.to_string())?;
-        let responses = endorse_on_all(&self.peers, &proposal).await.map_err(|error| error.to_string())?;
-        let transaction = proposal.assemble(&responses, &self.user).map_err(|error| error.to_string())?;
-        let witness = std::slice::from_ref(&self.peers[self.witness]);
-        let channel = channel();
-        let watch = CommitWatch::begin(witness, &channel, &proposal.tx_id, &self.user, COMMIT_LIMIT);
-        let watch = watch.await.map_err(|error| error.to_string())?;
-        self.orderer.broadcast(transaction).await.map_err(|error| error.to_string())?;
-        history.lock().expect("no client panics").ordered.push(proposal.tx_id.clone());
-        watch.wait().await.map_err(|error| error.to_string())?;
-        let committed = (proposal.tx_id.clone(), asset.to_owned());
-        history.lock().expect("no client panics").committed.push(committed);
-        Ok(())
-    }
+fn creators(site: &Site, history: &SharedHistory) -> impl Iterator<Item = Creator> {
+    let peers = [1, 2].map(|organisation| Peer::new(&site.peer(organisation), None));
+    (0..CLIENTS).map(move |number| Creator {
+        client: Client {
+            endorsers: peers.to_vec(),
+            orderer: Orderer::new(&site.orderer(), None),
+            witness: peers[number % 2].clone(),
+            user: site.user(1, "User1"),
+            history: Arc::clone(history),
+        },
+        number,
+        turn: 0,
+    })
 }
 
 fn channel() -> ChannelId {
@@ -219,7 +152,7 @@ async fn same_chains(site: &Site) {
 /// Every transaction that somebody was told of is on both peers.
 async fn nothing_lost(site: &Site, history: &History) {
     let user = site.user(1, "User1");
-    println!("{} ordered, {} reported as committed", history.ordered.len(), history.committed.len());
+    println!("{} ordered, {} reported as committed", history.ordered.len(), history.reported.len());
     for organisation in 1..=site.organisations() {
         let peer = Peer::new(&site.peer(organisation), None);
         let ask = async |chaincode: &str, function: &str, args: Vec<&str>| {
@@ -233,8 +166,8 @@ async fn nothing_lost(site: &Site, history: &History) {
             let found = protos::ProcessedTransaction::decode(answer.payload).expect("the answer decodes");
             assert_eq!(found.validation_code, ValidationCode::Valid as i32, "{tx_id}");
         }
-        for (tx_id, asset) in &history.committed {
-            assert!(history.ordered.contains(tx_id));
+        for (tx_id, code, asset) in &history.reported {
+            assert!(history.ordered.contains(tx_id) && *code == ValidationCode::Valid);
             let answer = ask("asset-transfer", "ReadAsset", vec![asset]).await;
             assert_eq!(answer.status, 200, "{asset}, which {tx_id} created, is lost: {}", answer.message);
         }

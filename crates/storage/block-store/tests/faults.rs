@@ -13,6 +13,8 @@ const OPTIONS: BlockStoreOptions = BlockStoreOptions { max_file_bytes: 20_000 };
 const DIRECTORY: &str = "/ledger/blocks";
 /// How many disks are tried.
 const SEEDS: u64 = 400;
+/// How many with `RIPSTOP_NIGHTLY=1`.
+const NIGHTLY_SEEDS: u64 = 20_000;
 /// How often each disk fails.
 const ROUNDS: u64 = 6;
 const FAULTS: [Fault; 6] =
@@ -115,7 +117,8 @@ fn live(seed: u64) {
 #[test]
 fn nothing_acknowledged_is_lost_whatever_befalls_the_disk() {
     let one = std::env::var("RIPSTOP_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seeds = one.map_or(0..SEEDS, |seed| seed..seed + 1);
+    let many = if std::env::var_os("RIPSTOP_NIGHTLY").is_some() { NIGHTLY_SEEDS } else { SEEDS };
+    let seeds = one.map_or(0..many, |seed| seed..seed + 1);
     let failed: Vec<u64> = seeds.filter(|seed| std::panic::catch_unwind(|| live(*seed)).is_err()).collect();
     assert!(failed.is_empty(), "RIPSTOP_TEST_SEED={} and {} more fail", failed[0], failed.len() - 1);
 }
