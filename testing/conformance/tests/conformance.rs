@@ -18,6 +18,7 @@ fn main() -> ExitCode {
     suites::forged(&mut report);
     suites::profiles(&mut report);
     suites::config_updates(&mut report);
+    suites::snapshots(&mut report);
     suites::chains(&mut report);
     println!("{report}");
     if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

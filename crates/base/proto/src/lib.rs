@@ -73,3 +73,7 @@ pub mod transientstore {
 pub mod ledger {
     tonic::include_proto!("ledger");
 }
+#[allow(missing_docs, clippy::all, rustdoc::all, unreachable_pub, reason = "generated")]
+pub mod privacyenabledstate {
+    tonic::include_proto!("privacyenabledstate");
+}

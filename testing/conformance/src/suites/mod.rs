@@ -12,6 +12,7 @@ mod proposals;
 mod quirks;
 mod refusals;
 mod replay;
+mod snapshots;
 mod vectors;
 
 pub use chains::{CHAINS_VARIABLE, chains};
@@ -20,4 +21,5 @@ pub use forged::forged;
 pub use golden::golden;
 pub use profiles::profiles;
 pub use quirks::quirks;
+pub use snapshots::snapshots;
 pub use vectors::vectors;

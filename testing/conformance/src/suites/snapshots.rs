@@ -1,0 +1,86 @@
+//! Snapshots that two Fabric peers made of the golden chain.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ripstop_snapshot::{SnapshotError, SnapshotFiles, SnapshotTip, SnapshotWriter, VerifiedSnapshot};
+use tempfile::TempDir;
+
+use crate::{Fixtures, Report};
+
+/// The peers, and the block at which they made their snapshots.
+const SNAPSHOTS: [&str; 2] = ["p0-org1/101", "p0-org2/101"];
+
+/// The files, unpacked.
+pub(crate) struct Snapshots(TempDir);
+
+impl Snapshots {
+    /// Unpacks them.
+    ///
+    /// # Panics
+    /// When there is no room for them.
+    pub(crate) fn unpack() -> Self {
+        let place = tempfile::tempdir().expect("tests may write temporary files");
+        for (path, content) in Fixtures::open("snapshot").all() {
+            let path = place.path().join(path);
+            fs::create_dir_all(path.parent().unwrap_or(place.path())).expect("tests may write temporary files");
+            fs::write(path, content).expect("tests may write temporary files");
+        }
+        Self(place)
+    }
+
+    /// Their directories.
+    pub(crate) fn directories(&self) -> impl Iterator<Item = PathBuf> {
+        SNAPSHOTS.iter().map(|snapshot| self.0.path().join(snapshot))
+    }
+}
+
+/// Reads what Fabric wrote, and writes it again.
+pub fn snapshots(report: &mut Report) {
+    const READ: &str = "snapshots of peers: read and verified";
+    let snapshots = Snapshots::unpack();
+    for (name, directory) in SNAPSHOTS.iter().zip(snapshots.directories()) {
+        let verified = SnapshotFiles::open(&directory).and_then(SnapshotFiles::verify);
+        let Some(verified) = report.check(READ, name, verified) else { continue };
+        let copy = snapshots.0.path().join("copy").join(name);
+        if report.check(READ, name, write_again(&verified, &copy)).is_some() {
+            same_files(report, "snapshots of peers: written again", &directory, &copy);
+        }
+    }
+}
+
+fn write_again(snapshot: &VerifiedSnapshot, copy: &Path) -> Result<(), SnapshotError> {
+    fs::create_dir_all(copy.parent().unwrap_or(copy)).expect("tests may write temporary files");
+    let (files, metadata) = (snapshot.files(), snapshot.metadata());
+    let mut writer = SnapshotWriter::create(copy)?;
+    files.tx_ids()?.try_for_each(|tx_id| writer.tx_id(&tx_id?))?;
+    files.config_history()?.try_for_each(|change| writer.collections(&change?))?;
+    files.public_state()?.try_for_each(|record| writer.public(&record?))?;
+    files.private_state_hashes()?.try_for_each(|record| writer.private_hash(&record?))?;
+    writer.finish(&SnapshotTip {
+        channel: metadata.channel.clone(),
+        last_block: metadata.last_block,
+        last_block_hash: metadata.last_block_hash.clone(),
+        previous_block_hash: metadata.previous_block_hash.clone(),
+        last_commit_hash: snapshot.additional().last_commit_hash.clone(),
+    })?;
+    Ok(())
+}
+
+/// Compares all files of two directories byte by byte.
+pub(crate) fn same_files(report: &mut Report, topic: &str, expected: &Path, actual: &Path) {
+    let read = |directory: &Path| -> Vec<(String, Vec<u8>)> {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        let mut files: Vec<_> = entries
+            .map(|entry| (entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path()).unwrap_or_default()))
+            .collect();
+        files.sort();
+        files
+    };
+    let (expected, actual) = (read(expected), read(actual));
+    let names = |files: &[(String, Vec<u8>)]| files.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    report.compare(topic, "names of the files", &names(&expected), &names(&actual), "");
+    for ((name, expected), (_, actual)) in expected.iter().zip(&actual) {
+        report.compare(topic, name, expected, actual, "");
+    }
+}
