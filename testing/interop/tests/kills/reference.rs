@@ -8,7 +8,7 @@ use ripstop_crypto::SigningIdentity;
 use ripstop_interop::{CHANNEL, Site};
 use ripstop_ledger::{Ledger, LedgerOptions, Ledgers, TransientSet};
 use ripstop_peer::client::{BlockRequest, Orderer, Patience, Seek};
-use ripstop_private_store::PrivateStore;
+use ripstop_private_store::{PrivateStore, by_transaction};
 use ripstop_rwset::TxPrivateRwSet;
 use ripstop_types::{Block, BlockNumber, ChannelId, MspId, TxId, ValidationCode};
 use tempfile::TempDir;
@@ -32,7 +32,8 @@ impl Remains {
     /// The clear private writes of blocks, by block and place in it.
     fn private_writes(&self, from: u64) -> BTreeMap<u64, BTreeMap<u64, TxPrivateRwSet>> {
         let store = PrivateStore::open(&self.0.path().join(CHANNEL).join("private")).expect("private data is whole");
-        let of_block = |number| store.committed().get(BlockNumber::new(number)).expect("private data is whole");
+        let of_block =
+            |number| by_transaction(store.committed().get(BlockNumber::new(number)).expect("private data is whole"));
         // One block further than any that may be there.
         let blocks = (from..).map(|number| (number, of_block(number)));
         blocks.take(AHEAD).filter(|(_, sets)| !sets.is_empty()).collect()
@@ -133,7 +134,7 @@ impl Reference {
 fn all_there(ledger: &Ledger, told: &[Report], when: &str) {
     let private = ledger.contents().expect("the ledger can be read").private;
     let blocks: Vec<u64> =
-        private.values().flat_map(|entries| entries.keys()).filter_map(|key| block_of(key)).collect();
+        private.get("written").into_iter().flat_map(|entries| entries.keys()).filter_map(|key| block_of(key)).collect();
     for (tx_id, code, subject) in told {
         let found = ledger.validation_code(tx_id).expect("the index can be read");
         let Some((recorded, block)) = found else { panic!("{when}: {tx_id}, which was reported as {code}, is lost") };
