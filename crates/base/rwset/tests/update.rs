@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use proptest::prelude::*;
 use ripstop_rwset::{
-    KvWrite, MemoryState, MetadataEntry, MetadataWrite, NsRwSet, RwSetBuilder, StateValue, StateView, TxRwSet,
-    UpdateBatch, commit_hash, encode_metadata,
+    KvWrite, MemoryState, MetadataEntry, MetadataWrite, NsRwSet, PrivateExpectation, RwSetBuilder, StateValue,
+    StateView, TxRwSet, UpdateBatch, commit_hash, encode_metadata,
 };
 use ripstop_types::{BlockNumber, Height, ValidationCode, ValidationCodes};
 
@@ -69,6 +69,37 @@ fn outcome(before: &MemoryState, transactions: Vec<TxRwSet>) -> Option<(Bytes, B
     after.apply(&updates);
     assert_eq!(after.get("ns", "k").unwrap(), pending);
     pending.map(|StateValue { value, metadata, version }| (value, metadata, version))
+}
+
+#[test]
+fn private_sets_are_announced_once_and_only_where_something_is_written() {
+    let set = built(|set| {
+        set.private_write("ns", "written", "k", "v".into());
+        set.private_write_metadata("ns", "marked", "k", metadata("m"));
+        set.private_read("ns", "read", "k", None);
+    });
+    let announced = |set: &TxRwSet| -> Vec<(u64, String)> {
+        PrivateExpectation::of(3, set).into_iter().map(|announced| (announced.tx, announced.collection)).collect()
+    };
+    assert_eq!(announced(&set), [(3, "marked".to_owned()), (3, "written".to_owned())]);
+    let mut forged = set.clone();
+    let collections = &mut forged.namespaces[0].collections;
+    collections[1].private_rwset_hash = "a hash without writes".into();
+    collections[2].private_rwset_hash = Bytes::new();
+    collections.push(collections[0].clone());
+    assert_eq!(announced(&forged), [(3, "marked".to_owned())]);
+}
+
+#[test]
+fn a_private_set_without_some_keys_is_encoded_anew() {
+    let build = |keys: &[&str]| {
+        let mut builder = RwSetBuilder::new();
+        keys.iter().for_each(|key| builder.private_write("ns", "coll", key, "v".into()));
+        builder.private_write_metadata("ns", "coll", "k", metadata("m"));
+        builder.build().1.unwrap().namespaces[0].collections[0].clone()
+    };
+    assert_eq!(build(&["a", "b", "c"]).without(&["b".to_owned(), "x".to_owned()]), build(&["a", "c"]));
+    assert_eq!(build(&["a"]).without(&[]), build(&["a"]));
 }
 
 #[test]

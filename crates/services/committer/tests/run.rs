@@ -142,9 +142,10 @@ fn private_data_is_gathered_where_it_was_endorsed_and_noted_where_it_is_missing(
     // Not endorsed, so invalid; its private data is kept all the same, beside the state.
     let invalid = private_transaction(&client, &[], own, "invalid");
     let foreign = private_transaction(&client, &[&peer], "_implicit_org_Org2MSP", "foreign");
-    let transactions = [here, missing, invalid, foreign];
+    let forged = private_transaction(&client, &[&peer], "no such collection", "forged");
+    let transactions = [here, missing, invalid, foreign, forged];
     let tx_id = |draft: &DraftTransaction<'_>| TxId::compute(&draft.nonce, &client.identity().raw);
-    for (draft, writes) in [&transactions[0], &transactions[2], &transactions[3]] {
+    for (draft, writes) in [&transactions[0], &transactions[2], &transactions[3], &transactions[4]] {
         let set = TransientSet { endorsed_at: 1, writes: writes.clone() };
         scene.ledger.transient().put(&tx_id(draft), &set).unwrap();
     }

@@ -81,6 +81,85 @@ fn private_values_live_as_long_as_their_collection_says() {
     assert_eq!(present(&ledger), "");
 }
 
+/// What a transaction does.
+type Fill = fn(&mut RwSetBuilder);
+
+/// Commits a block of one transaction for each step; its private writes are here or not.
+fn steps(ledger: &Ledger, steps: &[(bool, Fill)]) {
+    let number = ledger.height();
+    let (mut transactions, mut gathered) = (Vec::new(), BTreeMap::new());
+    for (tx, (is_here, fill)) in (0..).zip(steps) {
+        let mut builder = RwSetBuilder::new();
+        fill(&mut builder);
+        let (public, private) = builder.build();
+        transactions.push((transaction(&format!("tx{number}.{tx}"), &public), VALID));
+        gathered.extend(private.filter(|_| *is_here).map(|private| (tx, private)));
+    }
+    ledger.commit(next_block(ledger, &transactions), PrivateData::from(gathered)).unwrap();
+}
+
+fn set_a(set: &mut RwSetBuilder) {
+    set.private_write("cc", "short", "a", "value".into());
+}
+
+fn delete_a(set: &mut RwSetBuilder) {
+    set.private_write("cc", "short", "a", Bytes::new());
+}
+
+fn purge_a(set: &mut RwSetBuilder) {
+    set.private_purge("cc", "short", "a");
+}
+
+fn touch_a(set: &mut RwSetBuilder) {
+    let entries = BTreeMap::from([("name".to_owned(), Bytes::from_static(b"value"))]);
+    set.private_write_metadata("cc", "short", "a", entries);
+}
+
+#[test]
+fn what_a_block_does_to_a_key_counts_for_more_than_that_it_expires_with_it() {
+    // What the block with which `a` expires does, whether its private writes are here, and what is there after it.
+    let cases: [(Fill, bool, &str, &str); 8] = [
+        (set_a, true, "a:hc", "a:hc"),
+        // The old value goes, the new one is missing.
+        (set_a, false, "a:h", "a:h"),
+        (delete_a, true, "", ""),
+        (delete_a, false, "", ""),
+        (purge_a, true, "", ""),
+        (purge_a, false, "", ""),
+        // Metadata renews hash and value; where it is not known that it does, the value goes.
+        (touch_a, true, "a:hc", "a:hc"),
+        (touch_a, false, "a:h", "a:h"),
+    ];
+    for (number, (fill, is_here, then, later)) in cases.into_iter().enumerate() {
+        let root = tempfile::tempdir().unwrap();
+        let ledgers = open(root.path());
+        let ledger = ledgers.create(genesis()).unwrap();
+        define(&ledger);
+        steps(&ledger, &[(true, set_a)]);
+        steps(&ledger, &[]);
+        steps(&ledger, &[(is_here, fill)]);
+        assert_eq!(present(&ledger), then, "case {number}");
+        steps(&ledger, &[]);
+        assert_eq!(present(&ledger), later, "case {number}");
+        steps(&ledger, &[]);
+        assert_eq!(present(&ledger), "", "case {number}");
+    }
+}
+
+#[test]
+fn a_value_whose_hash_went_in_the_same_block_expires_too() {
+    let root = tempfile::tempdir().unwrap();
+    let ledgers = open(root.path());
+    let ledger = ledgers.create(genesis()).unwrap();
+    define(&ledger);
+    // The delete is missing here, so the value stays beside no hash.
+    steps(&ledger, &[(true, set_a), (false, delete_a)]);
+    steps(&ledger, &[]);
+    assert_eq!(present(&ledger), "a:c");
+    steps(&ledger, &[]);
+    assert_eq!(present(&ledger), "");
+}
+
 #[test]
 fn a_rebuilt_state_has_forgotten_the_same_values() {
     let root = tempfile::tempdir().unwrap();

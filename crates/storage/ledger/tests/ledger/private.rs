@@ -74,20 +74,21 @@ fn keys(ledger: &Ledger, block: u64) -> Option<String> {
     Some(set.writes.into_iter().map(|write| write.key).collect())
 }
 
-struct Disk {
+/// A ledger on disk that can be closed and opened again.
+pub(crate) struct Disk {
     root: tempfile::TempDir,
     ledgers: Option<ripstop_ledger::Ledgers>,
 }
 
 impl Disk {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let ledgers = open(root.path());
         define(&ledgers.create(genesis()).unwrap());
         Self { root, ledgers: Some(ledgers) }
     }
 
-    fn ledger(&self) -> std::sync::Arc<Ledger> {
+    pub(crate) fn ledger(&self) -> std::sync::Arc<Ledger> {
         only(self.ledgers.as_ref().unwrap())
     }
 
@@ -102,7 +103,7 @@ impl Disk {
     }
 
     /// Throws the state away: it must come back out of blocks and private store.
-    fn rebuild(&mut self) {
+    pub(crate) fn rebuild(&mut self) {
         self.ledgers = None;
         fs::remove_dir_all(self.part("state")).unwrap();
         self.ledgers = Some(open(self.root.path()));
