@@ -6,13 +6,13 @@ use ripstop_committer::Committer;
 use ripstop_deliver::filtered_block;
 use ripstop_proto::protos::{self, deliver_response::Type};
 use ripstop_rwset::{StateValue, decode_metadata};
-use ripstop_types::{Block, BlockNumber, Envelope, Height, MetadataSlot, TxId};
+use ripstop_types::{Block, BlockNumber, Envelope, Height, MetadataSlot, MspId, TxId};
 use ripstop_validation::verify_signatures;
 use serde_json::Value;
 
 use super::definitions::definitions;
 use super::execution::execution;
-use super::private::delivered;
+use super::private;
 use super::proposals::proposals;
 use super::refusals::refusals;
 use super::replay::{Replay, Replayed};
@@ -31,7 +31,8 @@ pub fn golden(report: &mut Report) {
     let mut blocks = by_orderer.into_iter();
     let genesis = blocks.next().expect("the chain has a genesis block");
     let Some(mut replay) = report.check("ledger", "genesis block", Replay::begin(genesis)) else { return };
-    replay.private = delivered(&fixtures.lines("deliver-with-private-data.jsonl"));
+    let delivered = fixtures.lines("deliver-with-private-data.jsonl");
+    replay.private = private::gathered(&delivered);
     for ((block, by_peer), expected) in blocks.zip(by_peer.iter().skip(1)).zip(summary.iter().skip(1)) {
         let number = block.number();
         let signatures = verify_signatures(&by_peer.header, &by_peer.metadata, &replay.config());
@@ -50,15 +51,25 @@ pub fn golden(report: &mut Report) {
     let state = fixtures.lines("state.jsonl");
     world_state(report, "world state", &state, &replay);
     index(report, &summary, &replay);
+    private::reconcile_purged(report, replay.ledger());
+    private::kept(report, "in time", &delivered, replay.ledger());
+    let clear_state = private::clear_state(report, replay.ledger());
     let endorsed = fixtures.lines("process-proposal.jsonl");
     proposals(report, &endorsed, replay.ledger());
     execution(report, &endorsed, replay.ledgers(), &replay.shared_ledger());
     refusals(report, &endorsed, replay.ledgers(), &replay.shared_ledger());
     let Some(replay) = report.check("ledger", "rebuild from blocks", replay.rebuild()) else { return };
     world_state(report, "world state, rebuilt from blocks", &state, &replay);
+    private::kept(report, "rebuilt", &delivered, replay.ledger());
+    private::same_clear_state(report, &clear_state, replay.ledger());
     super::quirks::golden_extended(report, replay);
     filtered(report, &fixtures.lines("deliver-filtered.jsonl"), &by_peer);
-    through_committer(report, fixtures.blocks("blocks-orderer"), &by_peer);
+    let committed = through_committer(report, fixtures.blocks("blocks-orderer"), &by_peer);
+    if let Some(late) = committed {
+        private::reconcile(report, &delivered, late.ledger());
+        private::kept(report, "late", &delivered, late.ledger());
+        private::same_clear_state(report, &clear_state, late.ledger());
+    }
     report.not_yet("ledger snapshots of peers", 2);
 }
 
@@ -132,26 +143,25 @@ fn filtered(report: &mut Report, lines: &[Value], by_peer: &[Block]) {
     }
 }
 
-/// The same chain once more through the committer, which works on all cores.
-fn through_committer(report: &mut Report, blocks: Vec<Block>, by_peer: &[Block]) {
+/// The same chain once more through the committer of a peer of Org1, which works on all cores.
+fn through_committer(report: &mut Report, blocks: Vec<Block>, by_peer: &[Block]) -> Option<Replay> {
     const TOPIC: &str = "blocks through the committer";
     let mut blocks = blocks.into_iter();
     let genesis = blocks.next().expect("the chain has a genesis block");
-    let Some(replay) = report.check(TOPIC, "genesis block", Replay::begin(genesis)) else { return };
-    let committer = Committer::new(replay.shared_ledger());
+    let replay = report.check(TOPIC, "genesis block", Replay::begin(genesis))?;
+    let committer = Committer::new(replay.shared_ledger()).of_organization(MspId::new("Org1MSP"));
     for (block, expected) in blocks.zip(by_peer.iter().skip(1)) {
         let number = block.number();
         let name = format!("block {number}");
-        let Some(taken) = report.check(TOPIC, &name, committer.commit(block)) else { return };
-        if report.check(TOPIC, &name, taken).is_none() {
-            return;
-        }
+        let taken = report.check(TOPIC, &name, committer.commit(block))?;
+        report.check(TOPIC, &name, taken)?;
         let stored = replay.ledger().block(number).ok().flatten();
         let codes = stored.map(|block| block.metadata.validation_codes());
         report.compare(TOPIC, &name, &Some(expected.metadata.validation_codes()), &codes, "");
     }
     let last = by_peer.last().and_then(|block| block.metadata.commit_hash().ok()).unwrap_or_default();
     report.compare(TOPIC, "last commit hash", &last, &replay.ledger().commit_hash(), "");
+    Some(replay)
 }
 
 /// Transactions by id; of several with one id the first counts.
