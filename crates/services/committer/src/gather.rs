@@ -79,7 +79,14 @@ fn opened(
     for chaincode in changed.filter_map(|(_, key, _)| keys::defined_chaincode(key)) {
         let after = updates.over(before);
         let collections = opened_collections(before, &after, config.msps(), organization, chaincode)?;
-        opened.extend(collections.into_iter().map(|collection| (chaincode.to_owned(), collection)));
+        for collection in collections {
+            tracing::info!(
+                target: "pvtdatastorage",
+                "[{}] Converting missing data entries from ineligible to eligible for [ns={chaincode}, coll={collection}]",
+                ledger.channel_id()
+            );
+            opened.push((chaincode.to_owned(), collection));
+        }
     }
     Ok(opened)
 }

@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use bytes::Bytes;
 use ripstop_block_store::BlockStore;
 use ripstop_kv::Batch;
-use ripstop_private_store::{CommittedPrivateData, PlacedSet, PrivateStoreError, SetPlace};
-use ripstop_rwset::{StateError, TxRwSet};
+use ripstop_private_store::{CommittedPrivateData, PlacedSet, SetPlace};
+use ripstop_rwset::{CollectionPrivateRwSet, StateError, TxRwSet};
 use ripstop_state_db::StateWriter;
 use ripstop_types::BlockNumber;
 
-use crate::private::{Lifetimes, PrivateUpdates, Unproven, hashed, prove, read_set};
+use crate::private::{Lifetimes, PrivateUpdates, Unproven, hashed, is_purged, prove, read_set};
 use crate::{LedgerError, ReconcileError, StateSnapshot, expire};
 
 /// Private writes that were not taken, and why.
@@ -21,6 +20,16 @@ pub struct RejectedSet {
     pub place: SetPlace,
     /// Why they were not taken.
     pub reason: Unproven,
+}
+
+/// What became of private writes that came late.
+pub(crate) enum Examined {
+    /// They are here already.
+    Known,
+    /// They may be kept, as far as they stand here.
+    Proven(PlacedSet),
+    /// They may not.
+    Rejected(RejectedSet),
 }
 
 /// Compares private writes that came late with what their blocks announce.
@@ -39,33 +48,36 @@ impl<'a> Examination<'a> {
         Self { blocks, kept, lifetimes: Lifetimes::new(state), height, public: BTreeMap::new() }
     }
 
-    /// What of some writes may be kept; `None` when they are here already.
-    pub(crate) fn examine(&mut self, set: PlacedSet) -> Result<Option<Result<PlacedSet, RejectedSet>>, ReconcileError> {
+    /// Says what becomes of some writes.
+    pub(crate) fn examine(&mut self, set: PlacedSet) -> Result<Examined, ReconcileError> {
         let PlacedSet { place, writes } = set;
-        if place.block.get() >= self.height {
-            return Ok(Some(Err(RejectedSet { place, reason: Unproven::NotAnnounced })));
+        if self.kept.contains(&place)? && place.block.get() < self.height {
+            return Ok(Examined::Known);
         }
-        if self.kept.contains(&place)? {
-            return Ok(None);
+        match self.prove(&place, &writes)? {
+            Ok(writes) => Ok(Examined::Proven(PlacedSet { place, writes })),
+            Err(reason) => Ok(Examined::Rejected(RejectedSet { place, reason })),
+        }
+    }
+
+    fn prove(
+        &mut self,
+        place: &SetPlace,
+        writes: &CollectionPrivateRwSet,
+    ) -> Result<Result<CollectionPrivateRwSet, Unproven>, ReconcileError> {
+        if place.block.get() >= self.height {
+            return Ok(Err(Unproven::NotAnnounced));
         }
         let end = self.lifetimes.end(&place.namespace, &place.collection, place.block).map_err(LedgerError::from)?;
         if end.is_some_and(|end| end.get() < self.height) {
-            return Ok(Some(Err(RejectedSet { place, reason: Unproven::Expired })));
+            return Ok(Err(Unproven::Expired));
         }
         let kept = self.kept;
-        let is_purged = |key_hash: &Bytes| {
-            let purge = kept.purged(&place.namespace, &place.collection, key_hash)?;
-            Ok::<_, PrivateStoreError>(purge.is_some_and(|purge| place.height() <= purge))
-        };
-        let public = self.public(&place)?;
-        let proven = match public.and_then(|set| hashed(set, &place.namespace, &place.collection)) {
-            Some(hashed) => prove(&writes, hashed, is_purged)?,
-            None => Err(Unproven::NotAnnounced),
-        };
-        Ok(Some(match proven {
-            Ok(writes) => Ok(PlacedSet { place, writes }),
-            Err(reason) => Err(RejectedSet { place, reason }),
-        }))
+        let public = self.public(place)?;
+        match public.and_then(|set| hashed(set, &place.namespace, &place.collection)) {
+            Some(hashed) => Ok(prove(writes, hashed, |key_hash| is_purged(kept, place, key_hash))?),
+            None => Ok(Err(Unproven::NotAnnounced)),
+        }
     }
 
     fn public(&mut self, place: &SetPlace) -> Result<Option<&TxRwSet>, LedgerError> {

@@ -18,7 +18,7 @@ use ripstop_validation::ValidatedBlock;
 use tokio::sync::watch;
 
 use crate::error::LedgerConfigError;
-use crate::late::{self, Examination};
+use crate::late::{self, Examination, Examined};
 use crate::private::{Lifetimes, arrange, purged_keys};
 use crate::recover::open_state;
 use crate::{
@@ -217,9 +217,9 @@ impl Ledger {
         Ok(by_transaction(sets.filter(|set| wanted(&set.place.namespace, &set.place.collection))))
     }
 
-    /// What this peer misses of private data that is for its organisation: block by block, beginning with the newest at or
+    /// What this peer misses of private data that is for its organisation, block by block, beginning with the newest at or
     /// below `newest`, from at most `max_blocks` blocks. [`Queue::First`] holds what is worth looking for at once,
-    /// [`Queue::Later`] what nobody had before.
+    /// [`Queue::Later`] what nobody had before. ([`Queue::KeptOut`] holds what is for other organisations.)
     pub fn missing_private_data(
         &self,
         queue: Queue,
@@ -248,9 +248,9 @@ impl Ledger {
         let (mut proven, mut rejected) = (Vec::new(), Vec::new());
         for set in arrived {
             match examination.examine(set)? {
-                None => {}
-                Some(Ok(set)) => proven.push(set),
-                Some(Err(set)) => rejected.push(set),
+                Examined::Known => {}
+                Examined::Proven(set) => proven.push(set),
+                Examined::Rejected(set) => rejected.push(set),
             }
         }
         let batch = late::batch(&proven, &self.blocks, &current.state)?;
@@ -309,16 +309,16 @@ impl Ledger {
         let kept = self.private.committed();
         let mut lifetimes = Lifetimes::new(&*before.state);
         let sets = arrange(&validated, &private, kept, &mut lifetimes)?;
-        let purged = purged_keys(validated.updates().purges(), &sets.present, kept)?;
+        let (purged, purges) = (purged_keys(sets.purges, &sets.present, kept)?, !sets.purges.is_empty());
         let batch = apply::batch(&validated, &sets.present, &purged, &before.state, &mut lifetimes)
             .map_err(LedgerError::from)?;
         let commit_hash = apply::commit_hash(&validated);
         kept.put(number, &sets)?;
         self.blocks.append(Arc::new(validated.into_block())).map_err(LedgerError::from)?;
         // Purged values are erased below; the state must not need their clear keys again.
-        let durability = if sets.purges.is_empty() { Durability::Buffered } else { Durability::Synced };
+        let durability = if purges { Durability::Synced } else { Durability::Buffered };
         self.store.write(batch, durability).map_err(LedgerError::from)?;
-        if !sets.purges.is_empty() {
+        if purges {
             kept.erase_purged(number.next().get())?;
         }
         let state = Arc::new(StateSnapshot::new(self.store.snapshot(), number.next().get(), commit_hash));

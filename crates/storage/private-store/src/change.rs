@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use ripstop_kv::{Batch, Snapshot};
-use ripstop_types::{BlockNumber, Digest, Height};
+use ripstop_rwset::Purge;
+use ripstop_types::{BlockNumber, Digest};
 
 use crate::committed::{purged, read_places, read_set};
 use crate::keys::{self, EXPIRING, KEYS, LATE, MISSING, PURGED, PURGING, WRITTEN};
@@ -138,14 +139,15 @@ impl Change {
     }
 
     /// Notes that a key was purged. Of several purges the last one counts.
-    pub(crate) fn purge(&mut self, namespace: &str, collection: &str, key_hash: &[u8], version: Height) -> Result<()> {
+    pub(crate) fn purge(&mut self, purge: &Purge) -> Result<()> {
+        let Purge { namespace, collection, key_hash, version } = purge;
         let key = keys::clear_key(namespace, collection, key_hash);
         let known = match &self.snapshot {
             Some(snapshot) => purged(snapshot, &key)?,
             None => None,
         };
-        if known.is_none_or(|known| known <= version) {
-            self.batch.put(&PURGED, key.clone(), keys::height_bytes(version).to_vec());
+        if known.is_none_or(|known| known <= *version) {
+            self.batch.put(&PURGED, key.clone(), keys::height_bytes(*version).to_vec());
             self.batch.put(&PURGING, key, Bytes::new());
         }
         Ok(())

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ripstop_kv::Snapshot;
-use ripstop_rwset::{CollectionPrivateRwSet, NsPrivateRwSet, TxPrivateRwSet};
+use ripstop_rwset::{CollectionPrivateRwSet, NsPrivateRwSet, Purge, TxPrivateRwSet};
 use ripstop_types::{BlockNumber, Digest, Height};
 
 use crate::PrivateStoreError;
@@ -64,8 +64,8 @@ pub struct BlockSets<'a> {
     pub opened: &'a [(String, String)],
     /// With which block its sets in a collection expire: namespace, collection, block.
     pub expiring: Vec<(String, String, BlockNumber)>,
-    /// Keys whose former values vanish: namespace, collection, hash of the key, version of the purge.
-    pub purges: Vec<(String, String, Bytes, Height)>,
+    /// Keys whose former values vanish.
+    pub purges: &'a [Purge],
 }
 
 /// Private writes of committed transactions, by block and place in it, with markers for those that are not here. Written
@@ -99,8 +99,8 @@ impl CommittedPrivateData {
         for (namespace, collection, at) in &sets.expiring {
             change.expire_with(*at, block, namespace, collection);
         }
-        for (namespace, collection, key_hash, version) in &sets.purges {
-            change.purge(namespace, collection, key_hash, *version)?;
+        for purge in sets.purges {
+            change.purge(purge)?;
         }
         change.expire_up_to(block)?;
         self.0.write(change.finish())

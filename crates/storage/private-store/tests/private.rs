@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use ripstop_private_store::{BlockSets, CommittedPrivateData, PlacedSet, PrivateStore, Queue, SetPlace, TransientSet};
-use ripstop_rwset::{CollectionPrivateRwSet, RwSetBuilder, TxPrivateRwSet};
+use ripstop_rwset::{CollectionPrivateRwSet, Purge, RwSetBuilder, TxPrivateRwSet};
 use ripstop_types::{BlockNumber, Digest, Height, TxId};
 use tempfile::TempDir;
 
@@ -81,8 +81,13 @@ fn hash(key: &str) -> Digest {
     Digest::of(key.as_bytes())
 }
 
-fn purge(key: &str, block: u64, tx: u64) -> (String, String, bytes::Bytes, Height) {
-    ("cc".to_owned(), "coll".to_owned(), hash(key).to_bytes(), Height::new(BlockNumber::new(block), tx))
+fn purge(key: &str, block: u64, tx: u64) -> Purge {
+    Purge {
+        namespace: "cc".to_owned(),
+        collection: "coll".to_owned(),
+        key_hash: hash(key).to_bytes(),
+        version: Height::new(BlockNumber::new(block), tx),
+    }
 }
 
 #[test]
@@ -211,7 +216,7 @@ fn purged_values_are_hidden_at_once_and_erased_when_the_state_allows() {
     disk.put(2, BlockSets { present: vec![set(2, 0, &[("a", "1"), ("b", "1")])], ..Default::default() });
     // The purging transaction knows the key too.
     let present = vec![set(3, 0, &[("a", "2")]), set(3, 1, &[("a", ""), ("c", "1")]), set(3, 2, &[("a", "3")])];
-    disk.put(3, BlockSets { present, purges: vec![purge("a", 3, 1)], ..Default::default() });
+    disk.put(3, BlockSets { present, purges: &[purge("a", 3, 1)], ..Default::default() });
     for erased in [false, true] {
         assert_eq!((disk.keys(2), disk.keys(3)), ("0:b ".into(), "0: 1:c 2:a ".into()));
         assert_eq!(disk.committed().has_purged().unwrap(), !erased);
@@ -223,7 +228,7 @@ fn purged_values_are_hidden_at_once_and_erased_when_the_state_allows() {
     let purged = |key: &str| disk.committed().purged("cc", "coll", hash(key).as_bytes()).unwrap();
     assert_eq!((purged("a"), purged("b")), (Some(Height::new(BlockNumber::new(3), 1)), None));
     assert_eq!(disk.committed().clear_key("cc", "coll", hash("a").as_bytes()).unwrap(), Some("a".to_owned()));
-    disk.put(4, BlockSets { purges: vec![purge("a", 4, 0)], ..Default::default() });
+    disk.put(4, BlockSets { purges: &[purge("a", 4, 0)], ..Default::default() });
     disk.committed().erase_purged(5).unwrap();
     assert_eq!(disk.committed().clear_key("cc", "coll", hash("a").as_bytes()).unwrap(), None);
 }
@@ -234,8 +239,8 @@ fn a_forged_purge_erases_nothing_else() {
     disk.put(2, BlockSets { present: vec![set(2, 0, &[("a", "1")])], ..Default::default() });
     let whole = hash("a").to_bytes();
     for forged in [bytes::Bytes::new(), whole.slice(..16), [&whole[..], &[0; 16]].concat().into()] {
-        let (namespace, collection, _, version) = purge("a", 3, 0);
-        disk.put(3, BlockSets { purges: vec![(namespace, collection, forged, version)], ..Default::default() });
+        let forged = Purge { key_hash: forged, ..purge("a", 3, 0) };
+        disk.put(3, BlockSets { purges: &[forged], ..Default::default() });
         disk.committed().erase_purged(4).unwrap();
         assert_eq!(disk.keys(2), "0:a ");
     }

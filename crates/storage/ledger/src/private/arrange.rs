@@ -3,19 +3,20 @@ use ripstop_private_store::{BlockSets, CommittedPrivateData, PlacedSet, PrivateS
 use ripstop_rwset::PrivateExpectation;
 use ripstop_validation::ValidatedBlock;
 
-use super::{Lifetimes, announced_private_data, hashed, prove, read_set};
+use super::{Lifetimes, announced_private_data, hashed, is_purged, prove, read_set};
 use crate::{CommitError, LedgerError, PrivateData};
 
 /// Puts in order what a block leaves in the private store: what is proven, what is missing, what expires and is purged. Sets
 /// that the store has from an earlier attempt to commit the block, or from before a rollback, count like gathered ones.
 pub(crate) fn arrange<'a>(
-    validated: &ValidatedBlock,
+    validated: &'a ValidatedBlock,
     gathered: &'a PrivateData,
     kept: &CommittedPrivateData,
     lifetimes: &mut Lifetimes<'_>,
 ) -> Result<BlockSets<'a>, CommitError> {
     let block = validated.block().number();
-    let mut sets = BlockSets { opened: &gathered.opened, ..BlockSets::default() };
+    let purges = validated.updates().purges();
+    let mut sets = BlockSets { opened: &gathered.opened, purges, ..BlockSets::default() };
     let announced = announced_private_data(validated);
     let known = if announced.is_empty() { vec![] } else { kept.get(block)? };
     for PrivateExpectation { tx, namespace, collection, hash } in announced {
@@ -39,10 +40,6 @@ pub(crate) fn arrange<'a>(
             None => sets.missing.push(place),
         }
     }
-    let purges = validated.updates().purges().iter();
-    sets.purges = purges
-        .map(|purge| (purge.namespace.clone(), purge.collection.clone(), purge.key_hash.clone(), purge.version))
-        .collect();
     Ok(sets)
 }
 
@@ -70,10 +67,6 @@ fn still_proven(
     let raw = usize::try_from(place.tx).ok().and_then(|tx| validated.block().data.get(tx));
     let Some(public) = raw.and_then(read_set) else { return Ok(None) };
     let Some(hashed) = hashed(&public, &place.namespace, &place.collection) else { return Ok(None) };
-    let is_purged = |key_hash: &Bytes| {
-        let purge = kept.purged(&place.namespace, &place.collection, key_hash)?;
-        Ok::<_, PrivateStoreError>(purge.is_some_and(|purge| place.height() <= purge))
-    };
-    let proven = prove(writes, hashed, is_purged)?;
+    let proven = prove(writes, hashed, |key_hash| is_purged(kept, place, key_hash))?;
     Ok(proven.ok().map(|writes| PlacedSet { place: place.clone(), writes }))
 }

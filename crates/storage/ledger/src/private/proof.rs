@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use ripstop_private_store::{CommittedPrivateData, PrivateStoreError, SetPlace};
 use ripstop_rwset::{CollectionHashedRwSet, CollectionPrivateRwSet, HashedWrite, TxRwSet};
 use ripstop_types::Digest;
 
@@ -25,6 +26,16 @@ pub enum Unproven {
 pub(crate) fn hashed<'a>(set: &'a TxRwSet, namespace: &str, collection: &str) -> Option<&'a CollectionHashedRwSet> {
     let namespaces = set.namespaces.iter().filter(|ns| ns.namespace == namespace);
     namespaces.flat_map(|ns| &ns.collections).find(|hashed| hashed.collection == collection)
+}
+
+/// Whether a key of a set was purged at its version or later.
+pub(crate) fn is_purged(
+    kept: &CommittedPrivateData,
+    place: &SetPlace,
+    key_hash: &Bytes,
+) -> Result<bool, PrivateStoreError> {
+    let purge = kept.purged(&place.namespace, &place.collection, key_hash)?;
+    Ok(purge.is_some_and(|purge| place.height() <= purge))
 }
 
 /// What of some private writes may be kept: all of them when their hash is the announced one; where keys were purged, here

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use ripstop_ledger::{Ledger, PlacedSet, PrivateData, Queue, RejectedSet, SetPlace, StateView, Unproven};
 use ripstop_private_store::{BlockSets, PrivateStore};
-use ripstop_rwset::{CollectionPrivateRwSet, RwSetBuilder, TxPrivateRwSet};
+use ripstop_rwset::{CollectionPrivateRwSet, Purge, RwSetBuilder, TxPrivateRwSet};
 use ripstop_types::{BlockNumber, Digest, ValidationCode};
 
 use crate::chain::{VALID, channel, genesis, next_block, only, open, transaction};
@@ -247,9 +247,13 @@ fn a_purge_that_a_crash_interrupted_is_finished() {
         disk.restore(part, before.path());
     }
     let store = PrivateStore::open(&disk.part("private")).unwrap();
-    let (namespace, collection, version) = (purge.namespace.clone(), purge.collection.clone(), purge.height());
-    let purges = vec![(namespace, collection, Digest::of(b"a").to_bytes(), version)];
-    let sets = BlockSets { missing: vec![purge.clone()], purges, ..Default::default() };
+    let purged = Purge {
+        namespace: purge.namespace.clone(),
+        collection: purge.collection.clone(),
+        key_hash: Digest::of(b"a").to_bytes(),
+        version: purge.height(),
+    };
+    let sets = BlockSets { missing: vec![purge.clone()], purges: &[purged], ..Default::default() };
     store.committed().put(purge.block, &sets).unwrap();
     drop(store);
     disk.ledgers = Some(open(disk.root.path()));
@@ -333,6 +337,27 @@ fn what_a_lost_block_left_counts_when_it_comes_again() {
         assert_eq!((keys(ledger, 2), clear(ledger, "a")), (Some("a".into()), "1".into()));
         assert_eq!(missing(ledger, Queue::First), [0; 0]);
     });
+}
+
+#[test]
+fn what_was_kept_out_is_missing_when_its_collection_opens() {
+    let mut disk = Disk::new();
+    let ledger = disk.ledger();
+    let mut builder = RwSetBuilder::new();
+    builder.private_write("cc", COLLECTION, "a", "1".into());
+    let (public, private) = builder.build();
+    let name = ("cc".to_owned(), COLLECTION.to_owned());
+    let private_data = PrivateData { kept_out: [name.clone()].into(), ..Default::default() };
+    ledger.commit(next_block(&ledger, &[(transaction("out", &public), VALID)]), private_data).unwrap();
+    assert_eq!((missing(&ledger, Queue::First), missing(&ledger, Queue::KeptOut)), (vec![], vec![2]));
+    let private_data = PrivateData { opened: vec![name], ..Default::default() };
+    ledger.commit(next_block(&ledger, &[]), private_data).unwrap();
+    let found = ledger.missing_private_data(Queue::First, BlockNumber::new(2), 1).unwrap();
+    assert_eq!((found.len(), missing(&ledger, Queue::KeptOut)), (1, vec![]));
+    let writes = private.unwrap().namespaces[0].collections[0].clone();
+    assert!(accept(&ledger, &[&PlacedSet { place: found[0].clone(), writes }]).is_empty());
+    drop(ledger);
+    disk.check(|ledger| assert_eq!((clear(ledger, "a"), missing(ledger, Queue::First)), ("1".into(), vec![])));
 }
 
 #[test]
