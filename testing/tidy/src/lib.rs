@@ -55,6 +55,7 @@ pub const SAME_FLOOR_EDGES: &[(&str, &str)] = &[
     ("ripstop-ledger", "ripstop-block-store"),
     ("ripstop-ledger", "ripstop-state-db"),
     ("ripstop-ledger", "ripstop-private-store"),
+    ("ripstop-ledger", "ripstop-snapshot"),
     ("ripstop-operations", "ripstop-transport"),
     ("ripstop-endorser", "ripstop-chaincode"),
     ("ripstop-committer", "ripstop-deliver"),

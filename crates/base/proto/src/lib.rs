@@ -74,6 +74,10 @@ pub mod ledger {
     tonic::include_proto!("ledger");
 }
 #[allow(missing_docs, clippy::all, rustdoc::all, unreachable_pub, reason = "generated")]
+pub mod msgs {
+    tonic::include_proto!("msgs");
+}
+#[allow(missing_docs, clippy::all, rustdoc::all, unreachable_pub, reason = "generated")]
 pub mod privacyenabledstate {
     tonic::include_proto!("privacyenabledstate");
 }

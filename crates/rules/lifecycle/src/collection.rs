@@ -81,6 +81,13 @@ pub fn committed_collection(
     Ok(explicit_collections(&definition.parameters.collections).find(|config| config.name == name).cloned())
 }
 
+/// The collections that the committed definition of a chaincode lists. There are none where there is no definition, or one
+/// that makes no sense: only a state that cannot be read is an error.
+pub fn committed_collections(state: &dyn StateView, chaincode: &str) -> Result<CollectionConfigPackage, StateError> {
+    let defined = sensible(committed(&mut Committed(state), chaincode))?;
+    Ok(defined.map(|definition| definition.parameters.collections).unwrap_or_default())
+}
+
 /// Takes a definition that makes no sense for none.
 pub(crate) fn sensible(
     found: Result<Option<ChaincodeDefinition>, QueryError>,

@@ -35,7 +35,8 @@ pub use approval::{
 };
 pub use collection::{
     CollectionError, IMPLICIT_COLLECTION_PREFIX, all_collections, collection, committed_collection,
-    explicit_collections, implicit_collection, implicit_collection_config, implicit_collection_org,
+    committed_collections, explicit_collections, implicit_collection, implicit_collection_config,
+    implicit_collection_org,
 };
 pub use definition::{ApprovedDefinition, ChaincodeDefinition, ChaincodeParameters, PackageSource, ParameterMismatch};
 pub use execution::{Execution, ExecutionError, execution, references};

@@ -6,13 +6,14 @@
 //!
 //! Invariants:
 //! - the files have Fabric's format, so Fabric's tools read them and this crate reads files written by Fabric;
-//! - blocks are contiguous and chained by their hashes; each append is one write and one `fdatasync`;
+//! - blocks are contiguous and chained by their hashes, from the genesis block or from the end of a snapshot ([`ChainBase`]); each append is one write and one `fdatasync`;
 //! - a block that a crash cut off is removed when the store is opened; damage anywhere else is an error, never repaired
 //!   by dropping blocks that were acknowledged;
 //! - a block is visible to readers only after [`BlockStore::publish`], so that a peer can bring its state up to date first.
 //!
 //! Absent: the content of blocks, signatures, retention.
 
+mod base;
 mod files;
 mod follow;
 mod location;
@@ -21,7 +22,8 @@ mod recover;
 mod store;
 mod transactions;
 
+pub use base::ChainBase;
 pub use follow::Follower;
 pub use record::{RecordError, decode_block, encode_block};
 pub use store::{BlockStore, BlockStoreError, BlockStoreOptions, ChainTip};
-pub use transactions::{TransactionIndex, TransactionLocation};
+pub use transactions::{IndexedTransaction, TransactionIndex, TransactionLocation, TxIds};

@@ -4,7 +4,8 @@
 //! header = magic (8 bytes) number of the first block (u64)
 //! entry  = file (u32) offset of the record (u64) length of the record with its prefix (u32)
 //! ```
-//! All numbers big-endian; entry i belongs to the i-th block after the first. An entry is written after its block was
+//! All numbers big-endian; entry i belongs to the i-th block after the first, but callers speak
+//! of block numbers. An entry is written after its block was
 //! synchronised, and some time later synchronised itself. So after a crash the array may lag behind the files, and a loss of
 //! power may have left holes in it; but where an entry is, the blocks up to its own are safe.
 
@@ -54,23 +55,26 @@ impl Location {
 /// What an array tells that may have holes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Survey {
-    /// How many entries from the first on name records that lie one behind the other.
+    /// The block up to which, without it, the entries name records that lie one behind the other.
     pub(crate) unbroken: u64,
-    /// How many blocks from the first on are safe, by the last entry that says anything. `None`: the array was removed.
+    /// The block up to which, without it, all are safe, by the last entry that says anything. `None`: the array was removed.
     pub(crate) safe: Option<u64>,
 }
 
 pub(crate) struct LocationArray {
     file: File,
+    /// The number of the first block.
+    first: u64,
+    /// How many entries there are.
     count: u64,
     /// Whether it was there when it was opened.
     kept: bool,
 }
 
 impl LocationArray {
-    /// Opens the array, or begins an empty one where there is none or another's. One at a time can hold it: another
-    /// attempt fails with [`std::io::ErrorKind::WouldBlock`].
-    pub(crate) fn open(files: &FileSystem, path: &Path) -> Result<Self, FileError> {
+    /// Opens the array of blocks from `first` on, or begins an empty one where there is none or another's. One at a time
+    /// can hold it: another attempt fails with [`std::io::ErrorKind::WouldBlock`].
+    pub(crate) fn open(files: &FileSystem, path: &Path, first: u64) -> Result<Self, FileError> {
         let file = files.open(path, Access::Create)?;
         file.lock()?;
         let length = file.length()?;
@@ -78,44 +82,52 @@ impl LocationArray {
         if length >= HEADER {
             file.read_exact_at(&mut header, 0)?;
         }
-        let valid = header.starts_with(MAGIC);
+        let mut expected = [0; HEADER as usize];
+        expected[..8].copy_from_slice(MAGIC);
+        expected[8..].copy_from_slice(&first.to_be_bytes());
+        let valid = header == expected;
         if !valid {
             file.set_length(0)?;
-            let mut header = [0; HEADER as usize];
-            header[..8].copy_from_slice(MAGIC);
-            file.write_all_at(&header, 0)?;
+            file.write_all_at(&expected, 0)?;
         }
         let count = if valid { (length - HEADER) / ENTRY } else { 0 };
-        Ok(Self { file, count, kept: valid })
+        Ok(Self { file, first, count, kept: valid })
     }
 
-    pub(crate) fn count(&self) -> u64 {
-        self.count
+    /// Whether no block has an entry.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
-    pub(crate) fn get(&self, index: u64) -> Result<Location, FileError> {
+    /// The number of the block behind the last that has an entry.
+    pub(crate) fn next(&self) -> u64 {
+        self.first + self.count
+    }
+
+    /// The entry of a block between the first and [`Self::next`].
+    pub(crate) fn get(&self, block: u64) -> Result<Location, FileError> {
         let mut entry = [0; ENTRY as usize];
-        self.file.read_exact_at(&mut entry, HEADER + index * ENTRY)?;
+        self.file.read_exact_at(&mut entry, HEADER + (block - self.first) * ENTRY)?;
         Ok(Location::decode(entry))
     }
 
     /// Reads all entries.
     pub(crate) fn survey(&self) -> Result<Survey, FileError> {
-        let mut survey = Survey { unbroken: 0, safe: self.kept.then_some(0) };
-        let (mut before, mut index) = (None, 0);
-        while index < self.count {
-            let mut chunk = vec![0; (self.count - index).min(ENTRIES_A_READ as u64) as usize * ENTRY as usize];
-            self.file.read_exact_at(&mut chunk, HEADER + index * ENTRY)?;
+        let mut survey = Survey { unbroken: self.first, safe: self.kept.then_some(self.first) };
+        let (mut before, mut block) = (None, self.first);
+        while block < self.next() {
+            let mut chunk = vec![0; (self.next() - block).min(ENTRIES_A_READ as u64) as usize * ENTRY as usize];
+            self.file.read_exact_at(&mut chunk, HEADER + (block - self.first) * ENTRY)?;
             let (entries, _) = chunk.as_chunks::<{ ENTRY as usize }>();
             for entry in entries {
                 let location = Location::decode(*entry);
-                if survey.unbroken == index && location.follows(before) {
+                if survey.unbroken == block && location.follows(before) {
                     survey.unbroken += 1;
                     before = Some(location);
                 }
-                index += 1;
+                block += 1;
                 if location.length > 0 {
-                    survey.safe = Some(index);
+                    survey.safe = Some(block);
                 }
             }
         }
@@ -130,9 +142,9 @@ impl LocationArray {
         Ok(())
     }
 
-    /// Whether it is time for [`Self::sync`], when there were `before` entries a moment ago.
+    /// Whether it is time for [`Self::sync`], when [`Self::next`] was `before` a moment ago.
     pub(crate) fn is_sync_due(&self, before: u64) -> bool {
-        before / ENTRIES_A_SYNC != self.count / ENTRIES_A_SYNC
+        before / ENTRIES_A_SYNC != self.next() / ENTRIES_A_SYNC
     }
 
     /// Makes the entries as they are survive.
@@ -140,9 +152,9 @@ impl LocationArray {
         self.file.sync()
     }
 
-    /// Forgets all but the first `count` entries.
-    pub(crate) fn truncate(&mut self, count: u64) -> Result<(), FileError> {
-        self.count = self.count.min(count);
+    /// Forgets the entries of block `next` and of all behind it.
+    pub(crate) fn truncate(&mut self, next: u64) -> Result<(), FileError> {
+        self.count = self.count.min(next.saturating_sub(self.first));
         self.file.set_length(HEADER + self.count * ENTRY)
     }
 }

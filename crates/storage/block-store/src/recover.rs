@@ -18,11 +18,11 @@ pub(crate) struct End {
 }
 
 /// Makes the array name exactly the whole blocks in the files, all of which are safe then, and cuts off the rest of a
-/// block that was not written to its end.
-pub(crate) fn recover(files: &Files, locations: &mut LocationArray) -> Result<End, BlockStoreError> {
+/// block that was not written to its end. The first block follows `base`.
+pub(crate) fn recover(files: &Files, locations: &mut LocationArray, base: ChainTip) -> Result<End, BlockStoreError> {
     let file_count = files.count()?;
     let survey = locations.survey()?;
-    let mut end = last_agreed(files, locations, survey.unbroken, file_count)?;
+    let mut end = last_agreed(files, locations, survey.unbroken, file_count, base)?;
     let first_unsafe = (end.file, end.offset);
     let mut found = Vec::new();
     loop {
@@ -103,15 +103,18 @@ fn cut_off(files: &Files, end: &End, length: u64) -> Result<bool, BlockStoreErro
     Ok(!starts_with_zero || files.is_zero_from(end.file, end.offset, length)?)
 }
 
-/// Goes back to the last of so many array entries that is true, and forgets those after it.
+/// Goes back to the last array entry before that of block `unbroken` that is true, and forgets those after it; to `base`
+/// where none is.
 fn last_agreed(
     files: &Files,
     locations: &mut LocationArray,
     unbroken: u64,
     file_count: u32,
+    base: ChainTip,
 ) -> Result<End, BlockStoreError> {
     locations.truncate(unbroken)?;
-    while let Some(last) = locations.count().checked_sub(1) {
+    while !locations.is_empty() {
+        let last = locations.next() - 1;
         let location = locations.get(last)?;
         let fits = location.file < file_count && location.end() <= files.length(location.file)?;
         let block = if fits { read_whole(files, location)?.ok() } else { None };
@@ -122,7 +125,7 @@ fn last_agreed(
         }
         locations.truncate(last)?;
     }
-    Ok(End { file: 0, offset: 0, tip: ChainTip::default() })
+    Ok(End { file: 0, offset: 0, tip: base })
 }
 
 /// Reads a block and checks that all of it was written; says what was not. A disk that cannot be read is an error.

@@ -9,6 +9,7 @@ use ripstop_files::{File, FileError, FileSystem};
 use ripstop_types::{Block, BlockNumber, put_varuint};
 use tokio::sync::watch;
 
+use crate::base::ChainBase;
 use crate::files::Files;
 use crate::follow::Follower;
 use crate::location::{Location, LocationArray};
@@ -48,6 +49,19 @@ pub enum BlockStoreError {
         block: BlockNumber,
         /// What is wrong.
         source: RecordError,
+    },
+    /// The file that says where the chain begins does not decode. Remove the channel's directory and join again.
+    #[error("the file that says with which block the chain begins is damaged: {0}")]
+    Base(prost::DecodeError),
+    /// The chain begins behind a snapshot, and the block stands before it. Fabric's words.
+    #[error(
+        "cannot serve block [{block}]. The ledger is bootstrapped from a snapshot. First available block = [{first}]"
+    )]
+    BeforeFirst {
+        /// The block.
+        block: BlockNumber,
+        /// The first block that is here.
+        first: BlockNumber,
     },
     /// The block is not the next one.
     #[error("block number should have been {expected} but was {offered}")]
@@ -94,7 +108,7 @@ impl Default for BlockStoreOptions {
 /// How long a chain is and how it ends.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ChainTip {
-    /// The number of blocks.
+    /// The number of blocks, with those before a snapshot.
     pub height: u64,
     /// The hash of the last block's header; empty when there is no block.
     pub current_hash: Bytes,
@@ -106,6 +120,7 @@ pub struct ChainTip {
 pub struct BlockStore {
     files: Files,
     options: BlockStoreOptions,
+    base: Option<ChainBase>,
     writer: Mutex<Writer>,
     /// Separate from the writer, so that reading does not wait for an append.
     locations: RwLock<LocationArray>,
@@ -133,12 +148,14 @@ impl BlockStore {
     pub fn open_on(system: &FileSystem, directory: &Path, options: BlockStoreOptions) -> Result<Self, BlockStoreError> {
         system.create_directory(directory)?;
         let files = Files::new(system, directory);
-        let locations = LocationArray::open(system, &directory.join("locations"));
+        let base = ChainBase::read(system, directory)?;
+        let before = base.as_ref().map(ChainBase::tip).unwrap_or_default();
+        let locations = LocationArray::open(system, &directory.join("locations"), before.height);
         let mut locations = locations.map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => BlockStoreError::InUse(directory.to_owned()),
             _ => error.into(),
         })?;
-        let end = recover(&files, &mut locations)?;
+        let end = recover(&files, &mut locations, before)?;
         let writer = Writer {
             file: files.writable(end.file)?,
             number: end.file,
@@ -149,6 +166,7 @@ impl BlockStore {
         Ok(Self {
             files,
             options,
+            base,
             writer: Mutex::new(writer),
             locations: RwLock::new(locations),
             recent: RwLock::new(VecDeque::with_capacity(RECENT_BLOCKS)),
@@ -206,7 +224,7 @@ impl BlockStore {
         }
         writer.file.sync()?;
         let mut locations = self.locations.write();
-        let before = locations.count();
+        let before = locations.next();
         written.into_iter().try_for_each(|location| locations.push(location))?;
         // Reading goes on meanwhile.
         let locations = RwLockWriteGuard::downgrade(locations);
@@ -221,7 +239,17 @@ impl BlockStore {
         self.heights.send_replace(height);
     }
 
-    /// How many blocks are visible; the next one has this number.
+    /// Where the chain begins, if it does not with the genesis block.
+    pub fn base(&self) -> Option<&ChainBase> {
+        self.base.as_ref()
+    }
+
+    /// The number of the first block, whether it is there yet or not.
+    pub fn first(&self) -> BlockNumber {
+        self.base.as_ref().map_or(BlockNumber::GENESIS, |base| base.last_block.next())
+    }
+
+    /// How many blocks are visible, with those before the first; the next one has this number.
     pub fn height(&self) -> u64 {
         *self.heights.borrow()
     }
@@ -246,7 +274,7 @@ impl BlockStore {
         Follower::new(Arc::clone(self), from)
     }
 
-    /// A visible block; `None` when there is none of that number.
+    /// A visible block; `None` when there is none of that number yet.
     pub fn block(&self, number: BlockNumber) -> Result<Option<Arc<Block>>, BlockStoreError> {
         if number.get() >= self.height() {
             return Ok(None);
@@ -259,9 +287,12 @@ impl BlockStore {
         if let Some(found) = self.recall(number) {
             return Ok(Some(found));
         }
+        if number < self.first() {
+            return Err(BlockStoreError::BeforeFirst { block: number, first: self.first() });
+        }
         let location = {
             let locations = self.locations.read();
-            if number.get() >= locations.count() {
+            if number.get() >= locations.next() {
                 return Ok(None);
             }
             locations.get(number.get())?

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use ripstop_block_store::{BlockStore, BlockStoreError, BlockStoreOptions, decode_block, encode_block};
+use ripstop_block_store::{BlockStore, BlockStoreError, BlockStoreOptions, ChainBase, decode_block, encode_block};
 use ripstop_types::{Block, BlockMetadata, BlockNumber, MetadataSlot};
 
 const SMALL_FILES: BlockStoreOptions = BlockStoreOptions { max_file_bytes: 300 };
@@ -217,4 +217,50 @@ async fn a_follower_gets_each_block_once_and_only_published_ones() {
         }
     };
     tokio::join!(follow, write);
+}
+
+#[test]
+fn a_chain_may_begin_behind_a_snapshot() {
+    let directory = tempfile::tempdir().unwrap();
+    let blocks = chain(9);
+    let base = ChainBase {
+        last_block: BlockNumber::new(3),
+        last_block_hash: blocks[3].header.hash().to_bytes(),
+        previous_block_hash: blocks[2].header.hash().to_bytes(),
+    };
+    base.place(directory.path()).unwrap();
+    {
+        let store = open(directory.path());
+        assert_eq!((store.height(), store.first(), store.base()), (4, BlockNumber::new(4), Some(&base)));
+        assert_eq!(store.tip().current_hash, base.last_block_hash);
+        assert_eq!(store.tip().previous_hash, base.previous_block_hash);
+        assert!(matches!(store.append(Arc::clone(&blocks[3])), Err(BlockStoreError::NotNext { .. })));
+        fill(&store, &blocks[4..]);
+    }
+    for lost in [None, Some("locations")] {
+        if let Some(file) = lost {
+            std::fs::remove_file(directory.path().join(file)).unwrap();
+        }
+        let store = open(directory.path());
+        assert_eq!(store.height(), 9);
+        for block in &blocks[4..] {
+            assert_eq!(&store.block(block.number()).unwrap().unwrap(), block);
+        }
+        assert!(store.block(BlockNumber::new(9)).unwrap().is_none());
+        let refused = store.block(BlockNumber::new(3)).unwrap_err().to_string();
+        assert!(refused.contains("First available block = [4]"), "{refused}");
+    }
+}
+
+#[test]
+fn only_the_block_behind_the_snapshot_can_be_the_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let blocks = chain(5);
+    let base = ChainBase {
+        last_block: BlockNumber::new(3),
+        last_block_hash: "another".into(),
+        previous_block_hash: "x".into(),
+    };
+    base.place(directory.path()).unwrap();
+    assert!(matches!(open(directory.path()).append(Arc::clone(&blocks[4])), Err(BlockStoreError::NotChained { .. })));
 }

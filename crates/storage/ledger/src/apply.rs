@@ -12,7 +12,7 @@ use ripstop_types::{Envelope, Height, TxId};
 use ripstop_validation::ValidatedBlock;
 
 use crate::private::{Lifetimes, PrivateUpdates, PurgedKey};
-use crate::{StateSnapshot, expire};
+use crate::{StateSnapshot, collections, expire};
 
 /// State, history, private values, index and savepoint of a block. `private` holds proven writes of any of its transactions,
 /// `purged` the clear keys behind its purges.
@@ -33,6 +33,7 @@ pub(crate) fn batch(
     private.put(&mut writer);
     expire::expire(&mut writer, block, updates, &private, before)?;
     expire::schedule(&mut writer, block, updates, &private, lifetimes)?;
+    collections::note(&mut writer, block, updates, before)?;
     writer.put_savepoint(&Savepoint { block, commit_hash: commit_hash(validated) });
     Ok(batch)
 }

@@ -21,7 +21,7 @@ const SHOWN_BYTES: usize = 100;
 /// they came there. All of it is in memory: for tests, and for administrators with time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerContents {
-    /// The hash of each block as it is stored, verdicts and commit hash included; there are as many as the height says.
+    /// The hash of each block as it is stored, verdicts and commit hash included, from the first one that is here.
     pub blocks: Vec<Digest>,
     /// The commit hash of the last block.
     pub commit_hash: Bytes,
@@ -35,7 +35,7 @@ impl Ledger {
     /// Everything it holds after the block that was committed last.
     pub fn contents(&self) -> Result<LedgerContents, ContentsError> {
         let state = self.snapshot();
-        let blocks = (0..state.height()).map(|number| {
+        let blocks = (self.first_block().get()..state.height()).map(|number| {
             let block = self.block(BlockNumber::new(number))?.ok_or(ContentsError::NoBlock(number))?;
             Ok(Digest::of(&encode_block(&block)))
         });

@@ -2,9 +2,11 @@ use std::path::PathBuf;
 
 use ripstop_block_store::BlockStoreError;
 use ripstop_channel_config::ConfigError;
+use ripstop_files::FileError;
 use ripstop_kv::KvError;
 use ripstop_private_store::PrivateStoreError;
 use ripstop_rwset::StateError;
+use ripstop_snapshot::SnapshotError;
 use ripstop_types::{BlockNumber, ChannelId, MetadataError, TxId};
 use ripstop_validation::{GenesisError, ReplayError};
 
@@ -23,6 +25,16 @@ pub enum LedgerError {
     /// The index names a transaction that the blocks do not have.
     #[error("transaction [{0}] is indexed, but its block does not hold it")]
     NoTransaction(TxId),
+    /// The transaction stands in a block before the snapshot with which the ledger begins. Fabric's words.
+    #[error(
+        "details for the TXID [{tx_id}] not available. Ledger bootstrapped from a snapshot. First available block = [{first}]"
+    )]
+    BeforeSnapshot {
+        /// The transaction.
+        tx_id: TxId,
+        /// The first block that the ledger has.
+        first: BlockNumber,
+    },
     /// The history names a transaction that does not write the key. Fabric's words.
     #[error(
         "no namespace or key is found for namespace {namespace} and key {key} with decoded blockNum {block} and tranNum {transaction}"
@@ -42,6 +54,9 @@ pub enum LedgerError {
 /// A ledger could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// A file or directory of snapshots could not be read or made.
+    #[error(transparent)]
+    Snapshots(#[from] FileError),
     /// A directory could not be read or made.
     #[error("cannot open the ledger at {path}: {source}", path = path.display())]
     Directory {
@@ -121,6 +136,16 @@ pub enum RecoverError {
     /// A block's metadata does not decode.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
+    /// The snapshot with which the ledger begins cannot be read. It is as much the truth as the blocks are: restore it from
+    /// a copy, or remove the channel's directory and join again.
+    #[error("the snapshot with which the ledger begins: {0}")]
+    Snapshot(#[from] SnapshotError),
+    /// The snapshot with which the ledger begins cannot be taken over.
+    #[error("the snapshot with which the ledger begins: {0}")]
+    Import(#[from] ImportError),
+    /// The ledger is being closed; the state was only wanted for it.
+    #[error("the ledger is being closed")]
+    Stopped,
     /// The state is ahead of the blocks.
     #[error("the state is written up to block {state}, but there are only {blocks} blocks")]
     Ahead {
@@ -150,9 +175,92 @@ impl RecoverError {
             Self::State(_) | Self::Ahead { .. } | Self::Diverged { .. } => true,
             Self::Replay(error) => matches!(error, ReplayError::State(_)),
             Self::Ledger(error) => matches!(error, LedgerError::State(_)),
-            Self::Blocks(_) | Self::Private(_) | Self::Metadata(_) => false,
+            Self::Import(ImportError::State(_)) => true,
+            Self::Blocks(_)
+            | Self::Private(_)
+            | Self::Metadata(_)
+            | Self::Snapshot(_)
+            | Self::Import(_)
+            | Self::Stopped => false,
         }
     }
+}
+
+/// Why the content of a snapshot cannot become a state.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// A file of the snapshot cannot be read.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The state could not be read.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The state could not be written.
+    #[error(transparent)]
+    Store(#[from] KvError),
+    /// A public key is no text.
+    #[error("a key of namespace [{0}] is not UTF-8")]
+    Key(String),
+    /// The namespace of hashes names no collection.
+    #[error("the namespace [{0}] of hashes names no collection")]
+    Namespace(String),
+}
+
+/// Why a snapshot could not be made. The request for it is dropped; it can be made again.
+#[derive(Debug, thiserror::Error)]
+pub enum GenerateError {
+    /// The state could not be read.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The blocks could not be read.
+    #[error(transparent)]
+    Blocks(#[from] BlockStoreError),
+    /// The last block is not there.
+    #[error("block {0} is not there")]
+    NoBlock(BlockNumber),
+    /// The files could not be written.
+    #[error(transparent)]
+    Write(#[from] SnapshotError),
+    /// A directory could not be made, moved or removed.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The state after an earlier block could not be computed.
+    #[error("the state of that block: {0}")]
+    Rebuild(#[from] RecoverError),
+    /// The ledger is being closed. The snapshot is made when it is opened again.
+    #[error("the ledger is being closed")]
+    Stopped,
+}
+
+/// A request for a snapshot is refused, in Fabric's words.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotRequestError {
+    /// The block has others behind it.
+    #[error("requested snapshot for block number {block} cannot be less than the last committed block number {last}")]
+    Past {
+        /// The block.
+        block: BlockNumber,
+        /// The last one.
+        last: BlockNumber,
+    },
+    /// The snapshot is there.
+    #[error("snapshot already generated for block number {0}")]
+    Made(BlockNumber),
+    /// It is requested already.
+    #[error("duplicate snapshot request for block number {0}")]
+    Duplicate(BlockNumber),
+    /// It is not requested.
+    #[error("no snapshot request exists for block number {0}")]
+    Unknown(BlockNumber),
+    /// It is being made.
+    #[error("cannot cancel the snapshot request because it is under processing")]
+    InProgress,
+    /// The ledger has no place for snapshots.
+    #[error("no directory for snapshots is configured; set ledger.snapshots.rootDir")]
+    NoDirectory,
+    /// The request could not be noted.
+    #[error("the requests for snapshots cannot be written: {0}")]
+    File(#[from] FileError),
 }
 
 /// Why there is no usable configuration.
@@ -184,14 +292,15 @@ pub enum CreateError {
     /// The block's configuration breaks a rule.
     #[error("the block cannot begin a channel: {0}")]
     Config(#[from] ConfigError),
-    /// The new ledger could not be written.
-    #[error("cannot create the ledger of channel [{channel}]: {source}")]
-    Write {
-        /// The channel.
-        channel: ChannelId,
-        /// Why not.
-        source: BlockStoreError,
-    },
+    /// The blocks of the new ledger could not be written.
+    #[error("cannot create the ledger: {0}")]
+    Blocks(#[from] BlockStoreError),
+    /// A directory could not be made or moved.
+    #[error("cannot create the ledger: {0}")]
+    File(#[from] FileError),
+    /// The snapshot cannot be used.
+    #[error("error while verifying snapshot: {0}")]
+    Snapshot(#[from] SnapshotError),
     /// The new ledger could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),

@@ -83,6 +83,8 @@ impl<'a> Examination<'a> {
     fn public(&mut self, place: &SetPlace) -> Result<Option<&TxRwSet>, LedgerError> {
         let set = match self.public.entry((place.block, place.tx)) {
             Entry::Occupied(known) => known.into_mut(),
+            // Nobody here can say what a block announced that stands before the snapshot with which the ledger begins.
+            Entry::Vacant(unknown) if place.block < self.blocks.first() => unknown.insert(None),
             Entry::Vacant(unknown) => {
                 let block = self.blocks.appended_block(place.block)?;
                 let raw = block.zip(usize::try_from(place.tx).ok()).and_then(|(block, tx)| block.data.get(tx).cloned());

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use ripstop_block_store::{BlockStore, BlockStoreOptions, Follower};
+use ripstop_block_store::{BlockStore, BlockStoreOptions, Follower, IndexedTransaction, TransactionLocation};
 use ripstop_channel_config::ChannelConfig;
 use ripstop_kv::{Durability, Entries, Options, Store};
 use ripstop_private_store::{
     PlacedSet, PrivateStore, PrivateStoreError, Queue, SetPlace, TransientStore, by_transaction,
 };
 use ripstop_proto::common;
+use ripstop_proto::protos::CollectionConfigPackage;
 use ripstop_rwset::{CHANNEL_CONFIG_KEY, CHANNEL_CONFIG_NAMESPACE, StateView, TxPrivateRwSet};
+use ripstop_snapshot::SignableMetadata;
 use ripstop_types::{Block, BlockNumber, ChannelId, Digest, MspId, TxId, ValidationCode};
 use ripstop_validation::ValidatedBlock;
 use tokio::sync::watch;
@@ -20,10 +22,15 @@ use tokio::sync::watch;
 use crate::error::LedgerConfigError;
 use crate::late::{self, Examination, Examined};
 use crate::private::{Lifetimes, arrange, purged_keys};
-use crate::recover::open_state;
+use crate::recover::{Origin, open_state};
+use crate::snapshots::{Snapshots, SnapshotsDirectory};
 use crate::{
-    CommitError, History, LedgerError, OpenError, ReconcileError, RejectedSet, Simulator, StateSnapshot, apply,
+    CommitError, History, LedgerError, OpenError, ReconcileError, RejectedSet, Simulator, SnapshotRequestError,
+    StateSnapshot, apply,
 };
+
+/// The directory of the snapshot with which a ledger begins, if it does not with the genesis block.
+pub(crate) const SNAPSHOT: &str = "snapshot";
 
 /// How long a chain is and how it ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +41,8 @@ pub struct ChainInfo {
     pub current_hash: Bytes,
     /// The hash of the header before that; empty when there is only the genesis block.
     pub previous_hash: Bytes,
+    /// The last block of the snapshot with which the ledger begins; none where it begins with the genesis block.
+    pub last_block_in_snapshot: Option<BlockNumber>,
 }
 
 /// A transaction as it stands in the chain.
@@ -74,6 +83,8 @@ pub struct Ledger {
     private: PrivateStore,
     current: ArcSwap<Current>,
     committing: Mutex<Committing>,
+    /// None where there is no directory for snapshots.
+    snapshots: Option<Snapshots>,
 }
 
 /// All that a commit swaps at once.
@@ -91,22 +102,33 @@ enum Committing {
 }
 
 impl Ledger {
-    pub(crate) fn open(channel_id: ChannelId, directory: &Path, options: Options) -> Result<Arc<Self>, OpenError> {
+    pub(crate) fn open(
+        channel_id: ChannelId,
+        directory: &Path,
+        options: Options,
+        snapshots: Option<&SnapshotsDirectory>,
+    ) -> Result<Arc<Self>, OpenError> {
         let blocks = BlockStore::open(&directory.join("blocks"), BlockStoreOptions::default())
             .map_err(|source| OpenError::Blocks { channel: channel_id.clone(), source })?;
-        check_first_block(&channel_id, &blocks)?;
+        let origin = Origin { blocks: Arc::new(blocks), snapshot: directory.join(SNAPSHOT), options };
+        check_channel(&channel_id, &origin)?;
         let private = PrivateStore::open(&directory.join("private"))
             .map_err(|source| OpenError::Private { channel: channel_id.clone(), source })?;
-        let (store, state) = open_state(&channel_id, &directory.join("state"), options, &blocks, &private)?;
+        let (store, state) = open_state(&channel_id, &directory.join("state"), &origin, &private)?;
         let current = Current::new(&channel_id, state)
             .map_err(|source| OpenError::Config { channel: channel_id.clone(), source })?;
+        let blocks = Arc::clone(&origin.blocks);
+        let snapshots = snapshots
+            .map(|place| Snapshots::open(channel_id.clone(), place.clone(), directory, origin, &current.state))
+            .transpose()?;
         Ok(Arc::new(Self {
             channel_id,
-            blocks: Arc::new(blocks),
+            blocks,
             store,
             private,
             current: ArcSwap::from_pointee(current),
             committing: Mutex::new(Committing::Ready),
+            snapshots,
         }))
     }
 
@@ -128,7 +150,12 @@ impl Ledger {
     /// Height and hashes.
     pub fn info(&self) -> ChainInfo {
         let tip = self.blocks.tip();
-        ChainInfo { height: tip.height, current_hash: tip.current_hash, previous_hash: tip.previous_hash }
+        ChainInfo {
+            height: tip.height,
+            current_hash: tip.current_hash,
+            previous_hash: tip.previous_hash,
+            last_block_in_snapshot: self.blocks.base().map(|base| base.last_block),
+        }
     }
 
     /// The commit hash of the last block; empty where there is none (after the genesis block).
@@ -139,6 +166,11 @@ impl Ledger {
     /// The configuration that is in force for the next block.
     pub fn config(&self) -> Arc<ChannelConfig> {
         Arc::clone(&self.current.load().config)
+    }
+
+    /// The first block that is here: the genesis block, or the one behind the snapshot with which the ledger begins.
+    pub fn first_block(&self) -> BlockNumber {
+        self.blocks.first()
     }
 
     /// A block by number; `None` when it is not committed yet.
@@ -156,7 +188,7 @@ impl Ledger {
 
     /// The block that holds a transaction. Where an id occurs several times, its first occurrence counts.
     pub fn block_by_tx_id(&self, tx_id: &TxId) -> Result<Option<Arc<Block>>, LedgerError> {
-        match self.snapshot().transaction(tx_id)? {
+        match self.locate(tx_id)? {
             Some(location) => Ok(self.blocks.appended_block(location.height.block)?),
             None => Ok(None),
         }
@@ -164,7 +196,7 @@ impl Ledger {
 
     /// A transaction with its verdict (what `qscc` answers as `ProcessedTransaction`).
     pub fn transaction(&self, tx_id: &TxId) -> Result<Option<CommittedTransaction>, LedgerError> {
-        let Some(location) = self.snapshot().transaction(tx_id)? else { return Ok(None) };
+        let Some(location) = self.locate(tx_id)? else { return Ok(None) };
         let block = self.blocks.appended_block(location.height.block)?;
         let place = usize::try_from(location.height.tx).ok();
         let envelope = block
@@ -176,13 +208,59 @@ impl Ledger {
 
     /// The verdict on a transaction and the block it stands in.
     pub fn validation_code(&self, tx_id: &TxId) -> Result<Option<(ValidationCode, BlockNumber)>, LedgerError> {
-        let found = self.snapshot().transaction(tx_id)?;
+        let found = self.locate(tx_id)?;
         Ok(found.map(|location| (location.code, location.height.block)))
+    }
+
+    fn locate(&self, tx_id: &TxId) -> Result<Option<TransactionLocation>, LedgerError> {
+        match self.snapshot().transaction(tx_id)? {
+            None => Ok(None),
+            Some(IndexedTransaction::Located(location)) => Ok(Some(location)),
+            Some(IndexedTransaction::BeforeSnapshot) => {
+                Err(LedgerError::BeforeSnapshot { tx_id: tx_id.clone(), first: self.blocks.first() })
+            }
+        }
     }
 
     /// The state after the last committed block.
     pub fn snapshot(&self) -> Arc<StateSnapshot> {
         Arc::clone(&self.current.load().state)
+    }
+
+    /// The collections of a chaincode that were in force for block `below`; see [`StateSnapshot::collections_below`].
+    pub fn collections_below(
+        &self,
+        chaincode: &str,
+        below: BlockNumber,
+    ) -> Result<Option<(BlockNumber, CollectionConfigPackage)>, LedgerError> {
+        Ok(self.snapshot().collections_below(chaincode, below)?)
+    }
+
+    /// Requests a snapshot of the state after a block: the last one, or one to come; block 0 stands for the last one. It is
+    /// made while commits go on, and the request survives a crash.
+    pub fn request_snapshot(&self, block: BlockNumber) -> Result<(), SnapshotRequestError> {
+        self.requests()?.submit(block, &self.snapshot())
+    }
+
+    /// Takes a request back that is not being worked at.
+    pub fn cancel_snapshot(&self, block: BlockNumber) -> Result<(), SnapshotRequestError> {
+        self.requests()?.cancel(block)
+    }
+
+    /// The blocks of which snapshots are requested and not there yet, in order.
+    pub fn pending_snapshots(&self) -> Vec<BlockNumber> {
+        self.snapshots.as_ref().map(Snapshots::pending).unwrap_or_default()
+    }
+
+    /// Waits until the snapshots are there of all requested blocks that are committed.
+    pub fn wait_for_snapshots(&self) {
+        if let Some(snapshots) = &self.snapshots {
+            snapshots.wait();
+        }
+    }
+
+    fn requests(&self) -> Result<&Snapshots, SnapshotRequestError> {
+        self.snapshots.as_ref().ok_or(SnapshotRequestError::NoDirectory)
     }
 
     /// Begins a simulation against [`Self::snapshot`]. Any number of simulations may run at once.
@@ -326,8 +404,11 @@ impl Ledger {
             None => (Arc::clone(&before.config), Arc::clone(&before.organizations)),
             Some(config) => (Arc::clone(&config), organizations(&config)),
         };
-        self.current.store(Arc::new(Current { state, config, organizations }));
+        self.current.store(Arc::new(Current { state: Arc::clone(&state), config, organizations }));
         self.blocks.publish();
+        if let Some(snapshots) = &self.snapshots {
+            snapshots.committed(&state);
+        }
         Ok(())
     }
 }
@@ -352,12 +433,21 @@ fn organizations(config: &ChannelConfig) -> Arc<BTreeSet<MspId>> {
     Arc::new(members.map(|organization| organization.msp_id.clone()).collect())
 }
 
-fn check_first_block(channel_id: &ChannelId, blocks: &BlockStore) -> Result<(), OpenError> {
-    let first = blocks
-        .block(BlockNumber::GENESIS)
-        .map_err(|source| OpenError::Blocks { channel: channel_id.clone(), source })?
-        .ok_or_else(|| OpenError::Empty(channel_id.clone()))?;
-    let found = first.channel_id().unwrap_or_default();
+/// Whether the first block, or the snapshot before it, is of the channel that the directory is named after.
+fn check_channel(channel_id: &ChannelId, origin: &Origin) -> Result<(), OpenError> {
+    let found = match origin.blocks.base() {
+        Some(_) => SignableMetadata::read(&origin.snapshot)
+            .map_err(|source| OpenError::Recover { channel: channel_id.clone(), source: source.into() })?
+            .channel
+            .to_string(),
+        None => origin
+            .blocks
+            .block(BlockNumber::GENESIS)
+            .map_err(|source| OpenError::Blocks { channel: channel_id.clone(), source })?
+            .ok_or_else(|| OpenError::Empty(channel_id.clone()))?
+            .channel_id()
+            .unwrap_or_default(),
+    };
     if found != channel_id.as_str() {
         return Err(OpenError::ForeignBlocks { directory: channel_id.clone(), found });
     }

@@ -14,15 +14,20 @@
 //! - One writer a ledger, on the caller's thread. Readers hold a [`StateSnapshot`] of one exact height and never wait.
 //! - [`Ledger::commit`] is the only door into the state, and takes validated blocks only.
 //! - A configuration block swaps [`Ledger::config`] after its commit, between two blocks.
+//! - Snapshots for other peers are made of one exact state while commits go on. A ledger that begins with a snapshot keeps
+//!   its files: together with the blocks behind it they are the truth.
 //! - A state directory that will not open, or does not match the blocks, is set aside and rebuilt from them.
 //!
 //! Absent: verdicts (`validation`), networks, and any knowledge of who may read what.
 
 mod apply;
+mod collections;
 mod contents;
 mod error;
 mod expire;
+mod export;
 mod history;
+mod import;
 mod late;
 mod ledger;
 mod lifecycle_state;
@@ -31,9 +36,12 @@ mod recover;
 mod registry;
 mod simulate;
 mod snapshot;
+mod snapshots;
 
 pub use contents::{ContentsError, LedgerContents};
-pub use error::{CommitError, CreateError, LedgerError, OpenError, ReconcileError};
+pub use error::{
+    CommitError, CreateError, GenerateError, LedgerError, OpenError, ReconcileError, SnapshotRequestError,
+};
 pub use history::{History, KeyModification};
 pub use late::RejectedSet;
 pub use ledger::{ChainInfo, CommittedTransaction, Ledger, PrivateData};

@@ -1,32 +1,60 @@
 //! Bringing the state up to the blocks, from wherever a crash left it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ripstop_block_store::{BlockStore, TransactionIndex};
 use ripstop_kv::{Batch, Durability, Keyspace, Options, Store, set_aside};
 use ripstop_private_store::{PlacedSet, PrivateStore};
 use ripstop_rwset::{PrivateExpectation, commit_hash};
+use ripstop_snapshot::SnapshotFiles;
 use ripstop_state_db::{KEYSPACES, Savepoint, StateReader, StateWriter};
 use ripstop_types::{BlockNumber, ChannelId};
 use ripstop_validation::ValidatedBlock;
 
 use crate::error::RecoverError;
+use crate::import::import;
 use crate::private::{Lifetimes, announced_private_data, purged_keys};
 use crate::{OpenError, StateSnapshot, apply, late};
 
 /// How often the progress of a long replay is logged, in blocks.
 const PROGRESS: u64 = 10_000;
 
+/// What a state follows from, apart from private data.
+#[derive(Clone)]
+pub(crate) struct Origin {
+    /// The blocks.
+    pub(crate) blocks: Arc<BlockStore>,
+    /// Where the snapshot lies that stands before them, if the chain does not begin with the genesis block.
+    pub(crate) snapshot: PathBuf,
+    pub(crate) options: Options,
+}
+
+impl Origin {
+    /// Computes the state after an earlier block once more, beside the ledger's own: a scratch directory holds it. Of
+    /// private data there are the hashes only. `go_on` is asked after each block.
+    pub(crate) fn state_after(
+        &self,
+        last: BlockNumber,
+        scratch: &Path,
+        go_on: impl Fn() -> bool,
+    ) -> Result<StateSnapshot, RecoverError> {
+        let private = PrivateStore::open(&scratch.join("private"))?;
+        let (_, state) = caught_up(&scratch.join("state"), self, &private, last.next().get(), go_on)?;
+        Ok(state)
+    }
+}
+
 /// Opens the state and replays what it lacks. A state that cannot be used is set aside and begun anew.
 pub(crate) fn open_state(
     channel: &ChannelId,
     directory: &Path,
-    options: Options,
-    blocks: &BlockStore,
+    origin: &Origin,
     private: &PrivateStore,
 ) -> Result<(Store, StateSnapshot), OpenError> {
-    let reason = match caught_up(directory, options, blocks, private) {
+    let height = origin.blocks.appended();
+    let reason = match caught_up(directory, origin, private, height, || true) {
         Ok(opened) => return Ok(opened),
         Err(reason) if reason.blames_state() => reason,
         Err(source) => return Err(OpenError::Recover { channel: channel.clone(), source }),
@@ -34,31 +62,35 @@ pub(crate) fn open_state(
     let aside =
         set_aside(directory).map_err(|error| OpenError::Directory { path: error.path, source: error.source })?;
     tracing::warn!(
-        "channel [{channel}]: the state cannot be used ({reason}); it was moved to {} and is rebuilt from {} blocks",
+        "channel [{channel}]: the state cannot be used ({reason}); it was moved to {} and is rebuilt up to block {}",
         aside.display(),
-        blocks.appended()
+        height.saturating_sub(1)
     );
-    caught_up(directory, options, blocks, private)
+    caught_up(directory, origin, private, height, || true)
         .map_err(|source| OpenError::Recover { channel: channel.clone(), source })
 }
 
+/// Opens the state, and replays blocks until it shows `height` of them.
 fn caught_up(
     directory: &Path,
-    options: Options,
-    blocks: &BlockStore,
+    origin: &Origin,
     private: &PrivateStore,
+    height: u64,
+    go_on: impl Fn() -> bool,
 ) -> Result<(Store, StateSnapshot), RecoverError> {
     let keyspaces: Vec<Keyspace> = KEYSPACES.into_iter().chain(TransactionIndex::KEYSPACES).collect();
-    let store = Store::open(directory, &keyspaces, options)?;
-    let mut current = written(&store, blocks)?;
-    let height = blocks.appended();
+    let store = Store::open(directory, &keyspaces, origin.options)?;
+    let mut current = written(&store, origin)?;
     if current.height() < height {
         tracing::info!("replaying blocks {} to {} into the state", current.height(), height - 1);
     }
-    current = replay_late(&store, current, blocks, private)?;
+    current = replay_late(&store, current, &origin.blocks, private)?;
     while current.height() < height {
-        current = replay_next(&store, current, blocks, private)?;
-        current = replay_late(&store, current, blocks, private)?;
+        if !go_on() {
+            return Err(RecoverError::Stopped);
+        }
+        current = replay_next(&store, current, &origin.blocks, private)?;
+        current = replay_late(&store, current, &origin.blocks, private)?;
         if current.height().is_multiple_of(PROGRESS) {
             tracing::info!("replayed up to block {} of {height}", current.height());
         }
@@ -98,16 +130,23 @@ fn erase_purged(store: &Store, current: &StateSnapshot, private: &PrivateStore) 
     Ok(private.committed().erase_purged(current.height())?)
 }
 
-/// The state as it was written last, if the blocks agree that it may be so.
-fn written(store: &Store, blocks: &BlockStore) -> Result<StateSnapshot, RecoverError> {
+/// The state as it was written last, if the blocks agree that it may be so. The first one comes from the snapshot, if the
+/// chain begins behind one.
+fn written(store: &Store, origin: &Origin) -> Result<StateSnapshot, RecoverError> {
     let snapshot = store.snapshot();
-    let Some(savepoint) = StateReader::new(snapshot.clone()).savepoint()? else {
-        return Ok(StateSnapshot::new(snapshot, 0, Bytes::new()));
+    let (savepoint, base) = (StateReader::new(snapshot.clone()).savepoint()?, origin.blocks.base());
+    let Some(savepoint) = savepoint else {
+        return match base {
+            None => Ok(StateSnapshot::new(snapshot, 0, Bytes::new())),
+            Some(_) => Ok(import(store, &SnapshotFiles::open(&origin.snapshot)?.verify()?)?),
+        };
     };
-    let Some(block) = blocks.appended_block(savepoint.block)? else {
-        return Err(RecoverError::Ahead { state: savepoint.block, blocks: blocks.appended() });
-    };
-    same_hash(savepoint.block, &block.metadata.commit_hash()?, &savepoint.commit_hash)?;
+    if base.is_none_or(|base| base.last_block != savepoint.block) {
+        let Some(block) = origin.blocks.appended_block(savepoint.block)? else {
+            return Err(RecoverError::Ahead { state: savepoint.block, blocks: origin.blocks.appended() });
+        };
+        same_hash(savepoint.block, &block.metadata.commit_hash()?, &savepoint.commit_hash)?;
+    }
     Ok(StateSnapshot::new(snapshot, savepoint.block.next().get(), savepoint.commit_hash))
 }
 

@@ -1,6 +1,8 @@
 use bytes::Bytes;
-use ripstop_block_store::{TransactionIndex, TransactionLocation};
+use prost::Message;
+use ripstop_block_store::{IndexedTransaction, TransactionIndex, TxIds};
 use ripstop_kv::{KvError, Snapshot};
+use ripstop_proto::protos::CollectionConfigPackage;
 use ripstop_rwset::{StateError, StateIter, StateValue, StateView};
 use ripstop_state_db::{Expiry, HistoryIter, StateReader};
 use ripstop_types::{BlockNumber, TxId};
@@ -44,13 +46,32 @@ impl StateSnapshot {
         self.reader.private_range(namespace, collection, start, end)
     }
 
+    /// The collections of a chaincode that were in force for block `below`: those that a block before it defined last,
+    /// and that block. A definition without collections does not count.
+    pub fn collections_below(
+        &self,
+        chaincode: &str,
+        below: BlockNumber,
+    ) -> Result<Option<(BlockNumber, CollectionConfigPackage)>, StateError> {
+        let Some((block, raw)) = self.reader.collections_below(chaincode, below)? else { return Ok(None) };
+        Ok(Some((block, CollectionConfigPackage::decode(raw).map_err(StateError::new)?)))
+    }
+
+    pub(crate) fn reader(&self) -> &StateReader {
+        &self.reader
+    }
+
     /// All keyspaces.
     pub(crate) fn raw(&self) -> &Snapshot {
         self.reader.snapshot()
     }
 
-    pub(crate) fn transaction(&self, tx_id: &TxId) -> Result<Option<TransactionLocation>, KvError> {
+    pub(crate) fn transaction(&self, tx_id: &TxId) -> Result<Option<IndexedTransaction>, KvError> {
         TransactionIndex::transaction(self.reader.snapshot(), tx_id)
+    }
+
+    pub(crate) fn tx_ids(&self) -> Result<TxIds, KvError> {
+        TransactionIndex::tx_ids(self.reader.snapshot())
     }
 
     pub(crate) fn block(&self, hash: &[u8]) -> Result<Option<BlockNumber>, KvError> {

@@ -1,3 +1,4 @@
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use ripstop_types::{Digest, TxId};
@@ -26,6 +27,20 @@ impl SnapshotFiles {
     /// Where it lies.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Copies the metadata and all files that it names into a new directory. What is copied is safe on disk then, and not
+    /// verified.
+    pub fn copy_to(&self, directory: &Path) -> Result<Self, SnapshotError> {
+        fs::create_dir(directory).map_err(SnapshotError::io(directory))?;
+        let names = self.metadata.files.keys().map(String::as_str);
+        for name in names.chain([SignableMetadata::FILE, AdditionalMetadata::FILE]) {
+            let (from, to) = (self.directory.join(name), directory.join(name));
+            fs::copy(&from, &to).map_err(SnapshotError::io(&from))?;
+            File::open(&to).and_then(|copy| copy.sync_all()).map_err(SnapshotError::io(&to))?;
+        }
+        File::open(directory).and_then(|opened| opened.sync_all()).map_err(SnapshotError::io(directory))?;
+        Self::open(directory)
     }
 
     /// Compares the hashes of all files with those on record.

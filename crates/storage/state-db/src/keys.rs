@@ -7,10 +7,12 @@
 //! | `state` | `02` namespace `00` collection `00` key | clear private value |
 //! | `hist` | namespace `00` OPV(length of key) key ¬block (u64) ¬place (u32) | empty |
 //! | `meta` | `expiry` block (u64) namespace `00` collection `00` SHA-256 of the key | OPV(block that wrote it), then, where known, `00` clear key |
+//! | `meta` | `collections` chaincode `~collection` ¬block (u64) | `protos.CollectionConfigPackage` that the block defined |
 //! | `meta` | `savepoint` | format (1 byte) OPV(number of the last block) commit hash (0 or 32 bytes) |
 //!
-//! A value in `state` is: version (OPV block, OPV place) varint(length of metadata) metadata value. Numbers in `hist` are
-//! inverted and big-endian, so the newest change comes first. (OPV: [`ripstop_types::put_ordered_varuint`].)
+//! A value in `state` is: version (OPV block, OPV place) varint(length of metadata) metadata value. Numbers in `hist`
+//! and `collections` are inverted and big-endian, so the newest change comes first; chaincodes with collections stand in the
+//! order that they have in a snapshot, which comes from the text behind the name. (OPV: [`ripstop_types::put_ordered_varuint`].)
 
 use bytes::{Buf, Bytes};
 use ripstop_kv::{Keyspace, Reads};
@@ -27,9 +29,13 @@ pub const KEYSPACES: [Keyspace; 3] = [STATE, HISTORY, META];
 pub(crate) const SAVEPOINT_KEY: &[u8] = b"savepoint";
 
 /// The form of all entries described here. Another form is rebuilt from the blocks.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 const EXPIRY_PREFIX: &[u8] = b"expiry";
+
+pub(crate) const COLLECTIONS_PREFIX: &[u8] = b"collections";
+
+const COLLECTIONS_SUFFIX: &[u8] = b"~collection";
 
 /// A private key whose value lives for a number of blocks only.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +89,30 @@ impl Expiry {
     }
 }
 
+/// The beginning of the keys of all definitions of a chaincode's collections.
+fn collections_of(chaincode: &str) -> Vec<u8> {
+    [COLLECTIONS_PREFIX, chaincode.as_bytes(), COLLECTIONS_SUFFIX].concat()
+}
+
+pub(crate) fn collections(chaincode: &str, block: BlockNumber) -> Vec<u8> {
+    [collections_of(chaincode).as_slice(), &(!block.get()).to_be_bytes()].concat()
+}
+
+/// From the definition before block `below` to the oldest: start and end of a range.
+pub(crate) fn collections_below(chaincode: &str, below: BlockNumber) -> Option<(Vec<u8>, Vec<u8>)> {
+    let newest = BlockNumber::new(below.get().checked_sub(1)?);
+    let mut end = collections(chaincode, BlockNumber::GENESIS);
+    end.push(0);
+    Some((collections(chaincode, newest), end))
+}
+
+/// Chaincode and block of a key of [`collections`].
+pub(crate) fn decode_collections(key: &[u8]) -> Option<(String, BlockNumber)> {
+    let (name, block) = key.strip_prefix(COLLECTIONS_PREFIX)?.split_last_chunk::<8>()?;
+    let chaincode = String::from_utf8(name.strip_suffix(COLLECTIONS_SUFFIX)?.to_vec()).ok()?;
+    Some((chaincode, BlockNumber::new(!u64::from_be_bytes(*block))))
+}
+
 /// Up to which block the state, history and index are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Savepoint {
@@ -108,8 +138,8 @@ impl Savepoint {
     }
 }
 
-const PUBLIC: u8 = 0;
-const HASHED: u8 = 1;
+pub(crate) const PUBLIC: u8 = 0;
+pub(crate) const HASHED: u8 = 1;
 const PRIVATE: u8 = 2;
 
 fn joined(kind: u8, names: &[&str], key: &[u8]) -> Vec<u8> {
@@ -126,6 +156,21 @@ fn joined(kind: u8, names: &[&str], key: &[u8]) -> Vec<u8> {
 
 pub(crate) fn public(namespace: &str, key: &str) -> Vec<u8> {
     joined(PUBLIC, &[namespace], key.as_bytes())
+}
+
+/// The namespace of a public key and the key.
+pub(crate) fn decode_public(stored: &[u8]) -> Option<(String, Bytes)> {
+    let rest = stored.strip_prefix(&[PUBLIC])?;
+    let separator = rest.iter().position(|byte| *byte == 0)?;
+    let (namespace, key) = rest.split_at(separator);
+    Some((String::from_utf8(namespace.to_vec()).ok()?, Bytes::copy_from_slice(key.get(1..)?)))
+}
+
+/// Namespace and collection of a hashed key.
+pub(crate) fn decode_hashed_place(stored: &[u8]) -> Option<(String, String)> {
+    let mut parts = stored.strip_prefix(&[HASHED])?.splitn(3, |byte| *byte == 0);
+    let mut text = || String::from_utf8(parts.next()?.to_vec()).ok();
+    Some((text()?, text()?))
 }
 
 pub(crate) fn hashed(namespace: &str, collection: &str, key_hash: &[u8]) -> Vec<u8> {
@@ -214,6 +259,9 @@ mod tests {
             let _ = history_version(&raw);
             let _ = Savepoint::decode(&raw);
             let _ = Expiry::decode(&raw, &raw);
+            let _ = decode_public(&raw);
+            let _ = decode_hashed_place(&raw);
+            let _ = decode_collections(&raw);
         }
 
         #[test]
@@ -228,6 +276,16 @@ mod tests {
             let at = BlockNumber::new(7);
             let name = Bytes::from(expiry.stored_key(at)).slice(expiry_prefix(at).len()..);
             prop_assert_eq!(Expiry::decode(&name, &expiry.encode().into()), Some(expiry));
+        }
+
+        #[test]
+        fn places_and_definitions_survive(namespace in "[^\0]*", collection in "[^\0]*", key: String, block: u64) {
+            let stored = public(&namespace, &key);
+            prop_assert_eq!(decode_public(&stored), Some((namespace.clone(), Bytes::from(key.clone()))));
+            let place = (namespace.clone(), collection.clone());
+            prop_assert_eq!(decode_hashed_place(&hashed(&namespace, &collection, key.as_bytes())), Some(place));
+            let defined = (namespace.clone(), BlockNumber::new(block));
+            prop_assert_eq!(decode_collections(&collections(&namespace, defined.1)), Some(defined));
         }
 
         #[test]

@@ -69,6 +69,75 @@ impl StateReader {
         .collect()
     }
 
+    /// All public keys in the order of namespace and key: namespace, key, value.
+    pub fn all_public(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<(String, Bytes, StateValue), StateError>>, StateError> {
+        let scan = self.0.prefix(&keys::STATE, &[keys::PUBLIC]).map_err(StateError::new)?;
+        Ok(scan.map(|pair| {
+            let (key, stored) = pair.map_err(StateError::new)?;
+            let (namespace, key) = keys::decode_public(&key).ok_or_else(damaged_key)?;
+            Ok((namespace, key, decode(stored)?))
+        }))
+    }
+
+    /// The collections that have hashes of private values: namespace and collection, in no order to rely on.
+    pub fn hashed_places(&self) -> Result<Vec<(String, String)>, StateError> {
+        let mut places = Vec::new();
+        let mut start = vec![keys::HASHED];
+        loop {
+            let mut scan = self.0.range(&keys::STATE, &start, Some(&[keys::HASHED + 1])).map_err(StateError::new)?;
+            let Some(first) = scan.next() else { return Ok(places) };
+            let (key, _) = first.map_err(StateError::new)?;
+            let (namespace, collection) = keys::decode_hashed_place(&key).ok_or_else(damaged_key)?;
+            start = after_all(&keys::hashed(&namespace, &collection, &[]));
+            places.push((namespace, collection));
+        }
+    }
+
+    /// All hashes of a collection in the order of the hashes of the keys: hash of the key, value.
+    pub fn all_hashed(
+        &self,
+        namespace: &str,
+        collection: &str,
+    ) -> Result<impl Iterator<Item = Result<(Bytes, StateValue), StateError>> + use<>, StateError> {
+        let prefix = keys::hashed(namespace, collection, &[]);
+        let scan = self.0.range(&keys::STATE, &prefix, Some(&after_all(&prefix))).map_err(StateError::new)?;
+        let skip = prefix.len();
+        Ok(scan.map(move |pair| {
+            let (key, stored) = pair.map_err(StateError::new)?;
+            Ok((Bytes::copy_from_slice(key.get(skip..).unwrap_or_default()), decode(stored)?))
+        }))
+    }
+
+    /// The collections of a chaincode that blocks below `below` defined last: the block and the bytes of the
+    /// `protos.CollectionConfigPackage`.
+    pub fn collections_below(
+        &self,
+        chaincode: &str,
+        below: BlockNumber,
+    ) -> Result<Option<(BlockNumber, Bytes)>, StateError> {
+        let Some((start, end)) = keys::collections_below(chaincode, below) else { return Ok(None) };
+        let mut scan = self.0.range(&keys::META, &start, Some(&end)).map_err(StateError::new)?;
+        let Some(found) = scan.next() else { return Ok(None) };
+        let (key, collections) = found.map_err(StateError::new)?;
+        let (_, block) = keys::decode_collections(&key).ok_or_else(damaged_key)?;
+        Ok(Some((block, collections)))
+    }
+
+    /// All definitions of collections: chaincode, block, bytes of the `protos.CollectionConfigPackage`. By the text
+    /// `CHAINCODE~collection`, newest first.
+    pub fn all_collections(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<(String, BlockNumber, Bytes), StateError>> + use<>, StateError> {
+        let scan = self.0.prefix(&keys::META, keys::COLLECTIONS_PREFIX).map_err(StateError::new)?;
+        Ok(scan.map(|pair| {
+            let (key, collections) = pair.map_err(StateError::new)?;
+            let (chaincode, block) = keys::decode_collections(&key).ok_or_else(damaged_key)?;
+            Ok((chaincode, block, collections))
+        }))
+    }
+
     /// The transactions that changed a public key, newest first.
     pub fn history(&self, namespace: &str, key: &str) -> Result<HistoryIter, StateError> {
         let prefix = keys::history_prefix(namespace, key);
@@ -87,12 +156,7 @@ impl StateReader {
     fn range(&self, prefix: &[u8], start: &str, end: &str) -> Result<StateIter<'static>, StateError> {
         let first = [prefix, start.as_bytes()].concat();
         let scan = if end.is_empty() {
-            // All keys of a namespace follow its separator, the byte 0: the byte 1 ends it.
-            let mut after = prefix.to_vec();
-            if let Some(separator) = after.last_mut() {
-                *separator = 1;
-            }
-            self.0.range(&keys::STATE, &first, Some(&after))
+            self.0.range(&keys::STATE, &first, Some(&after_all(prefix)))
         } else {
             self.0.range(&keys::STATE, &first, Some(&[prefix, end.as_bytes()].concat()))
         };
@@ -104,6 +168,19 @@ impl StateReader {
         });
         Ok(Box::new(decoded))
     }
+}
+
+/// What follows all keys behind a prefix that ends with a separator, the byte 0: the byte 1 ends them.
+fn after_all(prefix: &[u8]) -> Vec<u8> {
+    let mut after = prefix.to_vec();
+    if let Some(separator) = after.last_mut() {
+        *separator = 1;
+    }
+    after
+}
+
+fn damaged_key() -> StateError {
+    StateError::new("a key of the state is damaged")
 }
 
 fn decode(stored: Bytes) -> Result<StateValue, StateError> {

@@ -32,6 +32,24 @@ impl<'a> StateWriter<'a> {
         }
     }
 
+    /// A public value as it stands in another peer's state.
+    pub fn put_public(&mut self, namespace: &str, key: &str, value: &Bytes, version: Height, metadata: &[u8]) {
+        self.put(keys::public(namespace, key), Some(value), version, metadata);
+    }
+
+    /// The hash of a private value as it stands in another peer's state.
+    pub fn put_hashed(
+        &mut self,
+        namespace: &str,
+        collection: &str,
+        key_hash: &[u8],
+        value: &Bytes,
+        version: Height,
+        metadata: &[u8],
+    ) {
+        self.put(keys::hashed(namespace, collection, key_hash), Some(value), version, metadata);
+    }
+
     /// A clear private value; `None` removes it.
     pub fn put_private(
         &mut self,
@@ -57,6 +75,11 @@ impl<'a> StateWriter<'a> {
     /// Drops the note of [`Self::put_expiry`].
     pub fn delete_expiry(&mut self, at: BlockNumber, expiry: &Expiry) {
         self.0.delete(&keys::META, expiry.stored_key(at));
+    }
+
+    /// The collections of a chaincode (bytes of a `protos.CollectionConfigPackage`) as a block defines them.
+    pub fn put_collections(&mut self, chaincode: &str, block: BlockNumber, collections: impl Into<Bytes>) {
+        self.0.put(&keys::META, keys::collections(chaincode, block), collections);
     }
 
     /// Up to which block the batch brings the state.

@@ -54,6 +54,7 @@ pub fn golden(report: &mut Report) {
     private::reconcile_purged(report, replay.ledger());
     private::kept(report, "in time", &delivered, replay.ledger());
     let clear_state = private::clear_state(report, replay.ledger());
+    super::snapshots::same_as_fabric(report, &replay);
     let endorsed = fixtures.lines("process-proposal.jsonl");
     proposals(report, &endorsed, replay.ledger());
     execution(report, &endorsed, replay.ledgers(), &replay.shared_ledger());
@@ -70,7 +71,6 @@ pub fn golden(report: &mut Report) {
         private::kept(report, "late", &delivered, late.ledger());
         private::same_clear_state(report, &clear_state, late.ledger());
     }
-    report.not_yet("ledger snapshots of peers", 2);
 }
 
 fn text(value: &Value) -> &str {

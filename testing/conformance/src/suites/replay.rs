@@ -1,12 +1,12 @@
 //! A chain as a peer takes it from an orderer: verified, checked, validated, committed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use ripstop_channel_config::ChannelConfig;
-use ripstop_ledger::{Ledger, LedgerOptions, Ledgers, PrivateData};
+use ripstop_ledger::{CreateError, Ledger, LedgerOptions, Ledgers, PrivateData};
 use ripstop_rwset::{StateView, TxPrivateRwSet};
 use ripstop_types::{Block, BlockNumber, ValidationCode};
 use ripstop_validation::VerifiedBlock;
@@ -42,12 +42,26 @@ fn text(error: impl ToString) -> String {
     error.to_string()
 }
 
+fn open(directory: &TempDir) -> Result<Arc<Ledgers>, String> {
+    let options = LedgerOptions { snapshots: Some(directory.path().join("snapshots")), ..LedgerOptions::default() };
+    Ok(Arc::new(Ledgers::open(&directory.path().join("ledgers"), options).map_err(text)?))
+}
+
 impl Replay {
     /// Begins a chain.
     pub(crate) fn begin(genesis: Block) -> Result<Self, String> {
+        Self::from(|ledgers| ledgers.create(genesis))
+    }
+
+    /// Begins with a snapshot.
+    pub(crate) fn join(snapshot: &Path) -> Result<Self, String> {
+        Self::from(|ledgers| ledgers.create_from_snapshot(snapshot))
+    }
+
+    fn from(create: impl FnOnce(&Ledgers) -> Result<Arc<Ledger>, CreateError>) -> Result<Self, String> {
         let directory = tempfile::tempdir().map_err(text)?;
-        let ledgers = Arc::new(Ledgers::open(directory.path(), LedgerOptions::default()).map_err(text)?);
-        let ledger = ledgers.create(genesis).map_err(text)?;
+        let ledgers = open(&directory)?;
+        let ledger = create(&ledgers).map_err(text)?;
         let (private, public_keys, hashed_keys) = Default::default();
         Ok(Self { ledger, ledgers, directory, private, public_keys, hashed_keys })
     }
@@ -84,12 +98,21 @@ impl Replay {
     pub(crate) fn rebuild(self) -> Result<Self, String> {
         let Self { ledger, ledgers, directory, private, public_keys, hashed_keys } = self;
         let channel = ledger.channel_id().clone();
-        let state: PathBuf = directory.path().join(channel.as_str()).join("state");
+        let state: PathBuf = directory.path().join("ledgers").join(channel.as_str()).join("state");
         drop((ledger, ledgers));
         std::fs::remove_dir_all(&state).map_err(text)?;
-        let ledgers = Arc::new(Ledgers::open(directory.path(), LedgerOptions::default()).map_err(text)?);
+        let ledgers = open(&directory)?;
         let ledger = ledgers.get(&channel).ok_or("the channel is gone")?;
         Ok(Self { ledger, ledgers, directory, private, public_keys, hashed_keys })
+    }
+
+    /// Makes a snapshot of the state as it is, and says where it lies.
+    pub(crate) fn snapshot(&self) -> Result<PathBuf, String> {
+        self.ledger.request_snapshot(BlockNumber::GENESIS).map_err(text)?;
+        self.ledger.wait_for_snapshots();
+        let last = self.ledger.height() - 1;
+        let completed = self.directory.path().join("snapshots").join("completed");
+        Ok(completed.join(self.ledger.channel_id().as_str()).join(last.to_string()))
     }
 
     /// All ledgers: this one.

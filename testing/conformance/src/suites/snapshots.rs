@@ -6,10 +6,14 @@ use std::path::{Path, PathBuf};
 use ripstop_snapshot::{SnapshotError, SnapshotFiles, SnapshotTip, SnapshotWriter, VerifiedSnapshot};
 use tempfile::TempDir;
 
+use super::replay::Replay;
 use crate::{Fixtures, Report};
 
 /// The peers, and the block at which they made their snapshots.
 const SNAPSHOTS: [&str; 2] = ["p0-org1/101", "p0-org2/101"];
+
+/// Where others join: while private data waits for its end, and just before a chaincode gets another collection.
+const JOINS: [u64; 2] = [33, 78];
 
 /// The files, unpacked.
 pub(crate) struct Snapshots(TempDir);
@@ -46,6 +50,45 @@ pub fn snapshots(report: &mut Report) {
         if report.check(READ, name, write_again(&verified, &copy)).is_some() {
             same_files(report, "snapshots of peers: written again", &directory, &copy);
         }
+    }
+    joined_on_the_way(report, &snapshots);
+}
+
+/// Makes a snapshot of the ledger where the peers made theirs, and compares all files. Then a new peer joins by it and makes
+/// one itself.
+pub(crate) fn same_as_fabric(report: &mut Report, replay: &Replay) {
+    const TOPIC: &str = "snapshots of peers: made here, all files byte for byte";
+    let snapshots = Snapshots::unpack();
+    let Some(made) = report.check(TOPIC, "made", replay.snapshot()) else { return };
+    for directory in snapshots.directories() {
+        same_files(report, TOPIC, &directory, &made);
+    }
+    let Some(joined) = report.check(TOPIC, "joined by it", Replay::join(&made)) else { return };
+    if let Some(again) = report.check(TOPIC, "made by who joined", joined.snapshot()) {
+        same_files(report, TOPIC, &made, &again);
+    }
+}
+
+/// Peers join by snapshots in the middle of the chain, take the blocks behind them, and end like the peers that took all.
+fn joined_on_the_way(report: &mut Report, snapshots: &Snapshots) {
+    const TOPIC: &str = "snapshots of peers: made by who joined on the way";
+    let mut blocks = Fixtures::open("golden").blocks("blocks-orderer").into_iter();
+    let genesis = blocks.next().expect("the chain has a genesis block");
+    let Some(mut first) = report.check(TOPIC, "genesis block", Replay::begin(genesis)) else { return };
+    let mut joined = Vec::new();
+    for block in blocks {
+        let number = block.number();
+        for replay in joined.iter_mut().chain([&mut first]) {
+            report.check(TOPIC, &format!("block {number}"), replay.commit(block.clone()).map(drop));
+        }
+        if JOINS.contains(&number.get()) {
+            let made = first.snapshot().and_then(|snapshot| Replay::join(&snapshot));
+            joined.extend(report.check(TOPIC, &format!("joined behind block {number}"), made));
+        }
+    }
+    for replay in &joined {
+        let Some(made) = report.check(TOPIC, "made", replay.snapshot()) else { return };
+        snapshots.directories().take(1).for_each(|directory| same_files(report, TOPIC, &directory, &made));
     }
 }
 

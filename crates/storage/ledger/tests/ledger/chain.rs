@@ -22,7 +22,7 @@ pub(crate) fn channel() -> ChannelId {
 }
 
 pub(crate) fn open(root: &Path) -> Ledgers {
-    Ledgers::open(root, LedgerOptions { cache_bytes: 1 << 20, write_buffer_bytes: 1 << 20 }).unwrap()
+    Ledgers::open(root, LedgerOptions { cache_bytes: 1 << 20, write_buffer_bytes: 1 << 20, snapshots: None }).unwrap()
 }
 
 pub(crate) fn only(ledgers: &Ledgers) -> Arc<Ledger> {

@@ -38,7 +38,7 @@ pub(crate) fn define(ledger: &Ledger) {
 }
 
 /// Commits a block that writes these keys of the collection.
-fn write(ledger: &Ledger, keys: &[&str]) {
+pub(crate) fn write(ledger: &Ledger, keys: &[&str]) {
     let mut builder = RwSetBuilder::new();
     for key in keys {
         builder.private_write("cc", "short", key, Bytes::from(format!("{key} at {}", ledger.height())));
@@ -50,7 +50,7 @@ fn write(ledger: &Ledger, keys: &[&str]) {
 }
 
 /// The keys that are there, each with hash (`h`) and clear value (`c`).
-fn present(ledger: &Ledger) -> String {
+pub(crate) fn present(ledger: &Ledger) -> String {
     let state = ledger.snapshot();
     let keys = ["a", "b", "c"].map(|key| {
         let hash = state.hashed("cc", "short", Digest::of(key.as_bytes()).as_bytes()).unwrap();

@@ -11,3 +11,4 @@ mod model;
 mod private;
 mod recovery;
 mod simulation;
+mod snapshots;

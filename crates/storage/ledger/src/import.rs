@@ -1,0 +1,82 @@
+//! The state with which a ledger begins that was made from a snapshot.
+
+use bytes::Bytes;
+use ripstop_block_store::TransactionIndex;
+use ripstop_kv::{Batch, Durability, Store};
+use ripstop_snapshot::{SnapshotFiles, StateRecord, VerifiedSnapshot, split_hashed_namespace};
+use ripstop_state_db::{Expiry, Savepoint, StateWriter};
+
+use crate::StateSnapshot;
+use crate::error::ImportError;
+use crate::private::Lifetimes;
+
+/// How many entries are written at once.
+const BATCH: usize = 10_000;
+
+/// Writes all of a snapshot into a store without a state, the savepoint last: what a crash interrupts is begun anew.
+/// History begins with the first block behind the snapshot. Of private data there are the hashes only.
+pub(crate) fn import(store: &Store, snapshot: &VerifiedSnapshot) -> Result<StateSnapshot, ImportError> {
+    let (files, block) = (snapshot.files(), snapshot.metadata().last_block);
+    let mut batches = Batches { store, batch: Batch::new(), entries: 0 };
+    for tx_id in files.tx_ids()? {
+        TransactionIndex::put_before_snapshot(batches.room()?, &tx_id?);
+    }
+    for change in files.config_history()? {
+        let change = change?;
+        StateWriter::new(batches.room()?).put_collections(&change.chaincode, change.block, change.collections);
+    }
+    for record in files.public_state()? {
+        let record = record?;
+        let key = std::str::from_utf8(&record.key).map_err(|_| ImportError::Key(record.namespace.clone()))?;
+        let mut writer = StateWriter::new(batches.room()?);
+        writer.put_public(&record.namespace, key, &record.value, record.version, &record.metadata);
+    }
+    // When private data expires is told by the definitions of chaincodes, which are public.
+    batches.write()?;
+    let written = StateSnapshot::new(store.snapshot(), block.next().get(), Bytes::new());
+    hashes(&mut batches, files, &written)?;
+    let commit_hash = snapshot.additional().last_commit_hash.clone();
+    StateWriter::new(&mut batches.batch).put_savepoint(&Savepoint { block, commit_hash: commit_hash.clone() });
+    batches.write()?;
+    Ok(StateSnapshot::new(store.snapshot(), block.next().get(), commit_hash))
+}
+
+/// Hashes of private values, and when they expire: with the same block as on a peer that saw them being written.
+fn hashes(batches: &mut Batches<'_>, files: &SnapshotFiles, written: &StateSnapshot) -> Result<(), ImportError> {
+    let mut lifetimes = Lifetimes::new(written);
+    for record in files.private_state_hashes()? {
+        let StateRecord { namespace: place, key: key_hash, value, metadata, version } = record?;
+        let (namespace, collection) =
+            split_hashed_namespace(&place).ok_or_else(|| ImportError::Namespace(place.clone()))?;
+        let mut writer = StateWriter::new(batches.room()?);
+        writer.put_hashed(namespace, collection, &key_hash, &value, version, &metadata);
+        if let Some(at) = lifetimes.end(namespace, collection, version.block)? {
+            let (namespace, collection) = (namespace.to_owned(), collection.to_owned());
+            writer.put_expiry(at, &Expiry { namespace, collection, key_hash, written_by: version.block, key: None });
+        }
+    }
+    Ok(())
+}
+
+/// Entries on their way into the store.
+struct Batches<'a> {
+    store: &'a Store,
+    batch: Batch,
+    entries: usize,
+}
+
+impl Batches<'_> {
+    /// A batch with room for one more entry.
+    fn room(&mut self) -> Result<&mut Batch, ImportError> {
+        if self.entries == BATCH {
+            self.write()?;
+        }
+        self.entries += 1;
+        Ok(&mut self.batch)
+    }
+
+    fn write(&mut self) -> Result<(), ImportError> {
+        self.entries = 0;
+        Ok(self.store.write(std::mem::take(&mut self.batch), Durability::Buffered)?)
+    }
+}
