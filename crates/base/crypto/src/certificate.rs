@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ripstop_types::{Digest, put_der};
+use ripstop_types::{Digest, SerializedIdentity, put_der};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{ParsedExtension, X509Extension};
 use x509_parser::prelude::FromDer;
@@ -89,6 +89,13 @@ struct BasicConstraints {
 
 /// The bit `keyCertSign` of the key usages.
 const KEY_CERT_SIGN: u16 = 1 << 5;
+
+/// When the certificate of a serialized identity ends, in seconds since the Unix epoch. What cannot be read has no end here:
+/// whoever checks its signature refuses it (Fabric: `crypto.ExpiresAt`).
+pub fn expires_at(identity: &Bytes) -> Option<i64> {
+    let identity = SerializedIdentity::parse(identity.clone()).ok()?;
+    Certificate::from_pem(&identity.id_bytes).ok().map(|certificate| certificate.not_after())
+}
 
 impl Certificate {
     /// Takes the first PEM block of a text, whatever its label (Fabric: `deserializeIdentityInternal`).

@@ -23,7 +23,7 @@ mod public_key;
 mod signature;
 mod signer;
 
-pub use certificate::{Certificate, CertificateError, IssuerError};
+pub use certificate::{Certificate, CertificateError, IssuerError, expires_at};
 pub use crl::{Crl, CrlError};
 pub use name::Name;
 pub use name_constraints::AlternativeName;

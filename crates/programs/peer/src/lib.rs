@@ -46,10 +46,12 @@ enum Command {
     Node(node::NodeCommand),
     /// Query or invoke a chaincode: invoke|query.
     Chaincode(commands::chaincode::ChaincodeCommand),
-    /// Operate a channel: fetch|join|list|getinfo.
+    /// Operate a channel: fetch|join|joinbysnapshot|joinbysnapshotstatus|list|getinfo.
     Channel(commands::channel::ChannelCommand),
     /// Perform _lifecycle operations
     Lifecycle(commands::lifecycle::LifecycleCommand),
+    /// Manage snapshot requests: submitrequest|cancelrequest|listpending
+    Snapshot(commands::snapshot::SnapshotCommand),
     /// Print fabric peer version.
     Version,
 }
@@ -83,6 +85,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Chaincode(chaincode) => chaincode.run(),
         Command::Channel(channel) => channel.run(),
         Command::Lifecycle(lifecycle) => lifecycle.run(),
+        Command::Snapshot(snapshot) => snapshot.run(),
         Command::Version | Command::Node(_) => {
             commands::version::print();
             Ok(())

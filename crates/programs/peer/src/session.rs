@@ -108,6 +108,19 @@ impl Session {
         addresses.iter().zip(&roots).map(|(address, root)| self.peer(address, Some(root))).collect()
     }
 
+    /// The peer whose snapshots are asked about: the one that flags name, or else the one of the environment. With TLS the
+    /// flags must name a root.
+    pub(crate) fn snapshot_peer(&self, address: &str, root: Option<&Path>) -> anyhow::Result<Peer> {
+        let root = root.filter(|root| !root.as_os_str().is_empty());
+        if self.config.tls_enabled && root.is_none() {
+            bail!("the required parameter 'tlsRootCertFile' is empty. Rerun the command with --tlsRootCertFile flag");
+        }
+        match address {
+            "" => self.own_peer(),
+            address => self.peer(address, root),
+        }
+    }
+
     fn peer(&self, address: &str, root: Option<&Path>) -> anyhow::Result<Peer> {
         if address.is_empty() {
             bail!("peer address must be set (--peerAddresses, CORE_PEER_ADDRESS or peer.address in core.yaml)");

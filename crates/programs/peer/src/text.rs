@@ -130,11 +130,15 @@ fn map<'a, V: 'a>(entries: impl IntoIterator<Item = (&'a String, &'a V)>, value:
 
 /// What `peer channel getinfo` prints.
 pub(crate) fn chain_info(info: &common::BlockchainInfo) -> Value {
-    object([
+    let snapshot = info.bootstrapping_snapshot_info.as_ref();
+    let fields = [
         ("height", info.height.into()),
         ("currentBlockHash", base64(&info.current_block_hash)),
         ("previousBlockHash", base64(&info.previous_block_hash)),
-    ])
+    ];
+    object(fields.into_iter().chain(snapshot.map(|snapshot| {
+        ("bootstrappingSnapshotInfo", object([("lastBlockInSnapshot", snapshot.last_block_in_snapshot.into())]))
+    })))
 }
 
 /// What `queryinstalled` prints.
@@ -339,5 +343,9 @@ mod tests {
         assert_eq!(indented(&readiness(&result)), expected);
         let info = common::BlockchainInfo { height: 3, current_block_hash: vec![1].into(), ..Default::default() };
         assert_eq!(chain_info(&info).to_string(), r#"{"height":3,"currentBlockHash":"AQ=="}"#);
+        let snapshot = Some(common::BootstrappingSnapshotInfo { last_block_in_snapshot: 2 });
+        let info = common::BlockchainInfo { height: 3, bootstrapping_snapshot_info: snapshot, ..Default::default() };
+        let expected = r#"{"height":3,"bootstrappingSnapshotInfo":{"lastBlockInSnapshot":2}}"#;
+        assert_eq!(chain_info(&info).to_string(), expected);
     }
 }

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,11 +89,18 @@ impl HostOptions {
     }
 }
 
-/// What happens when an administrator lets the peer join a channel (`cscc` `JoinChain`).
+/// What happens when an administrator lets the peer join a channel (`cscc`).
 pub trait JoinChannel: Send + Sync {
     /// Creates the channel's ledger from its genesis block, which has been checked, and starts to receive blocks. Called
     /// on a thread that may block. The error's text is what the administrator reads.
     fn join(&self, genesis: Block) -> Result<(), String>;
+
+    /// Begins to create a channel's ledger from the snapshot in a directory of the peer's machine, after which it starts to
+    /// receive blocks. Only one is created at a time, and no other ledger meanwhile.
+    fn join_by_snapshot(&self, directory: &Path) -> Result<(), String>;
+
+    /// The snapshot from which a ledger is being created.
+    fn joining(&self) -> Option<PathBuf>;
 }
 
 /// The parts of the peer that chaincode works with.

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ripstop_crypto::Certificate;
+use ripstop_crypto::expires_at;
 use ripstop_transport::PeerInfo;
-use ripstop_types::{Envelope, SerializedIdentity, SignedData};
+use ripstop_types::{Envelope, SignedData};
 
 use crate::service::{ExpirationCheck, TlsBinding};
 use crate::source::{BlockForm, BlockSource};
@@ -73,7 +73,7 @@ impl Session {
         expiration: ExpirationCheck,
     ) -> Self {
         let ends = match expiration {
-            ExpirationCheck::On => certificate_end(envelope),
+            ExpirationCheck::On => expires_at(&envelope.signature_header.creator),
             ExpirationCheck::Off => None,
         };
         Self { source, form, request: envelope.signed_data(), ends, checked_at: None }
@@ -94,10 +94,4 @@ impl Session {
         self.checked_at = Some(sequence);
         self.source.authorize(self.form, &self.request).map_err(|refusal| refusal.to_string())
     }
-}
-
-/// When the creator's certificate ends. What cannot be read has no end here; the policy refuses it anyway.
-fn certificate_end(envelope: &Envelope) -> Option<i64> {
-    let identity = SerializedIdentity::parse(envelope.signature_header.creator.clone()).ok()?;
-    Certificate::from_pem(&identity.id_bytes).ok().map(|certificate| certificate.not_after())
 }

@@ -1,6 +1,7 @@
 //! The endorser over a real ledger, with the system chaincodes as what is called.
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up should panic")]
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -23,6 +24,14 @@ struct Nowhere;
 impl JoinChannel for Nowhere {
     fn join(&self, _: Block) -> Result<(), String> {
         Err("nowhere".to_owned())
+    }
+
+    fn join_by_snapshot(&self, _: &Path) -> Result<(), String> {
+        Err("nowhere".to_owned())
+    }
+
+    fn joining(&self) -> Option<PathBuf> {
+        None
     }
 }
 

@@ -2,6 +2,7 @@
 //! chaincode, call for call. What comes out must be what Fabric's endorser signed: read/write set, event, response, name
 //! and version, and the interest that endorsement plans are made of.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -30,6 +31,14 @@ pub(crate) struct NoJoin;
 impl JoinChannel for NoJoin {
     fn join(&self, _genesis: Block) -> std::result::Result<(), String> {
         Err("this peer joins nothing".to_owned())
+    }
+
+    fn join_by_snapshot(&self, _: &Path) -> std::result::Result<(), String> {
+        Err("this peer joins nothing".to_owned())
+    }
+
+    fn joining(&self) -> Option<PathBuf> {
+        None
     }
 }
 

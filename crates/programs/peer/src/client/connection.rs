@@ -21,7 +21,7 @@ pub enum CallError {
     /// Nobody answered at the address.
     #[error("{role} client failed to connect to {address}: failed to create new connection: {reason}")]
     Connect {
-        /// What the node was wanted for: `endorser` or `orderer`.
+        /// What the node was wanted for: `endorser`, `snapshot` or `orderer`.
         role: &'static str,
         /// The node.
         address: String,
@@ -179,6 +179,10 @@ impl Peer {
         let mut client = DeliverClient::new(self.0.channel.clone()).max_decoding_message_size(MAX_MESSAGE_SIZE);
         let answers = client.deliver_filtered(once(request)).await.map_err(|status| self.0.failed(status))?;
         Ok(answers.into_inner())
+    }
+
+    pub(super) fn channel(&self) -> Channel {
+        self.0.channel.clone()
     }
 
     pub(super) fn failed(&self, status: tonic::Status) -> CallError {

@@ -11,6 +11,7 @@ mod commit;
 mod connection;
 mod proposal;
 mod seek;
+mod snapshots;
 mod submit;
 mod transaction;
 

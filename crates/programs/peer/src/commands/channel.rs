@@ -14,7 +14,7 @@ use crate::flags::OrdererFlags;
 use crate::session::Session;
 use crate::text;
 
-/// Operate a channel: fetch|join|list|getinfo.
+/// Operate a channel: fetch|join|joinbysnapshot|joinbysnapshotstatus|list|getinfo.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ChannelCommand {
     #[command(flatten)]
@@ -31,6 +31,14 @@ enum Subcommand {
         #[arg(short = 'b', long = "blockpath", value_parser = crate::flags::path)]
         block: Option<PathBuf>,
     },
+    /// Joins the peer to a channel by the specified snapshot
+    Joinbysnapshot {
+        /// Path to the snapshot directory
+        #[arg(long = "snapshotpath", default_value = "")]
+        snapshot: String,
+    },
+    /// Query if joinbysnapshot is running for any channel
+    Joinbysnapshotstatus,
     /// List of channels peer has joined.
     List,
     /// get blockchain information of a specified channel. Requires '-c'.
@@ -68,11 +76,14 @@ impl ChannelCommand {
                     let session = Session::open()?;
                     let block =
                         std::fs::read(&path).map_err(|error| anyhow!("genesis block file not found {}", text::not_opened(&path, &error)))?;
-                    join(&own_peer(&session)?, block.into(), &session.signer).await?;
-                    tracing::info!(target: "channelCmd", function = "executeJoin", "Successfully submitted proposal to join channel");
-                    Ok(())
+                    Ok(join(&own_peer(&session)?, block.into(), &session.signer).await?)
                 })
             }
+            Subcommand::Joinbysnapshot { snapshot } => match snapshot.as_str() {
+                "" => usage("the required parameter 'snapshotpath' is empty. Rerun the command with --snapshotpath flag"),
+                _ => block_on(join_by_snapshot(snapshot)),
+            },
+            Subcommand::Joinbysnapshotstatus => block_on(join_by_snapshot_status()),
             Subcommand::List => block_on(list()),
             Subcommand::Getinfo { channel } => match channel.filter(|channel| !channel.is_empty()) {
                 Some(channel) => block_on(chain_info(channel)),
@@ -97,7 +108,11 @@ impl ChannelCommand {
 
 /// Gives a peer a channel's genesis block (or a later configuration block's successor of it), from which it joins.
 pub(crate) async fn join(peer: &Peer, block: Bytes, signer: &SigningIdentity) -> anyhow::Result<()> {
-    let call = Invocation::new("", "cscc", "JoinChain", [block]);
+    propose_join(peer, "JoinChain", block, signer).await
+}
+
+async fn propose_join(peer: &Peer, function: &str, from: Bytes, signer: &SigningIdentity) -> anyhow::Result<()> {
+    let call = Invocation::new("", "cscc", function, [from]);
     let proposal = call.propose(signer, HeaderType::Config)?;
     let answer = peer.endorse(&proposal).await.map_err(|error| {
         unreachable_or(error, "endorser", "channel", |error| anyhow!("proposal failed (err: {error})"))
@@ -105,6 +120,37 @@ pub(crate) async fn join(peer: &Peer, block: Bytes, signer: &SigningIdentity) ->
     let answer = answer.response.unwrap_or_default();
     if answer.status != 0 && answer.status != 200 {
         bail!("proposal failed (err: bad proposal response {}: {})", answer.status, answer.message);
+    }
+    tracing::info!(target: "channelCmd", function = "executeJoin", "Successfully submitted proposal to join channel");
+    Ok(())
+}
+
+async fn join_by_snapshot(directory: String) -> Result<(), Failure> {
+    let session = Session::open()?;
+    propose_join(&own_peer(&session)?, "JoinChainBySnapshot", directory.into(), &session.signer).await?;
+    tracing::info!(target: "channelCmd", function = "joinBySnapshot", "The joinbysnapshot operation is in progress. Use \"peer channel joinbysnapshotstatus\" to check the status.");
+    Ok(())
+}
+
+async fn join_by_snapshot_status() -> Result<(), Failure> {
+    let session = Session::open()?;
+    let call = Invocation::new("", "cscc", "JoinBySnapshotStatus", []);
+    let answer = own_peer(&session)?.query(&call, &session.signer).await;
+    let answer = answer
+        .map_err(|error| {
+            unreachable_or(error, "endorser", "channel", |error| anyhow!("failed sending proposal, due to {error}"))
+        })?
+        .response
+        .unwrap_or_default();
+    if answer.status != 200 {
+        return Err(anyhow!("received bad response, status {}: {}", answer.status, answer.message).into());
+    }
+    let status = protos::JoinBySnapshotStatus::decode(answer.payload)
+        .map_err(|error| anyhow!("cannot query joinbysnapshot status, due to {error}"))?;
+    if status.in_progress {
+        say!("A joinbysnapshot operation is in progress for snapshot at {}", status.bootstrapping_snapshot_dir);
+    } else {
+        say!("No joinbysnapshot operation is in progress");
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 pub(crate) mod chaincode;
 pub(crate) mod channel;
 pub(crate) mod lifecycle;
+pub(crate) mod snapshot;
 pub(crate) mod version;
 
 use std::future::Future;

@@ -1,6 +1,7 @@
 //! The peer's channels: for each one a committer, the puller that feeds it, and a watch on its configuration.
 
 use std::convert::Infallible;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub(super) struct ChannelParts {
     pub(super) tasks: TaskGroup,
     pub(super) health: Health,
     pub(super) heights: IntGaugeVec,
+    /// The snapshot from which a ledger is being created. Held while any ledger is.
+    pub(super) joining: Mutex<Option<PathBuf>>,
 }
 
 /// The peer's channels. Clones are the same.
@@ -118,6 +121,25 @@ impl PeerChannels {
         }
     }
 
+    /// Creates a ledger from a snapshot and starts its channel. How it ends is in the log, as on Fabric's peers.
+    async fn create_from_snapshot(&self, directory: PathBuf) {
+        let shown = directory.display();
+        tracing::info!(target: "ledgermgmt", function = "createFromSnapshot", "Creating ledger from snapshot at {shown}");
+        let (ledgers, path) = (Arc::clone(&self.0.ledgers), directory.clone());
+        let created = tokio::task::spawn_blocking(move || ledgers.create_from_snapshot(&path)).await;
+        let failed = match created {
+            Ok(Ok(ledger)) => {
+                let channel = ledger.channel_id();
+                tracing::info!(target: "ledgermgmt", function = "createFromSnapshot", "Created ledger [{channel}] from snapshot");
+                self.start(&ledger);
+                return self.refresh_roots();
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        tracing::error!(target: "ledgermgmt", "Error creating ledger from snapshot snapshotDir={shown} error={failed}");
+    }
+
     /// Lets in the TLS clients of all organisations of all channels.
     fn refresh_roots(&self) {
         let ledgers = &self.0.ledgers;
@@ -131,12 +153,42 @@ impl PeerChannels {
     }
 }
 
+/// One snapshot at a time, and nothing beside it. Fabric's words.
+fn refuse_another(joining: &Option<PathBuf>) -> Result<(), String> {
+    match joining {
+        None => Ok(()),
+        Some(directory) => Err(format!(
+            "a ledger is being created from a snapshot at {}. Call ledger creation again after it is done.",
+            directory.display()
+        )),
+    }
+}
+
 impl JoinChannel for PeerChannels {
     fn join(&self, genesis: Block) -> Result<(), String> {
+        let joining = self.0.joining.lock();
+        refuse_another(&joining).map_err(|busy| format!("cannot create ledger from genesis block: {busy}"))?;
         let ledger = self.0.ledgers.create(genesis).map_err(|error| error.to_string())?;
         self.start(&ledger);
         self.refresh_roots();
         Ok(())
+    }
+
+    fn join_by_snapshot(&self, directory: &Path) -> Result<(), String> {
+        let mut joining = self.0.joining.lock();
+        refuse_another(&joining)?;
+        *joining = Some(directory.to_owned());
+        let (channels, directory) = (self.clone(), directory.to_owned());
+        self.0.tasks.spawn(TaskKind::Isolated, "join by snapshot", async move {
+            channels.create_from_snapshot(directory).await;
+            *channels.0.joining.lock() = None;
+            Ok::<_, Infallible>(())
+        });
+        Ok(())
+    }
+
+    fn joining(&self) -> Option<PathBuf> {
+        self.0.joining.lock().clone()
     }
 }
 
@@ -162,6 +214,10 @@ struct LedgerSource {
 impl BlockSource for LedgerSource {
     fn heights(&self) -> watch::Receiver<u64> {
         self.ledger.heights()
+    }
+
+    fn first_block(&self) -> BlockNumber {
+        self.ledger.first_block()
     }
 
     fn block(&self, number: BlockNumber) -> Result<Arc<Block>, SourceError> {

@@ -12,6 +12,7 @@ use ripstop_msp::LocalMsp;
 use ripstop_node_config::{PeerConfig, ProposalFilter};
 use ripstop_operations::Metrics;
 use ripstop_runtime::{TaskGroup, TaskKind};
+use ripstop_snapshot_service::SnapshotService;
 use ripstop_transport::{ConcurrencyLimit, KeyPair, Listener, ServerKeepalive, ServerTls, serve_grpc};
 use tonic::service::Routes;
 
@@ -33,7 +34,7 @@ pub(super) struct ServiceParts<'a> {
     pub(super) overrides: Vec<AddressOverride>,
 }
 
-/// Endorser, deliver and, unless switched off, the gateway.
+/// Endorser, deliver, snapshots and, unless switched off, the gateway.
 pub(super) fn services(parts: ServiceParts<'_>) -> Routes {
     let ServiceParts { config, metrics, ledgers, local_msp, .. } = parts;
     let endorser = EndorserService::new(
@@ -57,7 +58,10 @@ pub(super) fn services(parts: ServiceParts<'_>) -> Routes {
         },
         metrics,
     );
-    let mut routes = Routes::new(endorser.clone().into_server()).add_service(deliver.into_peer_server());
+    let snapshots = SnapshotService::new(Arc::clone(&ledgers), Arc::clone(&local_msp));
+    let mut routes = Routes::new(endorser.clone().into_server())
+        .add_service(deliver.into_peer_server())
+        .add_service(snapshots.into_server());
     if config.gateway.enabled {
         tracing::info!(target: "nodeCmd", function = "serve", "Starting peer with Gateway enabled");
         let local = LocalPeer::new(local_msp.id().clone(), parts.address, endorser.into_server());

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use ripstop_chaincode::{ChaincodeHost, HostOptions, NodeParts, Registration};
 use ripstop_deliver::{PullConfig, TlsBinding};
 use ripstop_gateway::AddressOverride;
@@ -74,6 +75,7 @@ pub(super) async fn run(config: PeerConfig, logging: LogControl) -> anyhow::Resu
         tasks: channel_tasks.clone(),
         health,
         heights: height_gauge(&metrics),
+        joining: Mutex::default(),
     });
     let join = Arc::new(channels.clone());
     let parts = NodeParts { ledgers: Arc::clone(&ledgers), local_msp: Arc::clone(&local_msp), join };
@@ -132,6 +134,8 @@ fn at<E: Display>(what: impl Display) -> impl FnOnce(E) -> anyhow::Error {
 /// Opens all ledgers, and with them the lock that keeps a second peer away from them.
 async fn open_ledgers(config: &PeerConfig) -> anyhow::Result<(File, Arc<Ledgers>)> {
     let (directory, root) = (config.ledger.directory.clone(), config.file_system_path.clone());
+    let options =
+        LedgerOptions { snapshots: Some(config.ledger.snapshots_directory.clone()), ..LedgerOptions::default() };
     let open = move || {
         std::fs::create_dir_all(&root).map_err(at(format!("peer.fileSystemPath {}", root.display())))?;
         let path = root.join("fileLock");
@@ -143,7 +147,7 @@ async fn open_ledgers(config: &PeerConfig) -> anyhow::Result<(File, Arc<Ledgers>
                 path.display()
             )
         })?;
-        let ledgers = Ledgers::open(&directory, LedgerOptions::default())
+        let ledgers = Ledgers::open(&directory, options)
             .map_err(at(format!("cannot open the ledgers in {}", directory.display())))?;
         anyhow::Ok((lock, Arc::new(ledgers)))
     };

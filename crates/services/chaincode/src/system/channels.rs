@@ -1,5 +1,6 @@
 //! `cscc`: which channels the peer is in, and how they are configured.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -33,15 +34,23 @@ pub(super) fn answer(request: &SystemCall) -> Answer {
     let parameter = parameter.unwrap_or_default();
     match function.as_ref() {
         "JoinChain" => join(request, parameter),
+        "JoinChainBySnapshot" if parameter.is_empty() => {
+            Err("Cannot join the channel, no snapshot directory provided".into())
+        }
         "JoinChainBySnapshot" => {
             authorize(request, Resource::CsccJoinChainBySnapshot, None)
                 .map_err(|denied| format!("access denied for [{function}]: [{denied}]"))?;
-            Err("joining a channel by a snapshot is not supported by this peer yet; join with its genesis block".into())
+            join_by_snapshot(request, Path::new(&*text(&parameter)))
         }
         "JoinBySnapshotStatus" => {
             authorize(request, Resource::CsccJoinBySnapshotStatus, None)
                 .map_err(|denied| format!("access denied for [{function}]: {denied}"))?;
-            Ok(protos::JoinBySnapshotStatus::default().encode_to_vec().into())
+            let joining = request.host.node().join.joining();
+            let status = protos::JoinBySnapshotStatus {
+                in_progress: joining.is_some(),
+                bootstrapping_snapshot_dir: joining.unwrap_or_default().display().to_string(),
+            };
+            Ok(status.encode_to_vec().into())
         }
         "GetConfigBlock" => {
             let ledger = channel_ledger(request, &parameter, Resource::CsccGetConfigBlock)?;
@@ -102,6 +111,18 @@ fn join(request: &SystemCall, genesis: Bytes) -> Answer {
         .into());
     }
     request.host.node().join.join(block)?;
+    Ok(Bytes::new())
+}
+
+/// Looks whether there is anything to read; what it is shows while the ledger is made.
+fn join_by_snapshot(request: &SystemCall, directory: &Path) -> Answer {
+    let failed = |reason: String| format!("cannot create ledger from snapshot {}: {reason}", directory.display());
+    let mut entries = std::fs::read_dir(directory)
+        .map_err(|error| failed(format!("error opening dir [{}]: {error}", directory.display())))?;
+    if entries.next().is_none() {
+        return Err(failed(format!("snapshot dir {} is empty", directory.display())).into());
+    }
+    request.host.node().join.join_by_snapshot(directory).map_err(failed)?;
     Ok(Bytes::new())
 }
 

@@ -54,7 +54,9 @@ fn chain_info(ledger: &Ledger) -> Bytes {
         height: info.height,
         current_block_hash: info.current_hash,
         previous_block_hash: info.previous_hash,
-        bootstrapping_snapshot_info: None,
+        bootstrapping_snapshot_info: info
+            .last_block_in_snapshot
+            .map(|block| common::BootstrappingSnapshotInfo { last_block_in_snapshot: block.get() }),
     }
     .encode_to_vec()
     .into()

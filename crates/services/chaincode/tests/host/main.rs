@@ -5,6 +5,7 @@
 mod peer;
 mod private;
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
@@ -387,6 +388,39 @@ async fn a_definition_that_asks_for_initialization_gets_it_once() {
     let again = peer.execute(&init("put"), Some(peer.ledger())).await.unwrap_err().to_string();
     assert!(again.ends_with("chaincode 'init' is already initialized but called as init"), "{again}");
     assert_eq!(peer.ask("init", &["get", "a"]).await, Ok("1".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_administrator_lets_the_peer_join_by_a_snapshot() {
+    let peer = Peer::outside(|_| {});
+    let place = tempfile::tempdir().unwrap();
+    let snapshot = peer.snapshot_of_genesis(place.path());
+    let join = async |signer, directory: &Path| {
+        let directory = directory.to_string_lossy().into_owned();
+        let args: [&[u8]; 2] = [b"JoinChainBySnapshot", directory.as_bytes()];
+        peer.local(signer, "cscc", &args).await.unwrap().response.message
+    };
+    assert!(
+        join(&peer.client, &snapshot).await.starts_with("access denied for [JoinChainBySnapshot]: [Failed verifying")
+    );
+    assert_eq!(join(&peer.admin, Path::new("")).await, "Cannot join the channel, no snapshot directory provided");
+    let absent = place.path().join("absent");
+    let (refused, name) = (join(&peer.admin, &absent).await, absent.display());
+    let expected = format!("cannot create ledger from snapshot {name}: error opening dir [{name}]: ");
+    assert!(refused.starts_with(&expected), "{refused}");
+    std::fs::create_dir(&absent).unwrap();
+    assert_eq!(
+        join(&peer.admin, &absent).await,
+        format!("cannot create ledger from snapshot {name}: snapshot dir {name} is empty")
+    );
+    assert_eq!(join(&peer.admin, &snapshot).await, "");
+    let payload =
+        async |chaincode, args: &[&[u8]]| peer.local(&peer.admin, chaincode, args).await.unwrap().response.payload;
+    let status = protos::JoinBySnapshotStatus::decode(payload("cscc", &[b"JoinBySnapshotStatus"]).await).unwrap();
+    assert_eq!(status, protos::JoinBySnapshotStatus::default());
+    let info = common::BlockchainInfo::decode(payload("qscc", &[b"GetChainInfo", b"mychannel"]).await).unwrap();
+    let snapshot = common::BootstrappingSnapshotInfo { last_block_in_snapshot: 0 };
+    assert_eq!((info.height, info.bootstrapping_snapshot_info), (1, Some(snapshot)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

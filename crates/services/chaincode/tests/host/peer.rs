@@ -1,6 +1,7 @@
 //! A peer without a network: one organisation, a real ledger in a temporary directory, a chaincode host.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,6 +26,14 @@ struct Join(Arc<Ledgers>);
 impl JoinChannel for Join {
     fn join(&self, genesis: Block) -> Result<(), String> {
         self.0.create(genesis).map(drop).map_err(|error| error.to_string())
+    }
+
+    fn join_by_snapshot(&self, directory: &Path) -> Result<(), String> {
+        self.0.create_from_snapshot(directory).map(drop).map_err(|error| error.to_string())
+    }
+
+    fn joining(&self) -> Option<PathBuf> {
+        None
     }
 }
 
@@ -79,6 +88,17 @@ impl Peer {
         let joined = peer.local(&peer.admin, "cscc", &[b"JoinChain", &peer.genesis_bytes()]).await;
         assert_eq!(joined.expect("the peer joins").response.status, 200);
         peer
+    }
+
+    /// A snapshot that another peer made of the channel's first block.
+    pub(crate) fn snapshot_of_genesis(&self, place: &Path) -> PathBuf {
+        let snapshots = place.join("snapshots");
+        let options = LedgerOptions { snapshots: Some(snapshots.clone()), ..LedgerOptions::default() };
+        let ledgers = Ledgers::open(&place.join("ledgers"), options).expect("a new directory can be opened");
+        let ledger = ledgers.create(self.genesis.clone()).expect("the genesis block begins a ledger");
+        ledger.request_snapshot(BlockNumber::GENESIS).expect("nothing was requested before");
+        ledger.wait_for_snapshots();
+        snapshots.join("completed/mychannel/0")
     }
 
     pub(crate) fn genesis_bytes(&self) -> Vec<u8> {

@@ -1,0 +1,29 @@
+use ripstop_channel_config::acl::AclRefusal;
+use ripstop_ledger::SnapshotRequestError;
+
+/// Why a request is refused; the client reads it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("failed to unmarshal snapshot request: {0}")]
+    Malformed(#[from] prost::DecodeError),
+    #[error("missing signature header")]
+    NoSignatureHeader,
+    #[error("client identity expired")]
+    Expired,
+    #[error(transparent)]
+    Denied(#[from] AclRefusal),
+    #[error("missing channel ID")]
+    NoChannel,
+    #[error("cannot find ledger for channel {0}")]
+    UnknownChannel(String),
+    #[error(transparent)]
+    Request(#[from] SnapshotRequestError),
+    #[error("the request could not be handled to its end: {0}")]
+    Interrupted(#[from] tokio::task::JoinError),
+}
+
+impl From<Refusal> for tonic::Status {
+    fn from(refusal: Refusal) -> Self {
+        Self::unknown(refusal.to_string())
+    }
+}
