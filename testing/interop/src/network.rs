@@ -1,11 +1,12 @@
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
+
+use crate::Operator;
 
 /// How long a network may take to start before the test fails: far above what a loaded machine needs.
 const START_LIMIT: Duration = Duration::from_secs(180);
@@ -19,8 +20,7 @@ pub const CHANNEL: &str = "mychannel";
 /// A running `ripstop up`, interrupted when dropped.
 #[derive(Debug)]
 pub struct Network {
-    program: PathBuf,
-    directory: PathBuf,
+    operator: Operator,
     process: Child,
 }
 
@@ -63,7 +63,7 @@ impl Network {
         forward_lines(stdout, lines.clone());
         forward_lines(stderr, lines);
         // From here on, whatever goes wrong ends the process.
-        let network = Self { program: program.to_owned(), directory: directory.to_owned(), process: starting };
+        let network = Self { operator: Operator::new(program, directory), process: starting };
         let mut printed = String::new();
         loop {
             match received.recv_timeout(START_LIMIT) {
@@ -81,43 +81,20 @@ impl Network {
 
     /// Where it keeps its files.
     pub fn directory(&self) -> &Path {
-        &self.directory
+        self.operator.directory()
     }
 
-    /// The environment with which commands act as the administrator of `organisation`, such as `org1`.
-    pub fn environment(&self, organisation: &str) -> BTreeMap<String, String> {
-        let output = Command::new(&self.program)
-            .args([OsStr::new("env"), OsStr::new(organisation), OsStr::new("--dir"), self.directory.as_os_str()])
-            .output()
-            .expect("ripstop env runs");
-        let text = expect_success("ripstop env", &output);
-        text.lines()
-            .filter_map(|line| line.strip_prefix("export "))
-            .filter_map(|line| line.split_once('='))
-            .map(|(name, value)| (name.to_owned(), value.trim_matches(['"', '\'']).to_owned()))
-            .collect()
-    }
-
-    /// Runs `peer` with `arguments` as the administrator of `organisation`; returns what it printed.
-    ///
-    /// # Panics
-    /// When it fails; the message holds everything it printed.
-    pub fn peer(&self, organisation: &str, arguments: &[&str]) -> String {
-        let output = Command::new(&self.program)
-            .arg("peer")
-            .args(arguments)
-            .envs(self.environment(organisation))
-            .output()
-            .expect("peer runs");
-        expect_success(&format!("peer {}", arguments.join(" ")), &output)
+    /// Whoever operates it.
+    pub fn operator(&self) -> &Operator {
+        &self.operator
     }
 
     /// Takes a contract that runs as a service through the whole lifecycle, with one instance for each of the
     /// organisations `org1` and `org2`. The instances have to be started by the caller before the first call.
     pub fn deploy(&self, name: &str, scratch: &Path) -> Deployment {
         let organisations = ["org1", "org2"];
-        let environments = organisations.map(|organisation| self.environment(organisation));
-        let orderer = orderer_flags(&environments[0]);
+        let environments = organisations.map(|organisation| self.operator.environment(organisation));
+        let orderer = self.operator.orderer_flags();
         let orderer: Vec<&str> = orderer.iter().map(String::as_str).collect();
         let mut instances = Vec::new();
         for (organisation, environment) in organisations.iter().zip(&environments) {
@@ -125,8 +102,9 @@ impl Network {
             let package = scratch.join(format!("{name}-{organisation}.tar.gz"));
             write_service_package(&package, name, &address);
             let package = package.to_string_lossy().into_owned();
-            self.peer(organisation, &["lifecycle", "chaincode", "install", &package]);
-            let package_id = self.peer(organisation, &["lifecycle", "chaincode", "calculatepackageid", &package]);
+            self.operator.peer(organisation, &["lifecycle", "chaincode", "install", &package]);
+            let package_id =
+                self.operator.peer(organisation, &["lifecycle", "chaincode", "calculatepackageid", &package]);
             let package_id = package_id.trim().to_owned();
             let definition =
                 ["--channelID", CHANNEL, "--name", name, "--version", "1.0", "--sequence", "1", "--package-id"];
@@ -134,7 +112,7 @@ impl Network {
             approve.extend(definition);
             approve.push(&package_id);
             approve.extend(&orderer);
-            self.peer(organisation, &approve);
+            self.operator.peer(organisation, &approve);
             let msp_id = environment["CORE_PEER_LOCALMSPID"].clone();
             instances.push(Instance { msp_id, address, package_id });
         }
@@ -145,7 +123,7 @@ impl Network {
             commit.extend(["--peerAddresses", environment["CORE_PEER_ADDRESS"].as_str()]);
             commit.extend(["--tlsRootCertFiles", environment["CORE_PEER_TLS_ROOTCERT_FILE"].as_str()]);
         }
-        self.peer("org1", &commit);
+        self.operator.peer("org1", &commit);
         Deployment { name: name.to_owned(), instances }
     }
 }
@@ -165,22 +143,6 @@ fn forward_lines(stream: impl std::io::Read + Send + 'static, lines: mpsc::Sende
             let _ = lines.send(line);
         }
     });
-}
-
-fn expect_success(what: &str, output: &Output) -> String {
-    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        output.status.success(),
-        "{what} ended with {}:\n{stdout}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
-    stdout
-}
-
-fn orderer_flags(environment: &BTreeMap<String, String>) -> Vec<String> {
-    let value = |name: &str| environment.get(name).unwrap_or_else(|| panic!("ripstop env gives no {name}")).clone();
-    vec!["--orderer".into(), value("ORDERER_ADDRESS"), "--tls".into(), "--cafile".into(), value("ORDERER_CA")]
 }
 
 fn free_address() -> String {

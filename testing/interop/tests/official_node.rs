@@ -20,5 +20,5 @@ fn the_official_node_sdk_and_contract_api_work_unmodified() {
     let network = Network::start(program, &scratch.path().join("network"));
     let deployment = network.deploy("probe", scratch.path());
     let _contracts: Vec<_> = deployment.instances.iter().map(|instance| node.serve_contract(instance)).collect();
-    node.run_application(&network.environment("org1"), &deployment, "Org2MSP");
+    node.run_application(&network.operator().environment("org1"), &deployment, "Org2MSP");
 }

@@ -10,25 +10,29 @@ use crate::StateSnapshot;
 use crate::error::ImportError;
 use crate::private::Lifetimes;
 
-/// How many entries are written at once.
-const BATCH: usize = 10_000;
+/// A batch is written when its keys and values have this many bytes.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// What an entry takes beside its key and value, roughly: many small ones must not make a large batch.
+const ENTRY_BYTES: usize = 100;
 
 /// Writes all of a snapshot into a store without a state, the savepoint last: what a crash interrupts is begun anew.
 /// History begins with the first block behind the snapshot. Of private data there are the hashes only.
 pub(crate) fn import(store: &Store, snapshot: &VerifiedSnapshot) -> Result<StateSnapshot, ImportError> {
     let (files, block) = (snapshot.files(), snapshot.metadata().last_block);
-    let mut batches = Batches { store, batch: Batch::new(), entries: 0 };
+    let mut batches = Batches { store, batch: Batch::new(), bytes: 0 };
     for tx_id in files.tx_ids()? {
-        TransactionIndex::put_before_snapshot(batches.room()?, &tx_id?);
+        TransactionIndex::put_before_snapshot(batches.room(0)?, &tx_id?);
     }
     for change in files.config_history()? {
         let change = change?;
-        StateWriter::new(batches.room()?).put_collections(&change.chaincode, change.block, change.collections);
+        let mut writer = StateWriter::new(batches.room(change.collections.len())?);
+        writer.put_collections(&change.chaincode, change.block, change.collections);
     }
     for record in files.public_state()? {
         let record = record?;
         let key = std::str::from_utf8(&record.key).map_err(|_| ImportError::Key(record.namespace.clone()))?;
-        let mut writer = StateWriter::new(batches.room()?);
+        let mut writer = StateWriter::new(batches.room(record.key.len() + record.value.len() + record.metadata.len())?);
         writer.put_public(&record.namespace, key, &record.value, record.version, &record.metadata);
     }
     // When private data expires is told by the definitions of chaincodes, which are public.
@@ -48,7 +52,7 @@ fn hashes(batches: &mut Batches<'_>, files: &SnapshotFiles, written: &StateSnaps
         let StateRecord { namespace: place, key: key_hash, value, metadata, version } = record?;
         let (namespace, collection) =
             split_hashed_namespace(&place).ok_or_else(|| ImportError::Namespace(place.clone()))?;
-        let mut writer = StateWriter::new(batches.room()?);
+        let mut writer = StateWriter::new(batches.room(metadata.len())?);
         writer.put_hashed(namespace, collection, &key_hash, &value, version, &metadata);
         if let Some(at) = lifetimes.end(namespace, collection, version.block)? {
             let (namespace, collection) = (namespace.to_owned(), collection.to_owned());
@@ -62,21 +66,21 @@ fn hashes(batches: &mut Batches<'_>, files: &SnapshotFiles, written: &StateSnaps
 struct Batches<'a> {
     store: &'a Store,
     batch: Batch,
-    entries: usize,
+    bytes: usize,
 }
 
 impl Batches<'_> {
-    /// A batch with room for one more entry.
-    fn room(&mut self) -> Result<&mut Batch, ImportError> {
-        if self.entries == BATCH {
+    /// A batch with room for an entry of this many bytes.
+    fn room(&mut self, bytes: usize) -> Result<&mut Batch, ImportError> {
+        if self.bytes >= BATCH_BYTES {
             self.write()?;
         }
-        self.entries += 1;
+        self.bytes += ENTRY_BYTES + bytes;
         Ok(&mut self.batch)
     }
 
     fn write(&mut self) -> Result<(), ImportError> {
-        self.entries = 0;
+        self.bytes = 0;
         Ok(self.store.write(std::mem::take(&mut self.batch), Durability::Buffered)?)
     }
 }

@@ -239,7 +239,7 @@ impl Ledger {
     /// Requests a snapshot of the state after a block: the last one, or one to come; block 0 stands for the last one. It is
     /// made while commits go on, and the request survives a crash.
     pub fn request_snapshot(&self, block: BlockNumber) -> Result<(), SnapshotRequestError> {
-        self.requests()?.submit(block, &self.snapshot())
+        self.requests()?.submit(block, || self.snapshot())
     }
 
     /// Takes a request back that is not being worked at.

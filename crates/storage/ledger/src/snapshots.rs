@@ -133,10 +133,16 @@ impl Snapshots {
         Ok(snapshots)
     }
 
-    /// Requests a snapshot of a block that is committed last, or will be; of the last one where `block` is 0.
-    pub(crate) fn submit(&self, block: BlockNumber, state: &Arc<StateSnapshot>) -> Result<(), SnapshotRequestError> {
+    /// Requests a snapshot of a block that is committed last, or will be; of the last one where `block` is 0. `newest`
+    /// shows the state as it is: asked under the lock, so that no commit goes by unseen.
+    pub(crate) fn submit(
+        &self,
+        block: BlockNumber,
+        newest: impl FnOnce() -> Arc<StateSnapshot>,
+    ) -> Result<(), SnapshotRequestError> {
         let mut work = self.maker.work.lock();
-        let last = last_block(state);
+        let state = newest();
+        let last = last_block(&state);
         let block = if block == BlockNumber::GENESIS { last } else { block };
         if block < last {
             return Err(SnapshotRequestError::Past { block, last });
@@ -149,7 +155,7 @@ impl Snapshots {
         }
         self.maker.change(&mut work.pending, |pending| pending.insert(block.get()))?;
         if block == last {
-            work.due.push_back(Due::Of(Arc::clone(state)));
+            work.due.push_back(Due::Of(state));
             self.start(&mut work);
         }
         Ok(())
