@@ -280,7 +280,11 @@ impl Maker {
                 .origin
                 .state_after(*block, &temporary.join("scratch"), || !self.is_stopped())
                 .map_err(GenerateError::from)
-                .and_then(|state| self.write(&state, &files)),
+                // A ledger that begins behind the block shows another one.
+                .and_then(|state| match last_block(&state) == *block {
+                    true => self.write(&state, &files),
+                    false => Err(GenerateError::NoBlock(*block)),
+                }),
         };
         let made = made.and_then(|()| Ok(self.directory.complete(&files, &self.channel, block)?));
         system.remove_directory(&temporary)?;

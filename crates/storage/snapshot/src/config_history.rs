@@ -38,6 +38,9 @@ impl CollectionsChange {
     pub fn parse(key: &[u8], collections: Bytes) -> Option<Self> {
         let (name, block) = key.strip_prefix(PREFIX)?.split_last_chunk::<8>()?;
         let chaincode = String::from_utf8(name.strip_suffix(SUFFIX)?.to_vec()).ok()?;
+        if chaincode.contains('\0') {
+            return None;
+        }
         Some(Self { chaincode, block: BlockNumber::new(!u64::from_be_bytes(*block)), collections })
     }
 }

@@ -76,6 +76,9 @@ impl SignableMetadata {
         let file: SignableFile = read_json(&path)?;
         let damaged = |reason: String| SnapshotError::damaged(&path, reason);
         let hash = |text: &str| hex::decode(text).map_err(|error| damaged(format!("hash '{text}': {error}")));
+        if file.last_block_number == u64::MAX {
+            return Err(damaged("no block can follow the last one".to_owned()));
+        }
         let mut files = BTreeMap::new();
         for (name, text) in file.snapshot_files_raw_hashes {
             if !Part::ALL.iter().any(|part| name == part.data_file() || name == part.metadata_file()) {

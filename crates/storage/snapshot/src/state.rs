@@ -80,6 +80,10 @@ impl StateRecords {
         // Not reserved beforehand: the count is only believed as far as rows follow.
         for _ in 0..metadata.number()? {
             let (namespace, count) = (metadata.text()?, metadata.number()?);
+            // The zero byte stands between the parts of a key.
+            if namespace.contains('\0') {
+                return Err(metadata.damaged(format!("'{}' is no namespace", namespace.escape_debug())));
+            }
             if count == 0 {
                 return Err(metadata.damaged(format!("namespace '{namespace}' has no records")));
             }

@@ -159,6 +159,8 @@ fn metadata_names_files_of_a_snapshot_only() {
         ("\"txids.data\"", "\"../../secret\"", "which is not part of a snapshot"),
         ("\"txids.data\"", "\"public_state.data\"", "names one only"),
         ("\"ch\"", "\"../ch\"", "../ch"),
+        ("\"last_block_number\": 7", "\"last_block_number\": 18446744073709551615", "no block can follow"),
+        ("\"last_block_number\": 7", "\"last_block_number\": -7", "invalid value"),
     ] {
         replace(&directory, SignableMetadata::FILE, metadata.replacen(from, to, 1).as_bytes());
         let error = SnapshotFiles::open(&directory).unwrap_err().to_string();
@@ -182,6 +184,8 @@ fn forged_counts_and_lengths_are_errors() {
         ("confighistory.data", b"\x01\x02ab\x00"),
         ("public_state.metadata", b"\x01\x02\x00\x01\x05basic\x01"),
         ("public_state.metadata", b"\x01\x02\x00\x00\x05basic\x03"),
+        ("public_state.metadata", b"\x01\x02\x00\x01\x05bas\x00c\x02"),
+        ("confighistory.data", b"\x01\x1eslscc\0ba\0ic~collection\xff\xff\xff\xff\xff\xff\xff\xb0\x07package"),
         ("public_state.metadata", b"\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00\x01"),
         ("public_state.data", b"\x01\x01\xff"),
         ("public_state.data", b"\x01\x00\x00\x00"),

@@ -221,6 +221,12 @@ fn a_state_that_is_lost_comes_back_from_the_snapshot_and_the_blocks() {
     grow(&new.ledger(), 1);
     new.ledger().wait_for_snapshots();
     assert_eq!(files(&old.completed(7)), files(&new.completed(7)));
+    // One before the snapshot cannot be made, and is dropped.
+    fs::write(new.directory().join("snapshot-requests"), "3\n").unwrap();
+    let new = new.restart();
+    new.ledger().wait_for_snapshots();
+    assert_eq!(new.ledger().pending_snapshots(), []);
+    assert!(!new.completed(3).exists());
 }
 
 #[test]
