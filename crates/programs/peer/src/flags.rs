@@ -121,6 +121,11 @@ pub(crate) fn integer(text: &str) -> Result<i64, String> {
     text.parse().map_err(|_| format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"))
 }
 
+/// A whole number that is not negative.
+pub(crate) fn unsigned(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("strconv.ParseUint: parsing \"{text}\": invalid syntax"))
+}
+
 /// A boolean in any of Go's spellings.
 pub(crate) fn boolean(text: &str) -> Result<bool, String> {
     match text {

@@ -178,6 +178,10 @@ mod tests {
                 "peer lifecycle chaincode commit --sequence x",
                 "invalid argument \"x\" for \"--sequence\" flag: strconv.ParseInt: parsing \"x\": invalid syntax",
             ),
+            (
+                "peer snapshot submitrequest -c ch -b x",
+                "invalid argument \"x\" for \"--blockNumber\" flag: strconv.ParseUint: parsing \"x\": invalid syntax",
+            ),
         ] {
             let error = PeerCommand::command().try_get_matches_from(line.split(' ')).unwrap_err();
             assert_eq!(problem(&error), words, "{line}");

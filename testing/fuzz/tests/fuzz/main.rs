@@ -11,6 +11,7 @@
 
 mod mutation;
 mod seeds;
+mod snapshots;
 mod targets;
 
 use std::path::Path;
@@ -73,4 +74,5 @@ targets! {
     config: tree;
     config_update: config_update;
     transaction: envelope;
+    snapshot: snapshot_state, snapshot_counts, snapshot_tx_ids, snapshot_collections, snapshot_metadata;
 }

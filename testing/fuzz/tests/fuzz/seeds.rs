@@ -6,8 +6,11 @@ use ripstop_channel_config::{ChannelConfig, update};
 use ripstop_crypto::SigningIdentity;
 use ripstop_proto::{Message, common, protos};
 use ripstop_rwset::{RangeRecorder, RwSetBuilder};
+use ripstop_snapshot::{Part, SignableMetadata};
 use ripstop_testkit::{Channel, DraftTransaction, Organization, meta_policy, signed_block};
 use ripstop_types::{BlockNumber, ChannelId, Height};
+
+use crate::snapshots::SnapshotPlace;
 
 /// The channel of all seeds.
 const CHANNEL: &str = "mychannel";
@@ -41,6 +44,16 @@ pub(crate) struct Seeds {
     pub(crate) tree: Bytes,
     /// A `common.ConfigUpdate`.
     pub(crate) config_update: Bytes,
+    /// A state file of a snapshot, behind its place in [`SnapshotPlace::files`].
+    pub(crate) snapshot_state: Bytes,
+    /// The numbers of a state file's entries, likewise.
+    pub(crate) snapshot_counts: Bytes,
+    /// Transaction ids of a snapshot, likewise.
+    pub(crate) snapshot_tx_ids: Bytes,
+    /// Definitions of collections in a snapshot, likewise.
+    pub(crate) snapshot_collections: Bytes,
+    /// What a snapshot says of itself, likewise.
+    pub(crate) snapshot_metadata: Bytes,
 }
 
 static SEEDS: LazyLock<Seeds> = LazyLock::new(Seeds::make);
@@ -85,7 +98,7 @@ impl Seeds {
             identities: ["Org1MSP", "Org2MSP"].map(member).to_vec(),
             ..Default::default()
         };
-        let identity = client.identity();
+        let (identity, snapshot) = (client.identity(), SnapshotPlace::make());
         Self {
             tree: config.encode_to_vec().into(),
             config: ChannelConfig::new(ChannelId::new(CHANNEL).expect("it is a channel"), config)
@@ -103,6 +116,11 @@ impl Seeds {
                 b"OutOf(2, 'Org1MSP.peer', AND('Org2MSP.admin', OR('Org3MSP.member', 'A.client')))",
             ),
             config_update: change.encode_to_vec().into(),
+            snapshot_state: snapshot.seed(Part::PublicState.data_file()),
+            snapshot_counts: snapshot.seed(Part::PublicState.metadata_file()),
+            snapshot_tx_ids: snapshot.seed(Part::TxIds.data_file()),
+            snapshot_collections: snapshot.seed(Part::ConfigHistory.data_file()),
+            snapshot_metadata: snapshot.seed(SignableMetadata::FILE),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What must hold for any bytes.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex};
 
 use bytes::Bytes;
 use ripstop_block_store::{BlockStore, BlockStoreOptions, decode_block, encode_block};
@@ -16,6 +16,7 @@ use ripstop_types::{Block, BlockNumber, ChannelId, Envelope, Height, Transaction
 use ripstop_validation::{ValidatedBlock, VerifiedBlock};
 
 use crate::seeds::Seeds;
+use crate::snapshots::{SnapshotPlace, read_all};
 
 fn owned(bytes: &[u8]) -> Bytes {
     Bytes::copy_from_slice(bytes)
@@ -170,4 +171,13 @@ pub(crate) fn transaction(bytes: &[u8]) {
         }
         Err(undecided) => assert!(is_config, "{undecided}"),
     }
+}
+
+/// A file of a snapshot, behind its place in [`SnapshotPlace::files`]: it is read, or an error says why not.
+pub(crate) fn snapshot(bytes: &[u8]) {
+    static PLACE: LazyLock<Mutex<SnapshotPlace>> = LazyLock::new(|| Mutex::new(SnapshotPlace::make()));
+    let Some((place, content)) = bytes.split_first() else { return };
+    let files = SnapshotPlace::files();
+    let file = files[usize::from(*place) % files.len()];
+    PLACE.lock().unwrap().with(file, content, read_all);
 }

@@ -22,7 +22,7 @@ enum Subcommand {
         #[command(flatten)]
         at: Place,
         /// The block number for which a snapshot will be generated
-        #[arg(short = 'b', long = "blockNumber", default_value_t = 0)]
+        #[arg(short = 'b', long = "blockNumber", value_parser = crate::flags::unsigned, default_value = "0")]
         block: u64,
     },
     /// Cancel a request for a snapshot at the specified block.
@@ -30,7 +30,7 @@ enum Subcommand {
         #[command(flatten)]
         at: Place,
         /// The block number for which a snapshot will be generated
-        #[arg(short = 'b', long = "blockNumber", default_value_t = 0)]
+        #[arg(short = 'b', long = "blockNumber", value_parser = crate::flags::unsigned, default_value = "0")]
         block: u64,
     },
     /// List pending requests for snapshots.
