@@ -21,17 +21,10 @@ pub struct CollectionsChange {
     pub collections: Bytes,
 }
 
-/// The beginning of the keys of all changes of a chaincode's collections.
-pub fn collections_history_prefix(chaincode: &str) -> Vec<u8> {
-    [PREFIX, chaincode.as_bytes(), SUFFIX].concat()
-}
-
 impl CollectionsChange {
     /// The key: newer changes come first (Fabric: `confighistory/db_helper.go`).
     pub fn key(&self) -> Vec<u8> {
-        let mut key = collections_history_prefix(&self.chaincode);
-        key.extend_from_slice(&(!self.block.get()).to_be_bytes());
-        key
+        [PREFIX, self.chaincode.as_bytes(), SUFFIX, &(!self.block.get()).to_be_bytes()].concat()
     }
 
     /// Reads a key and its value; none where the key is not of this form.

@@ -31,7 +31,7 @@ mod read;
 mod state;
 mod write;
 
-pub use config_history::{CollectionsChange, ConfigHistory, collections_history_prefix};
+pub use config_history::{CollectionsChange, ConfigHistory};
 pub use error::SnapshotError;
 pub use metadata::{AdditionalMetadata, Part, SIMPLE_STATE, SignableMetadata};
 pub use read::{SnapshotFiles, TxIds, VerifiedSnapshot};
