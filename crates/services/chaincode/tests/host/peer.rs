@@ -54,9 +54,14 @@ pub(crate) struct Peer {
 impl Peer {
     /// A peer in no channel yet.
     pub(crate) fn outside(options: impl FnOnce(&mut HostOptions)) -> Self {
+        Self::outside_of_channel("V2_5", options)
+    }
+
+    fn outside_of_channel(application_capability: &'static str, options: impl FnOnce(&mut HostOptions)) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let (ordering, organization) = (Organization::new("OrdererMSP"), Organization::new("Org1MSP"));
-        let group = Channel::new(&ordering, [&organization]).group();
+        let channel = Channel { application_capability, ..Channel::new(&ordering, [&organization]) };
+        let group = channel.group();
         let id = ChannelId::new("mychannel").expect("the name is well formed");
         let genesis = genesis::block(&id, group, [7; 24], Timestamp { seconds: 1_704_067_200, nanos: 0 });
         let ledgers = Ledgers::open(&directory.path().join("ledgers"), LedgerOptions::default());
@@ -84,10 +89,18 @@ impl Peer {
 
     /// A peer in a channel.
     pub(crate) async fn new(options: impl FnOnce(&mut HostOptions)) -> Self {
-        let peer = Self::outside(options);
-        let joined = peer.local(&peer.admin, "cscc", &[b"JoinChain", &peer.genesis_bytes()]).await;
+        Self::outside(options).joined().await
+    }
+
+    /// A peer in a channel whose applications have this capability.
+    pub(crate) async fn with_capability(application_capability: &'static str) -> Self {
+        Self::outside_of_channel(application_capability, |_| {}).joined().await
+    }
+
+    async fn joined(self) -> Self {
+        let joined = self.local(&self.admin, "cscc", &[b"JoinChain", &self.genesis_bytes()]).await;
         assert_eq!(joined.expect("the peer joins").response.status, 200);
-        peer
+        self
     }
 
     /// A snapshot that another peer made of the channel's first block.

@@ -3,9 +3,10 @@
 use ripstop_contract::{Context, Contract, Result, Server};
 use ripstop_policy::dsl;
 use ripstop_proto::protos::{self, CollectionPolicyConfig, StaticCollectionConfig, collection_policy_config};
+use ripstop_testkit::Proposal;
 use ripstop_types::Digest;
 
-use crate::peer::Peer;
+use crate::peer::{Peer, service_package};
 
 fn contract() -> Contract {
     fn text(value: Option<bytes::Bytes>) -> String {
@@ -65,7 +66,10 @@ fn collection(name: &str, policy: &str) -> StaticCollectionConfig {
 
 /// A peer with the contract and the collections: `open`, and some for administrators only, to read, to write, or both.
 async fn peer() -> (Peer, tokio::sync::oneshot::Sender<()>) {
-    let mut peer = Peer::new(|_| {}).await;
+    deployed(Peer::new(|_| {}).await, false).await
+}
+
+async fn deployed(mut peer: Peer, init_required: bool) -> (Peer, tokio::sync::oneshot::Sender<()>) {
     let admins = |name, member_only_read, member_only_write| StaticCollectionConfig {
         member_only_read,
         member_only_write,
@@ -84,7 +88,9 @@ async fn peer() -> (Peer, tokio::sync::oneshot::Sender<()>) {
     let listener = ripstop_transport::Listener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.address().to_string();
     drop(listener);
-    let id = peer.deploy("cc", &address).await;
+    let id = peer.install(service_package("cc_1", &address)).await.unwrap();
+    peer.approve("cc", &id, init_required).await;
+    peer.define("cc", init_required).await;
     let server = Server::bind(&address, &id, contract(), None).await.unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     tokio::spawn(server.run(async move { drop(stopped.await) }));
@@ -124,6 +130,29 @@ async fn policies_of_private_keys_stand_beside_their_hashes() {
     assert_eq!(peer.ask("cc", &["policy", "open", "a"]).await.unwrap(), policy);
     // The value follows the new version of its hash.
     assert_eq!(peer.ask("cc", &["get", "open", "a"]).await.unwrap(), "secret");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_private_data_is_touched_in_an_initialization() {
+    let (peer, _server) = deployed(Peer::new(|_| {}).await, true).await;
+    for call in
+        [vec!["put", "open", "a", "1"], vec!["get", "open", "a"], vec!["purge", "open", "a"], vec!["keys", "open"]]
+    {
+        let args = call.iter().map(|arg| bytes::Bytes::from_static(arg.as_bytes())).collect();
+        let input = protos::ChaincodeInput { args, is_init: true, ..Default::default() };
+        let proposal = Proposal::with_input(Some(peer.ledger().channel_id()), &peer.client, "cc", input);
+        let refused = peer.execute(&proposal, Some(peer.ledger())).await.unwrap_err().to_string();
+        assert!(refused.ends_with("private data APIs are not allowed in chaincode Init()"), "{call:?}: {refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn purges_need_a_capability() {
+    let (peer, _server) = deployed(Peer::with_capability("V2_0").await, false).await;
+    peer.submit("cc", &["put", "open", "a", "1"]).await;
+    let refused = peer.ask("cc", &["purge", "open", "a"]).await.unwrap_err();
+    let expected = "purge private data is not enabled, channel application capability of V2_5 or later is required";
+    assert!(refused.ends_with(expected), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
