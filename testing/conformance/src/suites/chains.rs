@@ -6,10 +6,12 @@ use bytes::Bytes;
 use ripstop_types::{Block, MetadataSlot};
 
 use super::replay::Replay;
+use super::snapshots::same_files;
 use crate::Report;
 
 /// Names folders of blocks, apart by colons. Each holds one chain as a peer of Fabric serves it, from its genesis block on,
-/// in files `NUMBER.block`: serialized `common.Block`, numbers of equal length.
+/// in files `NUMBER.block`: serialized `common.Block`, numbers of equal length. A folder `snapshot/NUMBER` in it holds the
+/// files of a snapshot that a peer of Fabric made behind that block.
 pub const CHAINS_VARIABLE: &str = "RIPSTOP_CONFORMANCE_CHAINS";
 
 /// Replays the chains that [`CHAINS_VARIABLE`] names: verdicts and commit hashes must be those that stand in the blocks,
@@ -61,6 +63,12 @@ fn chain(report: &mut Report, folder: &str, blocks: Vec<Block>) {
         }
         let slot = |block: &Block| hex::encode(block.metadata.get(MetadataSlot::CommitHash));
         report.compare("other chains: commit hashes", &name, &slot(&by_peer), &slot(&replayed.block), "");
+        let snapshot = Path::new(folder).join("snapshot").join(by_peer.number().to_string());
+        if snapshot.is_dir() {
+            const TOPIC: &str = "other chains: snapshots, all files byte for byte";
+            let Some(made) = report.check(TOPIC, &name, replay.snapshot()) else { return };
+            same_files(report, TOPIC, &snapshot, &made);
+        }
     }
     let before = replay.ledger().commit_hash();
     let Some(rebuilt) = report.check("other chains", folder, replay.rebuild()) else { return };
