@@ -70,20 +70,6 @@ impl Files {
         file.sync()
     }
 
-    /// Writes again what is read there, and returns when it survives. To synchronise it would not do: after a failed sync
-    /// the kernel takes pages for written that are not.
-    pub(crate) fn rewrite(&self, file: u32, from: u64, to: u64) -> Result<(), FileError> {
-        let file = self.writable(file)?;
-        let mut chunk = vec![0; CHUNK];
-        for start in (from..to).step_by(CHUNK) {
-            let part = CHUNK.min((to - start) as usize);
-            let Some(part) = chunk.get_mut(..part) else { break };
-            file.read_exact_at(part, start)?;
-            file.write_all_at(part, start)?;
-        }
-        file.sync()
-    }
-
     /// The content of the record at a location whose length is known. `None`: another length, or none, stands there.
     pub(crate) fn read(&self, location: Location) -> Result<Option<Bytes>, FileError> {
         let mut record = vec![0; location.length as usize];

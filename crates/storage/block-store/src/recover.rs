@@ -61,7 +61,7 @@ pub(crate) fn recover(files: &Files, locations: &mut LocationArray, base: ChainT
     }
     if !found.is_empty() {
         let from = if first_unsafe.0 == end.file { first_unsafe.1 } else { 0 };
-        files.rewrite(end.file, from, end.offset)?;
+        files.writable(end.file)?.rewrite(from, end.offset)?;
     }
     // A file may have been made just before the end of the process that made it.
     files.sync_names()?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ripstop_block_store::{BlockStore, BlockStoreError, BlockStoreOptions};
-use ripstop_files::{End, Fault, SimulatedDisk};
+use ripstop_files::{End, Fault, Numbers, SimulatedDisk, every_seed};
 use ripstop_types::{Block, BlockMetadata, BlockNumber, MetadataSlot};
 
 const OPTIONS: BlockStoreOptions = BlockStoreOptions { max_file_bytes: 20_000 };
@@ -19,16 +19,6 @@ const NIGHTLY_SEEDS: u64 = 20_000;
 const ROUNDS: u64 = 6;
 const FAULTS: [Fault; 6] =
     [Fault::PowerLoss, Fault::Kill, Fault::Full, Fault::WriteError, Fault::SyncError, Fault::ReadError];
-
-/// Numbers that follow from a seed.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % end
-    }
-}
 
 /// The next block, with up to some pages of data and metadata that no whole block ends otherwise.
 fn next(chain: &[Arc<Block>], numbers: &mut Numbers) -> Arc<Block> {
@@ -55,12 +45,12 @@ fn check(store: &BlockStore, chain: &[Arc<Block>]) {
 
 /// One disk, through all its accidents.
 fn live(seed: u64) {
-    let mut numbers = Numbers(seed);
+    let mut numbers = Numbers::new(seed);
     let disk = SimulatedDisk::new(seed);
     // What was offered, and how much of it was acknowledged.
     let (mut chain, mut acknowledged) = (Vec::new(), 0);
     for round in 0..ROUNDS {
-        let fault = FAULTS[numbers.below(FAULTS.len() as u64) as usize];
+        let fault = numbers.one_of(&FAULTS);
         disk.arm(fault, numbers.below(40));
         let opened = open(&disk);
         if let Ok(store) = &opened {
@@ -116,9 +106,5 @@ fn live(seed: u64) {
 
 #[test]
 fn nothing_acknowledged_is_lost_whatever_befalls_the_disk() {
-    let one = std::env::var("RIPSTOP_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let many = if std::env::var_os("RIPSTOP_NIGHTLY").is_some() { NIGHTLY_SEEDS } else { SEEDS };
-    let seeds = one.map_or(0..many, |seed| seed..seed + 1);
-    let failed: Vec<u64> = seeds.filter(|seed| std::panic::catch_unwind(|| live(*seed)).is_err()).collect();
-    assert!(failed.is_empty(), "RIPSTOP_TEST_SEED={} and {} more fail", failed[0], failed.len() - 1);
+    every_seed(SEEDS, NIGHTLY_SEEDS, live);
 }

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use crate::FileError;
 use crate::host::Host;
 
+/// How many bytes are rewritten at once.
+const CHUNK: usize = 64 << 10;
+
 /// What a file is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -162,6 +165,19 @@ impl File {
     /// Makes its content and length survive (`fdatasync`).
     pub fn sync(&self) -> Result<(), FileError> {
         self.content.sync().map_err(FileError::of("sync", &self.path))
+    }
+
+    /// Writes again what is read there, and returns when it survives. To synchronise it would not do where an earlier sync may
+    /// have failed: the kernel takes pages for written then that are not.
+    pub fn rewrite(&self, from: u64, to: u64) -> Result<(), FileError> {
+        let mut chunk = vec![0; CHUNK];
+        for start in (from..to).step_by(CHUNK) {
+            let part = CHUNK.min((to - start) as usize);
+            let Some(part) = chunk.get_mut(..part) else { break };
+            self.read_exact_at(part, start)?;
+            self.write_all_at(part, start)?;
+        }
+        self.sync()
     }
 
     /// Keeps it from being locked by anybody else, until all clones are dropped or the process ends, however it ends.

@@ -15,9 +15,13 @@ mod error;
 mod file_system;
 mod host;
 #[cfg(feature = "simulated")]
+mod seeds;
+#[cfg(feature = "simulated")]
 mod simulated;
 
 pub use error::{FileError, remedy};
 pub use file_system::{Access, File, FileSystem};
+#[cfg(feature = "simulated")]
+pub use seeds::{Numbers, every_seed};
 #[cfg(feature = "simulated")]
 pub use simulated::{End, Fault, SimulatedDisk};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fjall::config::{FilterPolicy, PartitioningPolicy, PinningPolicy};
 use fjall::{Database, KeyspaceCreateOptions, PersistMode, Readable};
-use ripstop_files::{FileError, FileSystem};
+use ripstop_files::{Access, FileError, FileSystem};
 
 use crate::store::{Durability, Engine, Frozen, RawScan, Write};
 use crate::{Keyspace, KvError, Options, Reads};
@@ -43,6 +43,7 @@ impl Handles {
 
 impl Disk {
     pub(crate) fn open(directory: &Path, keyspaces: &[Keyspace], options: Options) -> Result<Self, KvError> {
+        make_safe(directory)?;
         let failed = |source| KvError::Engine { directory: directory.to_owned(), source };
         let database = Database::builder(directory)
             .cache_size(options.cache_bytes)
@@ -58,6 +59,24 @@ impl Disk {
             .map_err(failed)?;
         Ok(Self { database, handles: Arc::new(Handles { directory: directory.to_owned(), keyspaces }) })
     }
+}
+
+/// The name of a file that says that a write failed.
+const WRITE_FAILED: &str = "write-failed";
+
+/// After a failed sync the engine would read from the kernel's memory what never comes to the disk, and write behind it what
+/// a loss of power then cuts off. So the journals are written again before they are read.
+fn make_safe(directory: &Path) -> Result<(), FileError> {
+    let files = FileSystem::host();
+    let mark = directory.join(WRITE_FAILED);
+    if !files.exists(&mark)? {
+        return Ok(());
+    }
+    for path in files.list(directory)?.iter().filter(|path| path.extension().is_some_and(|kind| kind == "jnl")) {
+        let journal = files.open(path, Access::Write)?;
+        journal.rewrite(0, journal.length()?)?;
+    }
+    files.remove_file(&mark)
 }
 
 fn tuned(reads: Reads, options: Options) -> KeyspaceCreateOptions {
@@ -90,7 +109,13 @@ impl Engine for Disk {
                 None => batch.remove(keyspace, write.key),
             }
         }
-        batch.commit().map_err(|error| self.handles.failed(error))
+        batch.commit().map_err(|error| {
+            // Whoever opens the store next finds it, unless the machine was off, and then it is not needed.
+            if let Err(error) = FileSystem::host().open(&self.handles.directory.join(WRITE_FAILED), Access::Create) {
+                tracing::error!("a failed write could not be noted: {error}");
+            }
+            self.handles.failed(error)
+        })
     }
 
     fn freeze(&self) -> Arc<dyn Frozen> {

@@ -50,7 +50,7 @@ impl Journal {
             end += 1;
         }
         file.set_length(end)?;
-        file.sync()?;
+        file.rewrite(0, end)?;
         Ok(Self { file, end: Mutex::new(end), memory })
     }
 }

@@ -194,6 +194,19 @@ fn on_a_failing_disk_a_batch_is_there_as_a_whole_or_not_at_all() {
 }
 
 #[test]
+fn after_a_failed_write_the_journals_are_made_safe_before_they_are_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || Store::open(directory.path(), &[KEYS], Options::default()).unwrap();
+    let mut batch = Batch::new();
+    batch.put(&KEYS, *b"k", "v");
+    open().write(batch, Durability::Synced).unwrap();
+    let mark = directory.path().join("write-failed");
+    std::fs::write(&mark, "").unwrap();
+    assert_eq!(open().snapshot().get(&KEYS, b"k").unwrap().unwrap(), "v");
+    assert!(!mark.exists());
+}
+
+#[test]
 fn a_read_that_fails_is_an_error_and_nothing_else() {
     let disk = SimulatedDisk::new(1);
     let store = simulated_on(&disk).unwrap();

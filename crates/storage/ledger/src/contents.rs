@@ -27,7 +27,8 @@ pub struct LedgerContents {
     pub commit_hash: Bytes,
     /// State (public, hashed and clear private), history, index of blocks and transactions, expiries, savepoint.
     pub derived: Entries,
-    /// Committed private data, which may be ahead by one block: that of a block whose commit a crash prevented.
+    /// Committed private data, which may be ahead by one block: that of a block whose commit a crash prevented. Purged
+    /// values are erased some time after their purge.
     pub private: Entries,
 }
 

@@ -1,5 +1,3 @@
-use std::path::PathBuf;
-
 use ripstop_block_store::BlockStoreError;
 use ripstop_channel_config::ConfigError;
 use ripstop_files::FileError;
@@ -54,17 +52,9 @@ pub enum LedgerError {
 /// A ledger could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// A file or directory of snapshots could not be read or made.
+    /// A file or directory could not be read or made.
     #[error(transparent)]
-    Snapshots(#[from] FileError),
-    /// A directory could not be read or made.
-    #[error("cannot open the ledger at {path}: {source}", path = path.display())]
-    Directory {
-        /// Where.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
+    File(#[from] FileError),
     /// The blocks could not be read. They are the truth; restore them from a copy, or remove the channel's directory and
     /// join again.
     #[error("channel [{channel}]: {source}")]

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use ripstop_block_store::{BlockStore, BlockStoreOptions, Follower, IndexedTransaction, TransactionLocation};
 use ripstop_channel_config::ChannelConfig;
+use ripstop_files::FileSystem;
 use ripstop_kv::{Durability, Entries, Options, Store};
 use ripstop_private_store::{
     PlacedSet, PrivateStore, PrivateStoreError, Queue, SetPlace, TransientStore, by_transaction,
@@ -103,16 +104,18 @@ enum Committing {
 
 impl Ledger {
     pub(crate) fn open(
+        files: &FileSystem,
         channel_id: ChannelId,
         directory: &Path,
         options: Options,
         snapshots: Option<&SnapshotsDirectory>,
     ) -> Result<Arc<Self>, OpenError> {
-        let blocks = BlockStore::open(&directory.join("blocks"), BlockStoreOptions::default())
+        let blocks = BlockStore::open_on(files, &directory.join("blocks"), BlockStoreOptions::default())
             .map_err(|source| OpenError::Blocks { channel: channel_id.clone(), source })?;
-        let origin = Origin { blocks: Arc::new(blocks), snapshot: directory.join(SNAPSHOT), options };
+        let origin =
+            Origin { files: files.clone(), blocks: Arc::new(blocks), snapshot: directory.join(SNAPSHOT), options };
         check_channel(&channel_id, &origin)?;
-        let private = PrivateStore::open(&directory.join("private"))
+        let private = PrivateStore::open_on(files, &directory.join("private"))
             .map_err(|source| OpenError::Private { channel: channel_id.clone(), source })?;
         let (store, state) = open_state(&channel_id, &directory.join("state"), &origin, &private)?;
         let current = Current::new(&channel_id, state)

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ripstop_block_store::{BlockStore, TransactionIndex};
-use ripstop_kv::{Batch, Durability, Keyspace, Options, Store, set_aside};
+use ripstop_files::FileSystem;
+use ripstop_kv::{Batch, Durability, Keyspace, Options, Store, set_aside_on};
 use ripstop_private_store::{PlacedSet, PrivateStore};
 use ripstop_rwset::{PrivateExpectation, commit_hash};
 use ripstop_snapshot::SnapshotFiles;
@@ -24,6 +25,8 @@ const PROGRESS: u64 = 10_000;
 /// What a state follows from, apart from private data.
 #[derive(Clone)]
 pub(crate) struct Origin {
+    /// Where all of it is.
+    pub(crate) files: FileSystem,
     /// The blocks.
     pub(crate) blocks: Arc<BlockStore>,
     /// Where the snapshot lies that stands before them, if the chain does not begin with the genesis block.
@@ -40,7 +43,7 @@ impl Origin {
         scratch: &Path,
         go_on: impl Fn() -> bool,
     ) -> Result<StateSnapshot, RecoverError> {
-        let private = PrivateStore::open(&scratch.join("private"))?;
+        let private = PrivateStore::open_on(&self.files, &scratch.join("private"))?;
         let (_, state) = caught_up(&scratch.join("state"), self, &private, last.next().get(), go_on)?;
         Ok(state)
     }
@@ -59,8 +62,7 @@ pub(crate) fn open_state(
         Err(reason) if reason.blames_state() => reason,
         Err(source) => return Err(OpenError::Recover { channel: channel.clone(), source }),
     };
-    let aside =
-        set_aside(directory).map_err(|error| OpenError::Directory { path: error.path, source: error.source })?;
+    let aside = set_aside_on(&origin.files, directory)?;
     tracing::warn!(
         "channel [{channel}]: the state cannot be used ({reason}); it was moved to {} and is rebuilt up to block {}",
         aside.display(),
@@ -79,7 +81,7 @@ fn caught_up(
     go_on: impl Fn() -> bool,
 ) -> Result<(Store, StateSnapshot), RecoverError> {
     let keyspaces: Vec<Keyspace> = KEYSPACES.into_iter().chain(TransactionIndex::KEYSPACES).collect();
-    let store = Store::open(directory, &keyspaces, origin.options)?;
+    let store = Store::open_on(&origin.files, directory, &keyspaces, origin.options)?;
     let mut current = written(&store, origin)?;
     if current.height() < height {
         tracing::info!("replaying blocks {} to {} into the state", current.height(), height - 1);

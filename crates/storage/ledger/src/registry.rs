@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,6 +38,7 @@ impl Default for LedgerOptions {
 
 /// All ledgers of a peer: one directory, in it one directory a channel.
 pub struct Ledgers {
+    files: FileSystem,
     root: PathBuf,
     options: Options,
     snapshots: Option<SnapshotsDirectory>,
@@ -50,24 +50,28 @@ pub struct Ledgers {
 impl Ledgers {
     /// Opens all ledgers under `root`, recovering each; makes the directory where it does not exist.
     pub fn open(root: &Path, options: LedgerOptions) -> Result<Self, OpenError> {
+        Self::open_on(&FileSystem::host(), root, options)
+    }
+
+    /// As [`Self::open`] on any file system.
+    pub fn open_on(files: &FileSystem, root: &Path, options: LedgerOptions) -> Result<Self, OpenError> {
         let snapshots = options.snapshots.as_ref().map(|path| SnapshotsDirectory::open(path).map_err(OpenError::from));
         let snapshots = snapshots.transpose()?;
         let options = Options { cache_bytes: options.cache_bytes, write_buffer_bytes: options.write_buffer_bytes };
-        let at_root = |source| OpenError::Directory { path: root.to_owned(), source };
-        fs::create_dir_all(root).map_err(at_root)?;
+        files.create_directory(root)?;
         let mut open = BTreeMap::new();
-        for entry in fs::read_dir(root).map_err(at_root)? {
-            let entry = entry.map_err(at_root)?;
-            let name = entry.file_name().to_string_lossy().into_owned();
+        for path in files.list(root)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if name.starts_with(CREATING) {
-                fs::remove_dir_all(entry.path()).map_err(at_root)?;
+                files.remove_directory(&path)?;
             } else if let Ok(channel) = ChannelId::new(&name) {
-                open.insert(channel.clone(), Ledger::open(channel, &entry.path(), options, snapshots.as_ref())?);
-            } else if entry.path().is_dir() {
-                tracing::warn!("{} is no ledger and is left alone", entry.path().display());
+                open.insert(channel.clone(), Ledger::open(files, channel, &path, options, snapshots.as_ref())?);
+            } else if path.is_dir() {
+                tracing::warn!("{} is no ledger and is left alone", path.display());
             }
         }
-        Ok(Self { root: root.to_owned(), options, snapshots, open: RwLock::new(open), creating: Mutex::new(()) })
+        let (files, root) = (files.clone(), root.to_owned());
+        Ok(Self { files, root, options, snapshots, open: RwLock::new(open), creating: Mutex::new(()) })
     }
 
     /// Creates the ledger of the channel that `genesis` begins. After a crash in the middle it is as if not called.
@@ -79,7 +83,7 @@ impl Ledgers {
         }
         let block = ValidatedBlock::genesis(genesis)?.into_block();
         self.place(&channel, |directory| {
-            let blocks = BlockStore::open(&directory.join("blocks"), BlockStoreOptions::default())?;
+            let blocks = BlockStore::open_on(&self.files, &directory.join("blocks"), BlockStoreOptions::default())?;
             Ok(blocks.append(Arc::new(block))?)
         })?;
         self.open_placed(channel)
@@ -104,7 +108,7 @@ impl Ledgers {
             };
             base.place(&directory.join("blocks"))?;
             // Only what can be opened may become a ledger.
-            Ledger::open(channel.clone(), directory, self.options, None)?;
+            Ledger::open(&self.files, channel.clone(), directory, self.options, None)?;
             Ok(())
         })?;
         self.open_placed(channel)
@@ -117,7 +121,7 @@ impl Ledgers {
         channel: &ChannelId,
         fill: impl FnOnce(&Path) -> Result<(), CreateError>,
     ) -> Result<(), CreateError> {
-        let files = FileSystem::host();
+        let files = &self.files;
         let creating = self.root.join(format!("{CREATING}{channel}"));
         files.remove_directory(&creating)?;
         files.create_directory(&creating)?;
@@ -129,7 +133,7 @@ impl Ledgers {
 
     fn open_placed(&self, channel: ChannelId) -> Result<Arc<Ledger>, CreateError> {
         let directory = self.root.join(channel.as_str());
-        let ledger = Ledger::open(channel.clone(), &directory, self.options, self.snapshots.as_ref())?;
+        let ledger = Ledger::open(&self.files, channel.clone(), &directory, self.options, self.snapshots.as_ref())?;
         self.open.write().insert(channel, Arc::clone(&ledger));
         Ok(ledger)
     }

@@ -75,6 +75,26 @@ pub(crate) fn transaction(tx_id: &str, set: &TxRwSet) -> Bytes {
     common::Envelope { payload: payload.encode_to_vec().into(), signature: "signature".into() }.encode_to_vec().into()
 }
 
+/// A first block of the same channel without organisations, whose certificates take long to check.
+pub(crate) fn light_genesis() -> Block {
+    Block::new(BlockNumber::GENESIS, Bytes::new(), vec![configuration(0)])
+}
+
+/// A transaction that sets the configuration of [`light_genesis`], under a number of its own.
+pub(crate) fn configuration(sequence: u64) -> Bytes {
+    let mut envelope = common::Envelope::decode(genesis().data[0].clone()).unwrap();
+    let mut payload = common::Payload::decode(envelope.payload).unwrap();
+    let mut content = common::ConfigEnvelope::decode(payload.data).unwrap();
+    let config = content.config.as_mut().unwrap();
+    config.sequence = sequence;
+    for group in config.channel_group.as_mut().unwrap().groups.values_mut() {
+        group.groups.clear();
+    }
+    payload.data = content.encode_to_vec().into();
+    envelope.payload = payload.encode_to_vec().into();
+    envelope.encode_to_vec().into()
+}
+
 /// The ledger's next block with these transactions and verdicts.
 pub(crate) fn next_block(ledger: &Ledger, transactions: &[(Bytes, ValidationCode)]) -> ValidatedBlock {
     let info = ledger.info();

@@ -5,13 +5,13 @@ use bytes::Bytes;
 use prost::Message;
 use ripstop_ledger::{Ledger, PrivateData, StateView};
 use ripstop_proto::{lifecycle, protos};
-use ripstop_rwset::RwSetBuilder;
+use ripstop_rwset::{RwSetBuilder, TxRwSet};
 use ripstop_types::Digest;
 
 use crate::chain::{VALID, channel, commit, genesis, next_block, only, open, set, transaction};
 
 /// Defines the chaincode `cc` with the collections `short`, whose values live for one block, and `long`, for ever.
-pub(crate) fn define(ledger: &Ledger) {
+pub(crate) fn definition() -> TxRwSet {
     use lifecycle::state_data::Type;
     use protos::collection_config::Payload;
     let short = protos::StaticCollectionConfig { name: "short".into(), block_to_live: 1, ..Default::default() };
@@ -27,14 +27,17 @@ pub(crate) fn define(ledger: &Ledger) {
     ];
     let names = fields.iter().map(|(name, _)| (*name).to_owned()).collect();
     let metadata = lifecycle::StateMetadata { datatype: "ChaincodeDefinition".into(), fields: names };
-    let definition = set(|set| {
+    set(|set| {
         set.write("_lifecycle", "namespaces/metadata/cc", metadata.encode_to_vec().into());
         for (name, value) in fields {
             let value = lifecycle::StateData { r#type: Some(value) }.encode_to_vec();
             set.write("_lifecycle", &format!("namespaces/fields/cc/{name}"), value.into());
         }
-    });
-    commit(ledger, &[(transaction("define", &definition), VALID)]);
+    })
+}
+
+pub(crate) fn define(ledger: &Ledger) {
+    commit(ledger, &[(transaction("define", &definition()), VALID)]);
 }
 
 /// Commits a block that writes these keys of the collection.

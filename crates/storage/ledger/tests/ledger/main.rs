@@ -7,6 +7,7 @@
 mod chain;
 mod commit;
 mod expiry;
+mod faults;
 mod model;
 mod private;
 mod recovery;

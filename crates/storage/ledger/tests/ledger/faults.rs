@@ -1,0 +1,190 @@
+//! A ledger on a disk that loses power, fills up and fails, against one whose disk does not.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ripstop_files::{End, Fault, Numbers, SimulatedDisk, every_seed};
+use ripstop_ledger::{CommitError, Ledger, LedgerContents, LedgerOptions, Ledgers, PrivateData};
+use ripstop_rwset::{RwSetBuilder, TxPrivateRwSet};
+use ripstop_types::{Block, ValidationCode};
+use ripstop_validation::ValidatedBlock;
+
+use crate::chain::{VALID, configuration, light_genesis, next_block, only, transaction};
+use crate::expiry::definition;
+
+/// How many disks are tried.
+const SEEDS: u64 = 300;
+/// How many with `RIPSTOP_NIGHTLY=1`.
+const NIGHTLY_SEEDS: u64 = 5_000;
+/// How often each disk fails.
+const ROUNDS: usize = 5;
+/// A fault strikes after at most so many operations that it can befall: some blocks, or in the middle of opening.
+const MOST_OPERATIONS: u64 = 60;
+/// At most this many blocks are committed in a row.
+const MOST_BLOCKS: u64 = 10;
+const FAULTS: [Fault; 6] =
+    [Fault::PowerLoss, Fault::Kill, Fault::Full, Fault::WriteError, Fault::SyncError, Fault::ReadError];
+const ROOT: &str = "/ledgers";
+
+fn open(disk: &SimulatedDisk) -> Result<Ledgers, ripstop_ledger::OpenError> {
+    Ledgers::open_on(&disk.file_system(), Path::new(ROOT), LedgerOptions::default())
+}
+
+/// The chain as it is without accidents, made as it goes on.
+struct Reference {
+    ledger: Arc<Ledger>,
+    _ledgers: Ledgers,
+    blocks: Vec<(Block, PrivateData)>,
+    /// After each block, the first included.
+    contents: Vec<LedgerContents>,
+}
+
+impl Reference {
+    fn begin() -> Self {
+        let ledgers = open(&SimulatedDisk::new(0)).unwrap();
+        let ledger = ledgers.create(light_genesis()).unwrap();
+        let contents = vec![ledger.contents().unwrap()];
+        Self { ledger, _ledgers: ledgers, blocks: vec![(light_genesis(), PrivateData::default())], contents }
+    }
+
+    /// The block of a number, and what private data comes with it.
+    fn block(&mut self, number: u64, numbers: &mut Numbers) -> (Block, PrivateData) {
+        while self.blocks.len() as u64 <= number {
+            let (transactions, private) = content(self.blocks.len() as u64, numbers);
+            let block = next_block(&self.ledger, &transactions);
+            self.blocks.push((block.block().clone(), private.clone()));
+            self.ledger.commit(block, private).unwrap();
+            self.contents.push(self.ledger.contents().unwrap());
+        }
+        self.blocks[number as usize].clone()
+    }
+
+    /// Whether a ledger is what it should be at its height, with private data of a block that did not come to be, perhaps.
+    fn check(&mut self, ledger: &Ledger, numbers: &mut Numbers) {
+        self.compare(ledger.contents().unwrap(), numbers);
+    }
+
+    fn compare(&mut self, mut found: LedgerContents, numbers: &mut Numbers) {
+        let height = found.blocks.len();
+        self.block(height as u64, numbers);
+        if found.private == self.contents[height].private {
+            found.private.clone_from(&self.contents[height - 1].private);
+        }
+        let differences = self.contents[height - 1].differences(&found);
+        assert!(differences.is_empty(), "at height {height}:\n{}", differences.join("\n"));
+    }
+}
+
+type Transactions = Vec<(Bytes, ValidationCode)>;
+
+/// What stands in a block: changes of few keys, of all kinds.
+fn content(number: u64, numbers: &mut Numbers) -> (Transactions, PrivateData) {
+    if number == 1 {
+        return (vec![(transaction("define", &definition()), VALID)], PrivateData::default());
+    }
+    if numbers.below(12) == 0 {
+        return (vec![(configuration(number), VALID)], PrivateData::default());
+    }
+    let mut transactions = Transactions::new();
+    let mut private = BTreeMap::new();
+    for place in 0..=numbers.below(3) {
+        let mut set = RwSetBuilder::new();
+        for _ in 0..=numbers.below(3) {
+            let key = format!("key{}", numbers.below(6));
+            let value = || Bytes::from(format!("{number}/{place}").repeat(20));
+            match numbers.below(8) {
+                0..3 => set.write("cc", &key, value()),
+                3 => set.write("cc", &key, Bytes::new()),
+                4 => set.write_metadata("cc", &key, [("VALIDATION_PARAMETER".to_owned(), value())].into()),
+                5 => set.private_write("cc", "long", &key, value()),
+                6 => set.private_write("_lifecycle", "_implicit_org_Org1MSP", &key, value()),
+                _ => set.private_write("_lifecycle", "_implicit_org_Org1MSP", &key, Bytes::new()),
+            }
+        }
+        let (public, clear): (_, Option<TxPrivateRwSet>) = set.build();
+        let code = if numbers.below(5) == 0 { ValidationCode::MvccReadConflict } else { VALID };
+        transactions.push((transaction(&format!("tx{number}-{place}"), &public), code));
+        // Now and then this peer does not get to know.
+        let known = code == VALID && numbers.below(6) > 0;
+        private.extend(clear.filter(|_| known).map(|clear| (place, clear)));
+    }
+    (transactions, private.into())
+}
+
+/// Commits until something goes wrong, or for some blocks. Returns the height up to which blocks were acknowledged.
+fn grow(ledger: &Ledger, disk: &SimulatedDisk, reference: &mut Reference, numbers: &mut Numbers) -> u64 {
+    for _ in 0..numbers.below(MOST_BLOCKS) {
+        let height = ledger.height();
+        let (block, private) = reference.block(height, numbers);
+        // Verdicts need reading, which may fail; then nothing is decided, and the block may be tried again.
+        let Ok(validated) = ValidatedBlock::replay(block.clone(), &*ledger.snapshot()) else {
+            assert!(disk.has_struck());
+            continue;
+        };
+        if let Err(error) = ledger.commit(validated, private.clone()) {
+            assert!(disk.has_struck(), "{error}");
+            assert_eq!(ledger.height(), height);
+            // Later ones are refused, and nothing is asked of the disk for it.
+            if let Ok(again) = ValidatedBlock::replay(block, &*ledger.snapshot()) {
+                let refused = ledger.commit(again, private);
+                assert!(matches!(refused, Err(CommitError::Failed(_))), "{refused:?}");
+            }
+            return height;
+        }
+    }
+    ledger.height()
+}
+
+/// One disk, through all its accidents.
+fn live(seed: u64) {
+    let mut numbers = Numbers::new(seed);
+    let numbers = &mut numbers;
+    let disk = SimulatedDisk::new(seed);
+    let mut reference = Reference::begin();
+    let mut acknowledged = 0;
+    for _ in 0..ROUNDS {
+        let fault = numbers.one_of(&FAULTS);
+        disk.arm(fault, numbers.below(MOST_OPERATIONS));
+        match open(&disk).map_err(|error| error.to_string()).and_then(|ledgers| {
+            if ledgers.list().is_empty() {
+                ledgers.create(light_genesis()).map_err(|error| error.to_string())?;
+            }
+            Ok(ledgers)
+        }) {
+            Ok(ledgers) => {
+                let ledger = only(&ledgers);
+                assert!(ledger.height() >= acknowledged, "{} of {acknowledged} blocks", ledger.height());
+                acknowledged = grow(&ledger, &disk, &mut reference, numbers);
+                // Whatever went wrong: what is answered is right.
+                if let Ok(contents) = ledger.contents() {
+                    assert_eq!(contents.blocks.len() as u64, acknowledged);
+                    reference.compare(contents, numbers);
+                } else {
+                    assert!(disk.has_struck());
+                }
+            }
+            Err(error) => assert!(disk.has_struck(), "{error}"),
+        }
+        disk.make_room();
+        let end = if fault == Fault::PowerLoss || numbers.below(3) == 0 { End::Machine } else { End::Process };
+        disk.restart(end);
+        let ledgers = open(&disk).unwrap_or_else(|error| panic!("after {fault:?} and {end:?}: {error}"));
+        if acknowledged == 0 && ledgers.list().is_empty() {
+            continue;
+        }
+        let ledger = only(&ledgers);
+        assert!(ledger.height() >= acknowledged, "{} of {acknowledged}, {fault:?} {end:?}", ledger.height());
+        acknowledged = ledger.height();
+        reference.check(&ledger, numbers);
+        drop((ledger, ledgers));
+        // What an opened ledger shows is acknowledged, even if the machine goes off now.
+        disk.restart(if numbers.below(2) == 0 { End::Machine } else { End::Process });
+    }
+}
+
+#[test]
+fn whatever_befalls_the_disk_a_ledger_is_right_or_stops() {
+    every_seed(SEEDS, NIGHTLY_SEEDS, live);
+}
