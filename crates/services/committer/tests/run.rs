@@ -9,6 +9,7 @@ use ripstop_channel_config::genesis;
 use ripstop_committer::{BLOCK_QUEUE, Committer, CommitterError};
 use ripstop_crypto::SigningIdentity;
 use ripstop_deliver::{BlockOrigin, PulledBlock};
+use ripstop_files::{Fault, FileSystem, SimulatedDisk};
 use ripstop_ledger::{Ledger, LedgerOptions, Ledgers, Queue, StateView, TransientSet};
 use ripstop_proto::protos::ChaincodeId;
 use ripstop_rwset::{RwSetBuilder, TxPrivateRwSet};
@@ -26,13 +27,17 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        Self::on(&FileSystem::host())
+    }
+
+    fn on(files: &FileSystem) -> Self {
         let organizations = [Organization::new("OrdererMSP"), Organization::new("Org1MSP")];
         let [orderer, org1] = &organizations;
         let root = Channel::new(orderer, [org1]).group();
         let channel = ChannelId::new("mychannel").unwrap();
         let genesis = genesis::block(&channel, root, [7; 24], Timestamp { seconds: 0, nanos: 0 });
         let directory = tempfile::tempdir().unwrap();
-        let ledgers = Ledgers::open(directory.path(), LedgerOptions::default()).unwrap();
+        let ledgers = Ledgers::open_on(files, directory.path(), LedgerOptions::default()).unwrap();
         let ledger = ledgers.create(genesis).unwrap();
         Self { organizations, ledger, _ledgers: ledgers, _directory: directory }
     }
@@ -172,4 +177,22 @@ fn private_data_is_gathered_where_it_was_endorsed_and_noted_where_it_is_missing(
     for (draft, _) in &transactions {
         assert!(ledger.transient().get(&tx_id(draft)).unwrap().is_empty(), "it is committed");
     }
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_the_channel_with_a_message_and_reading_goes_on() {
+    let disk = SimulatedDisk::new(1);
+    let scene = Scene::on(&disk.file_system());
+    let chain = scene.chain(3, |_, _| {});
+    let origin = BlockOrigin::new("orderer:7050");
+    scene.run(vec![origin.pulled(chain[0].clone())]).await.unwrap();
+    disk.arm(Fault::Full, 0);
+    let error = scene.run(chain[1..].iter().map(|block| origin.pulled(block.clone())).collect()).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with("channel [mychannel] stops at block [2]: cannot write "), "{text}");
+    assert!(text.contains("blockfile_000000: No space left on device"), "{text}");
+    assert!(text.contains("free space there and start this node again"), "{text}");
+    assert_eq!(scene.ledger.height(), 2);
+    assert_eq!(scene.ledger.block(BlockNumber::new(1)).unwrap().unwrap().header, chain[0].header);
+    assert_eq!(scene.ledger.snapshot().height(), 2);
 }
