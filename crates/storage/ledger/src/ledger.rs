@@ -396,6 +396,7 @@ impl Ledger {
         let commit_hash = apply::commit_hash(&validated);
         kept.put(number, &sets)?;
         self.blocks.append(Arc::new(validated.into_block())).map_err(LedgerError::from)?;
+        kept.forget_expired(number)?;
         // Purged values are erased below; the state must not need their clear keys again.
         let durability = if purges { Durability::Synced } else { Durability::Buffered };
         self.store.write(batch, durability).map_err(LedgerError::from)?;

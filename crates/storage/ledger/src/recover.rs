@@ -97,6 +97,9 @@ fn caught_up(
             tracing::info!("replayed up to block {} of {height}", current.height());
         }
     }
+    if let Some(last) = current.height().checked_sub(1) {
+        private.committed().forget_expired(BlockNumber::new(last))?;
+    }
     erase_purged(&store, &current, private)?;
     Ok((store, current))
 }

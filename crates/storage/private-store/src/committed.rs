@@ -82,8 +82,8 @@ impl CommittedPrivateData {
         self.0.snapshot()
     }
 
-    /// Keeps what a block leaves, instead of anything kept for that block before, and forgets what expires with it.
-    /// Returns after all of it is safe on disk. Purged values are hidden from then on; [`Self::erase_purged`] erases them.
+    /// Keeps what a block leaves, instead of anything kept for that block before. Returns after all of it is safe on disk.
+    /// Purged values are hidden from then on; [`Self::erase_purged`] erases them.
     pub fn put(&self, block: BlockNumber, sets: &BlockSets<'_>) -> Result<(), PrivateStoreError> {
         let mut change = Change::new(self.0.snapshot());
         change.clear_block(block)?;
@@ -102,6 +102,13 @@ impl CommittedPrivateData {
         for purge in sets.purges {
             change.purge(purge)?;
         }
+        self.0.write(change.finish())
+    }
+
+    /// Forgets what expires with a block or did before. The block must be safe: until then the state before it may have to
+    /// be built anew, with what expires.
+    pub fn forget_expired(&self, block: BlockNumber) -> Result<(), PrivateStoreError> {
+        let mut change = Change::new(self.0.snapshot());
         change.expire_up_to(block)?;
         self.0.write(change.finish())
     }

@@ -9,8 +9,8 @@
 //! - What was stored survives a crash (it is synchronised before it is acknowledged). A transient entry is only removed after
 //!   the block that holds its transaction is committed, or when it is too old.
 //! - What a block leaves is one atomic batch, written before the block; a block that a crash prevented replaces it.
-//! - What has expired is gone from the disk, with its markers. What was purged is never given out again, and erased as soon as
-//!   the state no longer needs the clear key.
+//! - What has expired is gone from the disk, with its markers, as soon as the block is safe with which it did. What was purged
+//!   is never given out again, and erased as soon as the state no longer needs the clear key.
 //! - The store on disk begins with the first private write or marker: channels without private data have none.
 //!
 //! Absent: hashes are not compared here, and nobody's eligibility is judged. There is no place yet for the hashes of a snapshot
