@@ -63,6 +63,13 @@ impl Files {
         self.system.sync_directory(&self.directory)
     }
 
+    /// Removes a file, and returns when it cannot come back.
+    pub(crate) fn remove(&self, file: u32) -> Result<(), FileError> {
+        self.open.lock().retain(|(number, _)| *number != file);
+        self.system.remove_file(&self.path(file))?;
+        self.system.sync_directory(&self.directory)
+    }
+
     /// Shortens a file, and returns when it cannot grow back.
     pub(crate) fn cut(&self, file: u32, length: u64) -> Result<(), FileError> {
         let file = self.writable(file)?;

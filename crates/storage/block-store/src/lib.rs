@@ -21,9 +21,11 @@ mod record;
 mod recover;
 mod store;
 mod transactions;
+mod truncate;
 
 pub use base::ChainBase;
 pub use follow::Follower;
 pub use record::{RecordError, decode_block, encode_block};
 pub use store::{BlockStore, BlockStoreError, BlockStoreOptions, ChainTip};
 pub use transactions::{IndexedTransaction, TransactionIndex, TransactionLocation, TxIds};
+pub use truncate::drop_index;

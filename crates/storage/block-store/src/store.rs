@@ -22,6 +22,9 @@ const RECENT_BLOCKS: usize = 16;
 /// How many bytes of transactions those blocks may have together; above it only the newest is kept.
 const RECENT_BYTES: usize = 8 << 20;
 
+/// The file beside the block files that says where each block lies.
+pub(crate) const LOCATIONS: &str = "locations";
+
 /// Why the block store cannot read or write.
 #[derive(Debug, thiserror::Error)]
 pub enum BlockStoreError {
@@ -118,12 +121,12 @@ pub struct ChainTip {
 
 /// The blocks of one channel, in files. Share it in an `Arc`; one at a time appends.
 pub struct BlockStore {
-    files: Files,
+    pub(crate) files: Files,
     options: BlockStoreOptions,
     base: Option<ChainBase>,
     writer: Mutex<Writer>,
     /// Separate from the writer, so that reading does not wait for an append.
-    locations: RwLock<LocationArray>,
+    pub(crate) locations: RwLock<LocationArray>,
     recent: RwLock<VecDeque<Arc<Block>>>,
     visible: RwLock<ChainTip>,
     heights: watch::Sender<u64>,
@@ -150,7 +153,7 @@ impl BlockStore {
         let files = Files::new(system, directory);
         let base = ChainBase::read(system, directory)?;
         let before = base.as_ref().map(ChainBase::tip).unwrap_or_default();
-        let locations = LocationArray::open(system, &directory.join("locations"), before.height);
+        let locations = LocationArray::open(system, &directory.join(LOCATIONS), before.height);
         let mut locations = locations.map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => BlockStoreError::InUse(directory.to_owned()),
             _ => error.into(),
