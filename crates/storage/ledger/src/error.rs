@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use ripstop_block_store::BlockStoreError;
 use ripstop_channel_config::ConfigError;
 use ripstop_files::FileError;
@@ -7,6 +9,8 @@ use ripstop_rwset::StateError;
 use ripstop_snapshot::SnapshotError;
 use ripstop_types::{BlockNumber, ChannelId, MetadataError, TxId};
 use ripstop_validation::{GenesisError, ReplayError};
+
+use crate::LedgerStatus;
 
 /// A ledger could not be read. The storage is damaged or the disk fails; nothing can be decided.
 #[derive(Debug, thiserror::Error)]
@@ -52,9 +56,15 @@ pub enum LedgerError {
 /// A ledger could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// A file or directory could not be read or made.
+    /// A file or directory could not be read, made or removed.
     #[error(transparent)]
     File(#[from] FileError),
+    /// Another process has the ledgers: a peer, or a command that changes them. Fabric's words.
+    #[error(
+        "as another peer node command is executing, wait for that command to complete its execution or terminate it before retrying: lock is already acquired on file {path}",
+        path = .0.display()
+    )]
+    InUse(PathBuf),
     /// The blocks could not be read. They are the truth; restore them from a copy, or remove the channel's directory and
     /// join again.
     #[error("channel [{channel}]: {source}")]
@@ -274,8 +284,13 @@ pub enum LedgerConfigError {
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
     /// The channel has one already. Fabric's words.
-    #[error("ledger [{0}] already exists with state [ACTIVE]")]
-    Exists(ChannelId),
+    #[error("ledger [{channel}] already exists with state [{status}]")]
+    Exists {
+        /// The channel.
+        channel: ChannelId,
+        /// Whether the peer takes part in it.
+        status: LedgerStatus,
+    },
     /// The block cannot begin a channel.
     #[error("the block cannot begin a channel: {0}")]
     NotGenesis(#[from] GenesisError),

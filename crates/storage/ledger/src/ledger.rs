@@ -1,13 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use ripstop_block_store::{BlockStore, BlockStoreOptions, Follower, IndexedTransaction, TransactionLocation};
+use ripstop_block_store::{BlockStore, Follower, IndexedTransaction, TransactionLocation};
 use ripstop_channel_config::ChannelConfig;
-use ripstop_files::FileSystem;
 use ripstop_kv::{Durability, Entries, Options, Store};
 use ripstop_private_store::{
     PlacedSet, PrivateStore, PrivateStoreError, Queue, SetPlace, TransientStore, by_transaction,
@@ -20,18 +18,17 @@ use ripstop_types::{Block, BlockNumber, ChannelId, Digest, MspId, TxId, Validati
 use ripstop_validation::ValidatedBlock;
 use tokio::sync::watch;
 
+use crate::directory::LedgerDirectory;
 use crate::error::LedgerConfigError;
 use crate::late::{self, Examination, Examined};
 use crate::private::{Lifetimes, arrange, purged_keys};
 use crate::recover::{Origin, open_state};
+use crate::rollback::{FormerHeight, open_blocks};
 use crate::snapshots::{Snapshots, SnapshotsDirectory};
 use crate::{
     CommitError, History, LedgerError, OpenError, ReconcileError, RejectedSet, Simulator, SnapshotRequestError,
     StateSnapshot, apply,
 };
-
-/// The directory of the snapshot with which a ledger begins, if it does not with the genesis block.
-pub(crate) const SNAPSHOT: &str = "snapshot";
 
 /// How long a chain is and how it ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +83,7 @@ pub struct Ledger {
     committing: Mutex<Committing>,
     /// None where there is no directory for snapshots.
     snapshots: Option<Snapshots>,
+    former_height: FormerHeight,
 }
 
 /// All that a commit swaps at once.
@@ -104,26 +102,27 @@ enum Committing {
 
 impl Ledger {
     pub(crate) fn open(
-        files: &FileSystem,
         channel_id: ChannelId,
-        directory: &Path,
+        directory: LedgerDirectory,
         options: Options,
         snapshots: Option<&SnapshotsDirectory>,
     ) -> Result<Arc<Self>, OpenError> {
-        let blocks = BlockStore::open_on(files, &directory.join("blocks"), BlockStoreOptions::default())
-            .map_err(|source| OpenError::Blocks { channel: channel_id.clone(), source })?;
-        let origin =
-            Origin { files: files.clone(), blocks: Arc::new(blocks), snapshot: directory.join(SNAPSHOT), options };
+        let blocks =
+            open_blocks(&directory).map_err(|source| OpenError::Blocks { channel: channel_id.clone(), source })?;
+        let files = directory.files().clone();
+        let origin = Origin { files: files.clone(), blocks: Arc::new(blocks), snapshot: directory.snapshot(), options };
         check_channel(&channel_id, &origin)?;
-        let private = PrivateStore::open_on(files, &directory.join("private"))
+        let private = PrivateStore::open_on(&files, &directory.private())
             .map_err(|source| OpenError::Private { channel: channel_id.clone(), source })?;
-        let (store, state) = open_state(&channel_id, &directory.join("state"), &origin, &private)?;
+        directory.finish_dropping()?;
+        let (store, state) = open_state(&channel_id, &directory.state(), &origin, &private)?;
         let current = Current::new(&channel_id, state)
             .map_err(|source| OpenError::Config { channel: channel_id.clone(), source })?;
         let blocks = Arc::clone(&origin.blocks);
         let snapshots = snapshots
-            .map(|place| Snapshots::open(channel_id.clone(), place.clone(), directory, origin, &current.state))
+            .map(|place| Snapshots::open(channel_id.clone(), place.clone(), directory.path(), origin, &current.state))
             .transpose()?;
+        let former_height = FormerHeight::open(directory, blocks.height())?;
         Ok(Arc::new(Self {
             channel_id,
             blocks,
@@ -132,6 +131,7 @@ impl Ledger {
             current: ArcSwap::from_pointee(current),
             committing: Mutex::new(Committing::Ready),
             snapshots,
+            former_height,
         }))
     }
 
@@ -148,6 +148,11 @@ impl Ledger {
     /// The number of committed blocks, now and in future.
     pub fn heights(&self) -> watch::Receiver<u64> {
         self.blocks.heights()
+    }
+
+    /// The height that the ledger had before it was taken back to an earlier block; `None` once it has it again.
+    pub fn former_height(&self) -> Option<u64> {
+        self.former_height.get()
     }
 
     /// Height and hashes.
@@ -409,6 +414,7 @@ impl Ledger {
             Some(config) => (Arc::clone(&config), organizations(&config)),
         };
         self.current.store(Arc::new(Current { state: Arc::clone(&state), config, organizations }));
+        self.former_height.reached(number.next().get());
         self.blocks.publish();
         if let Some(snapshots) = &self.snapshots {
             snapshots.committed(&state);

@@ -16,6 +16,7 @@
 //! - A configuration block swaps [`Ledger::config`] after its commit, between two blocks.
 //! - Snapshots for other peers are made of one exact state while commits go on. A ledger that begins with a snapshot keeps
 //!   its files: together with the blocks behind it they are the truth.
+//! - A ledger is taken back, paused or removed only while nobody has it open: [`StoppedLedgers`].
 //! - A state directory that will not open, or does not match the blocks, is set aside and rebuilt from them.
 //!
 //! Absent: verdicts (`validation`), networks, and any knowledge of who may read what.
@@ -23,6 +24,7 @@
 mod apply;
 mod collections;
 mod contents;
+mod directory;
 mod error;
 mod expire;
 mod export;
@@ -34,11 +36,14 @@ mod lifecycle_state;
 mod private;
 mod recover;
 mod registry;
+mod rollback;
 mod simulate;
 mod snapshot;
 mod snapshots;
+mod stopped;
 
 pub use contents::{ContentsError, LedgerContents};
+pub use directory::LedgerStatus;
 pub use error::{
     CommitError, CreateError, GenerateError, LedgerError, OpenError, ReconcileError, SnapshotRequestError,
 };
@@ -54,3 +59,4 @@ pub use ripstop_private_store::{PlacedSet, PrivateStoreError, Queue, SetPlace, T
 pub use ripstop_rwset::{StateError, StateIter, StateValue, StateView};
 pub use simulate::{KeyValue, RangeId, SimulateError, SimulationResults, Simulator, VersionText, WrittenKey};
 pub use snapshot::StateSnapshot;
+pub use stopped::{AdministrationError, StoppedLedgers};

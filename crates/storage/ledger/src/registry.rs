@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,12 +11,9 @@ use ripstop_snapshot::SnapshotFiles;
 use ripstop_types::{Block, ChannelId};
 use ripstop_validation::ValidatedBlock;
 
-use crate::ledger::SNAPSHOT;
+use crate::directory::{LedgerDirectory, LedgersDirectory};
 use crate::snapshots::SnapshotsDirectory;
-use crate::{CreateError, Ledger, OpenError};
-
-/// The beginning of the names of directories in which a ledger is being made. No channel's name begins so.
-const CREATING: &str = ".creating-";
+use crate::{CreateError, Ledger, LedgerStatus, OpenError};
 
 /// How ledgers use memory, and where snapshots go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,57 +33,57 @@ impl Default for LedgerOptions {
     }
 }
 
-/// All ledgers of a peer: one directory, in it one directory a channel.
+/// All ledgers of a peer. One process at a time has them open.
 pub struct Ledgers {
-    files: FileSystem,
-    root: PathBuf,
     options: Options,
     snapshots: Option<SnapshotsDirectory>,
     open: RwLock<BTreeMap<ChannelId, Arc<Ledger>>>,
+    /// Joined, but not taken part in.
+    paused: BTreeSet<ChannelId>,
     /// Held while a ledger is made, so that two attempts for one channel do not meet.
     creating: Mutex<()>,
+    /// Last, so that it is given free after the ledgers.
+    directory: LedgersDirectory,
 }
 
 impl Ledgers {
-    /// Opens all ledgers under `root`, recovering each; makes the directory where it does not exist.
+    /// Opens all ledgers under `root` that are not paused, recovering each; makes the directory where it does not exist.
     pub fn open(root: &Path, options: LedgerOptions) -> Result<Self, OpenError> {
         Self::open_on(&FileSystem::host(), root, options)
     }
 
     /// As [`Self::open`] on any file system.
     pub fn open_on(files: &FileSystem, root: &Path, options: LedgerOptions) -> Result<Self, OpenError> {
-        let snapshots = options.snapshots.as_ref().map(|path| SnapshotsDirectory::open(path).map_err(OpenError::from));
-        let snapshots = snapshots.transpose()?;
+        let directory = LedgersDirectory::open(files, root)?;
+        let snapshots = options.snapshots.as_ref().map(|path| SnapshotsDirectory::open(path)).transpose()?;
         let options = Options { cache_bytes: options.cache_bytes, write_buffer_bytes: options.write_buffer_bytes };
-        files.create_directory(root)?;
-        let mut open = BTreeMap::new();
-        for path in files.list(root)? {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if name.starts_with(CREATING) {
-                files.remove_directory(&path)?;
-            } else if let Ok(channel) = ChannelId::new(&name) {
-                open.insert(channel.clone(), Ledger::open(files, channel, &path, options, snapshots.as_ref())?);
-            } else if path.is_dir() {
-                tracing::warn!("{} is no ledger and is left alone", path.display());
+        let (mut open, mut paused) = (BTreeMap::new(), BTreeSet::new());
+        for (channel, ledger) in directory.ledgers()? {
+            match ledger.status()? {
+                LedgerStatus::Active => {
+                    let ledger = Ledger::open(channel.clone(), ledger, options, snapshots.as_ref())?;
+                    open.insert(channel, ledger);
+                }
+                LedgerStatus::Inactive => {
+                    tracing::info!("channel [{channel}] is paused");
+                    paused.insert(channel);
+                }
             }
         }
-        let (files, root) = (files.clone(), root.to_owned());
-        Ok(Self { files, root, options, snapshots, open: RwLock::new(open), creating: Mutex::new(()) })
+        Ok(Self { options, snapshots, open: RwLock::new(open), paused, creating: Mutex::new(()), directory })
     }
 
     /// Creates the ledger of the channel that `genesis` begins. After a crash in the middle it is as if not called.
     pub fn create(&self, genesis: Block) -> Result<Arc<Ledger>, CreateError> {
         let _creating = self.creating.lock();
         let channel = ChannelConfig::from_block(&genesis)?.channel_id().clone();
-        if self.get(&channel).is_some() {
-            return Err(CreateError::Exists(channel));
-        }
+        self.check_new(&channel)?;
         let block = ValidatedBlock::genesis(genesis)?.into_block();
-        self.place(&channel, |directory| {
-            let blocks = BlockStore::open_on(&self.files, &directory.join("blocks"), BlockStoreOptions::default())?;
-            Ok(blocks.append(Arc::new(block))?)
+        let directory = self.directory.create(&channel, |directory| {
+            let blocks = BlockStore::open_on(directory.files(), &directory.blocks(), BlockStoreOptions::default())?;
+            Ok::<_, CreateError>(blocks.append(Arc::new(block))?)
         })?;
-        self.open_placed(channel)
+        self.open_new(channel, directory)
     }
 
     /// Creates the ledger of the channel that another peer made a snapshot of, after checking all of it. The snapshot is
@@ -95,56 +92,57 @@ impl Ledgers {
         let _creating = self.creating.lock();
         let given = SnapshotFiles::open(snapshot)?;
         let channel = given.metadata().channel.clone();
-        if self.get(&channel).is_some() {
-            return Err(CreateError::Exists(channel));
-        }
-        self.place(&channel, |directory| {
-            let copy = given.copy_to(&directory.join(SNAPSHOT))?.verify()?;
+        self.check_new(&channel)?;
+        let directory = self.directory.create(&channel, |directory| {
+            let copy = given.copy_to(&directory.snapshot())?.verify()?;
             let metadata = copy.metadata();
             let base = ChainBase {
                 last_block: metadata.last_block,
                 last_block_hash: metadata.last_block_hash.clone(),
                 previous_block_hash: metadata.previous_block_hash.clone(),
             };
-            base.place(&directory.join("blocks"))?;
+            base.place(&directory.blocks())?;
             // Only what can be opened may become a ledger.
-            Ledger::open(&self.files, channel.clone(), directory, self.options, None)?;
-            Ok(())
+            Ledger::open(channel.clone(), LedgerDirectory::clone(directory), self.options, None)?;
+            Ok::<_, CreateError>(())
         })?;
-        self.open_placed(channel)
+        self.open_new(channel, directory)
     }
 
-    /// Fills a directory beside the ledgers, then puts it in its place: a directory with a channel's name always holds a
-    /// whole ledger.
-    fn place(
-        &self,
-        channel: &ChannelId,
-        fill: impl FnOnce(&Path) -> Result<(), CreateError>,
-    ) -> Result<(), CreateError> {
-        let files = &self.files;
-        let creating = self.root.join(format!("{CREATING}{channel}"));
-        files.remove_directory(&creating)?;
-        files.create_directory(&creating)?;
-        fill(&creating)?;
-        files.sync_directory(&creating)?;
-        files.rename(&creating, &self.root.join(channel.as_str()))?;
-        Ok(files.sync_directory(&self.root)?)
+    fn check_new(&self, channel: &ChannelId) -> Result<(), CreateError> {
+        match self.status(channel) {
+            Some(status) => Err(CreateError::Exists { channel: channel.clone(), status }),
+            None => Ok(()),
+        }
     }
 
-    fn open_placed(&self, channel: ChannelId) -> Result<Arc<Ledger>, CreateError> {
-        let directory = self.root.join(channel.as_str());
-        let ledger = Ledger::open(&self.files, channel.clone(), &directory, self.options, self.snapshots.as_ref())?;
+    fn open_new(&self, channel: ChannelId, directory: LedgerDirectory) -> Result<Arc<Ledger>, CreateError> {
+        let ledger = Ledger::open(channel.clone(), directory, self.options, self.snapshots.as_ref())?;
         self.open.write().insert(channel, Arc::clone(&ledger));
         Ok(ledger)
     }
 
-    /// The ledger of a channel.
+    /// The ledger of a channel; none where the channel is paused.
     pub fn get(&self, channel: &ChannelId) -> Option<Arc<Ledger>> {
         self.open.read().get(channel).cloned()
     }
 
-    /// All channels, in order of their names.
+    /// Whether the peer takes part in a channel; `None` when it has not joined it.
+    pub fn status(&self, channel: &ChannelId) -> Option<LedgerStatus> {
+        match self.get(channel) {
+            Some(_) => Some(LedgerStatus::Active),
+            None => self.paused.contains(channel).then_some(LedgerStatus::Inactive),
+        }
+    }
+
+    /// The channels that are not paused, in order of their names.
     pub fn list(&self) -> Vec<ChannelId> {
         self.open.read().keys().cloned().collect()
+    }
+
+    /// Whether a ledger was taken back and has not come as far again. What is endorsed meanwhile could not be committed:
+    /// the channels' other peers know more.
+    pub fn any_behind(&self) -> bool {
+        self.open.read().values().any(|ledger| ledger.former_height().is_some())
     }
 }

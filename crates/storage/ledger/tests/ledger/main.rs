@@ -4,6 +4,7 @@
 //! are made here, with verdicts as a peer records them.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+mod administration;
 mod chain;
 mod commit;
 mod expiry;

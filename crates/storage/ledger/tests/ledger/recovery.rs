@@ -221,7 +221,7 @@ fn a_ledger_in_use_is_left_alone() {
     let (root, seen) = ledger();
     let ledgers = open(root.path());
     let refused = Ledgers::open(root.path(), LedgerOptions::default());
-    assert!(matches!(refused, Err(OpenError::Blocks { .. })));
+    assert!(matches!(refused, Err(OpenError::InUse(_))));
     assert!(!part(root.path(), "state.unusable").exists());
     grow(&only(&ledgers), 1);
     assert_ne!(contents(&only(&ledgers)), seen);

@@ -307,7 +307,7 @@ fn a_snapshot_that_cannot_be_used_leaves_nothing() {
     grow(&old.ledger(), 1);
     new.ledgers.create_from_snapshot(&old.snapshot()).unwrap();
     let again = new.ledgers.create_from_snapshot(&old.completed(4)).map(drop);
-    assert!(matches!(again, Err(CreateError::Exists(_))));
+    assert!(matches!(again, Err(CreateError::Exists { .. })));
 }
 
 #[test]
