@@ -27,6 +27,7 @@ mod session;
 mod text;
 
 use commands::Failure;
+use node::NodeCommand;
 
 /// Operates a peer and is its client.
 #[derive(Debug, clap::Parser)]
@@ -41,9 +42,9 @@ struct PeerCommand {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Operate a peer node: start.
+    /// Operate a peer node: start|reset|rollback|pause|resume|rebuild-dbs|unjoin.
     #[command(subcommand)]
-    Node(node::NodeCommand),
+    Node(NodeCommand),
     /// Query or invoke a chaincode: invoke|query.
     Chaincode(commands::chaincode::ChaincodeCommand),
     /// Operate a channel: fetch|join|joinbysnapshot|joinbysnapshotstatus|list|getinfo.
@@ -74,19 +75,18 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Err(error) => return refuse(&error),
     };
-    if let Command::Node(node) = command {
-        return node.run().unwrap_or_else(|error| {
-            eprintln!("Error: {error:#}");
-            ExitCode::FAILURE
-        });
+    // The peer itself keeps the control over its log.
+    if !matches!(command, Command::Node(NodeCommand::Start(_))) {
+        start_logging();
     }
-    start_logging();
     let result = match command {
+        Command::Node(NodeCommand::Start(start)) => start.run().map_err(Failure::Work),
+        Command::Node(NodeCommand::Administration(administration)) => administration.run(),
         Command::Chaincode(chaincode) => chaincode.run(),
         Command::Channel(channel) => channel.run(),
         Command::Lifecycle(lifecycle) => lifecycle.run(),
         Command::Snapshot(snapshot) => snapshot.run(),
-        Command::Version | Command::Node(_) => {
+        Command::Version => {
             commands::version::print();
             Ok(())
         }
@@ -174,6 +174,10 @@ mod tests {
             ("peer nosuch", "unknown command \"nosuch\" for \"peer\""),
             ("peer channel getinfo -c", "flag needs an argument: --channelID"),
             ("peer lifecycle chaincode approveformyorg --package-id", "flag needs an argument: --package-id"),
+            (
+                "peer node rollback -c mychannel -b -1",
+                "invalid argument \"-1\" for \"--blockNumber\" flag: strconv.ParseUint: parsing \"-1\": invalid syntax",
+            ),
             (
                 "peer lifecycle chaincode commit --sequence x",
                 "invalid argument \"x\" for \"--sequence\" flag: strconv.ParseInt: parsing \"x\": invalid syntax",

@@ -81,6 +81,9 @@ impl Inner {
             .filters
             .check(&signed, SystemTime::now())
             .map_err(|refusal| self.refuse("Failed to authenticate proposal", &refusal.to_string()))?;
+        if self.config.ledgers.any_behind() {
+            return Err(Status::unknown("endorse requests are blocked while ledgers are being rebuilt"));
+        }
         let proposal =
             Proposal::parse(signed).map_err(|error| self.refuse("Failed to unpack proposal", &error.to_string()))?;
         let ledger = match proposal.channel() {

@@ -61,8 +61,14 @@ impl PeerChannels {
     pub(super) fn start_all(&self) {
         for channel in self.0.ledgers.list() {
             if let Some(ledger) = self.0.ledgers.get(&channel) {
+                if let Some(height) = ledger.former_height() {
+                    tracing::info!(target: "nodeCmd", function = "serve", "Ledger rebuild: channel [{channel}]: preresetHeight: [{height}]");
+                }
                 self.start(&ledger);
             }
+        }
+        if self.0.ledgers.any_behind() {
+            tracing::info!(target: "nodeCmd", function = "serve", "Ledger rebuild: Endorsement request processing is disabled until the ledgers have the heights they had before");
         }
         self.refresh_roots();
     }
@@ -103,16 +109,24 @@ impl PeerChannels {
         parts.tasks.spawn(TaskKind::Isolated, "configuration", self.clone().watch(Arc::clone(ledger)));
     }
 
-    /// Follows the height of a ledger: shows it, and takes up the TLS roots of a changed configuration.
+    /// Follows the height of a ledger: shows it, takes up the TLS roots of a changed configuration, and says when a ledger
+    /// that was taken back has come as far again.
     async fn watch(self, ledger: Arc<Ledger>) -> Result<(), Infallible> {
         let mut heights = ledger.heights();
         let gauge = self.0.heights.with_label_values(&[ledger.channel_id().as_str()]);
         let mut sequence = ledger.config().sequence();
+        let mut behind = ledger.former_height().is_some();
         loop {
             gauge.set(i64::try_from(*heights.borrow_and_update()).unwrap_or(i64::MAX));
             if ledger.config().sequence() != sequence {
                 sequence = ledger.config().sequence();
                 self.refresh_roots();
+            }
+            if behind && ledger.former_height().is_none() {
+                behind = false;
+                if !self.0.ledgers.any_behind() {
+                    tracing::info!(target: "nodeCmd", function = "resetLoop", "Ledger rebuild: Complete, all ledgers surpass prereset heights. Endorsement request processing will be enabled.");
+                }
             }
             tokio::select! {
                 changed = heights.changed() => if changed.is_err() { return Ok(()) },

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::fmt::Display;
-use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +16,6 @@ use ripstop_node_config::{MetricsConfig, PeerConfig};
 use ripstop_operations::{Health, LogControl, Metrics, Operations, Version, watch_certificates};
 use ripstop_runtime::{TaskGroup, TaskKind, stop_signal};
 use ripstop_transport::{ClientRoots, Keepalive, Listener, ServerTls, local_ip};
-use rustix::fs::{FlockOperation, flock};
 use tonic::service::Routes;
 
 use super::channels::{ChannelParts, PATIENCE, PeerChannels, height_gauge};
@@ -61,7 +59,7 @@ pub(super) async fn run(config: PeerConfig, logging: LogControl) -> anyhow::Resu
     });
 
     // What do I know?
-    let (_only_one, ledgers) = open_ledgers(&config).await?;
+    let ledgers = open_ledgers(&config).await?;
 
     // What do I do?
     let overrides = overrides(&config)?;
@@ -131,25 +129,15 @@ fn at<E: Display>(what: impl Display) -> impl FnOnce(E) -> anyhow::Error {
     move |error| anyhow::anyhow!("{what}: {error}")
 }
 
-/// Opens all ledgers, and with them the lock that keeps a second peer away from them.
-async fn open_ledgers(config: &PeerConfig) -> anyhow::Result<(File, Arc<Ledgers>)> {
-    let (directory, root) = (config.ledger.directory.clone(), config.file_system_path.clone());
+/// Opens all ledgers, off the async threads: it may take long.
+async fn open_ledgers(config: &PeerConfig) -> anyhow::Result<Arc<Ledgers>> {
+    let directory = config.ledger.directory.clone();
     let options =
         LedgerOptions { snapshots: Some(config.ledger.snapshots_directory.clone()), ..LedgerOptions::default() };
     let open = move || {
-        std::fs::create_dir_all(&root).map_err(at(format!("peer.fileSystemPath {}", root.display())))?;
-        let path = root.join("fileLock");
-        let lock = File::create(&path).map_err(at(path.display()))?;
-        // Fabric's words, which scripts look for.
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-            anyhow::anyhow!(
-                "as another peer node command is executing, wait for that command to complete its execution or terminate it before retrying: lock is already acquired on file {}",
-                path.display()
-            )
-        })?;
         let ledgers = Ledgers::open(&directory, options)
             .map_err(at(format!("cannot open the ledgers in {}", directory.display())))?;
-        anyhow::Ok((lock, Arc::new(ledgers)))
+        anyhow::Ok(Arc::new(ledgers))
     };
     tokio::task::spawn_blocking(open).await?
 }

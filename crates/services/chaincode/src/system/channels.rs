@@ -104,9 +104,9 @@ fn join(request: &SystemCall, genesis: Bytes) -> Answer {
     authorize(request, Resource::CsccJoinChain, None)
         .map_err(|denied| format!("access denied for [JoinChain][{channel}]: [{denied}]"))?;
     let id = ChannelId::new(&channel).map_err(|error| error.to_string())?;
-    if request.host.node().ledgers.get(&id).is_some() {
+    if let Some(status) = request.host.node().ledgers.status(&id) {
         return Err(format!(
-            "cannot create ledger from genesis block: ledger [{channel}] already exists with state [ACTIVE]"
+            "cannot create ledger from genesis block: ledger [{channel}] already exists with state [{status}]"
         )
         .into());
     }

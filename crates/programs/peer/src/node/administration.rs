@@ -1,0 +1,114 @@
+//! What an operator does to the ledgers of a peer that does not run.
+
+use ripstop_ledger::{LedgerStatus, StoppedLedgers};
+use ripstop_node_config::{Environment, PeerConfig};
+use ripstop_types::BlockNumber;
+
+use crate::commands::{Failure, usage};
+
+/// The subcommands of `peer node` that need the peer to be offline.
+#[derive(Debug, clap::Subcommand)]
+pub enum AdministrationCommand {
+    /// Resets the node.
+    ///
+    /// Resets all channels to the genesis block. When the command is executed, the peer must be offline. When the peer
+    /// starts after the reset, it will receive blocks starting with block number one from an orderer to rebuild the block
+    /// store and state database. The command is not supported if the peer contains any channel that was bootstrapped from
+    /// a snapshot.
+    Reset,
+    /// Rolls back a channel.
+    ///
+    /// Rolls back a channel to a specified block number. When the command is executed, the peer must be offline. When the
+    /// peer starts after the rollback, it will receive blocks, which got removed during the rollback, from an orderer to
+    /// rebuild the block store and state database. The command is not supported if the peer contains any channel that was
+    /// bootstrapped from a snapshot.
+    Rollback {
+        /// Channel to rollback.
+        #[arg(short = 'c', long = "channelID", default_value = "")]
+        channel: String,
+        /// Block number to which the channel needs to be rolled back to.
+        #[arg(short = 'b', long = "blockNumber", default_value = "0", value_parser = crate::flags::unsigned)]
+        block: u64,
+    },
+    /// Pauses a channel on the peer.
+    ///
+    /// Pauses a channel on the peer. When the command is executed, the peer must be offline. When the peer starts after
+    /// pause, it will not receive blocks for the paused channel.
+    Pause {
+        /// Channel to pause.
+        #[arg(short = 'c', long = "channelID", default_value = "")]
+        channel: String,
+    },
+    /// Resumes a channel on the peer.
+    ///
+    /// Resumes a channel on the peer. When the command is executed, the peer must be offline. When the peer starts after
+    /// resume, it will receive blocks for the resumed channel.
+    Resume {
+        /// Channel to resume.
+        #[arg(short = 'c', long = "channelID", default_value = "")]
+        channel: String,
+    },
+    /// Rebuilds databases.
+    ///
+    /// Drops the databases for all the channels and rebuilds them upon peer restart. When the command is executed, the
+    /// peer must be offline. The command is not supported if the peer contains any channel that was bootstrapped from a
+    /// snapshot.
+    RebuildDbs,
+    /// Unjoin the peer from a channel.
+    ///
+    /// Unjoin the peer from a channel.  When the command is executed, the peer must be offline.
+    Unjoin {
+        /// Channel to unjoin.
+        #[arg(short = 'c', long = "channelID", default_value = "")]
+        channel: String,
+    },
+}
+
+impl AdministrationCommand {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        if self.channel().is_some_and(str::is_empty) {
+            return usage("Must supply channel ID");
+        }
+        let config = PeerConfig::load(&Environment::of_process())?.config;
+        let ledgers = StoppedLedgers::open(&config.ledger.directory)?;
+        let said = match self {
+            Self::Reset => {
+                ledgers.reset()?;
+                "All channel ledgers have been successfully reset to the genesis block".to_owned()
+            }
+            Self::Rollback { channel, block } => {
+                ledgers.roll_back(&channel, BlockNumber::new(block))?;
+                format!("The channel [{channel}] has been successfully rolled back to the block number [{block}]")
+            }
+            Self::Pause { channel } => {
+                ledgers.set_status(&channel, LedgerStatus::Inactive)?;
+                format!("The channel [{channel}] has been successfully paused")
+            }
+            Self::Resume { channel } => {
+                ledgers.set_status(&channel, LedgerStatus::Active)?;
+                format!("The channel [{channel}] has been successfully resumed")
+            }
+            Self::RebuildDbs => {
+                ledgers.drop_derived()?;
+                "The databases of all channels have been dropped; they are rebuilt when the peer starts".to_owned()
+            }
+            Self::Unjoin { channel } => {
+                ledgers.unjoin(&channel)?;
+                format!("channel has been successfully unjoined ledgerID={channel}")
+            }
+        };
+        tracing::info!(target: "kvledger", "{said}");
+        Ok(())
+    }
+
+    /// The channel that it is about; `None` for those that are about all.
+    fn channel(&self) -> Option<&str> {
+        match self {
+            Self::Reset | Self::RebuildDbs => None,
+            Self::Rollback { channel, .. }
+            | Self::Pause { channel }
+            | Self::Resume { channel }
+            | Self::Unjoin { channel } => Some(channel),
+        }
+    }
+}
