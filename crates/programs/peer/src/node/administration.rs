@@ -27,7 +27,7 @@ pub enum AdministrationCommand {
         #[arg(short = 'c', long = "channelID", default_value = "")]
         channel: String,
         /// Block number to which the channel needs to be rolled back to.
-        #[arg(short = 'b', long = "blockNumber", default_value = "0", value_parser = crate::flags::unsigned)]
+        #[arg(short = 'b', long = "blockNumber", default_value = "0", value_parser = crate::flags::unsigned, allow_negative_numbers = true)]
         block: u64,
     },
     /// Pauses a channel on the peer.
