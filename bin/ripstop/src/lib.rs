@@ -21,7 +21,7 @@ struct Command {
 }
 
 /// Fabric's commands. Each also runs when the program is called by its name.
-const FABRIC: [Command; 5] = [
+const FABRIC: [Command; 6] = [
     Command { name: "peer", run: |args| ripstop_peer::run(args), purpose: "run a peer; deploy and call contracts" },
     Command { name: "orderer", run: |args| ripstop_orderer::run(args), purpose: "run an ordering node" },
     Command {
@@ -38,6 +38,11 @@ const FABRIC: [Command; 5] = [
         name: "cryptogen",
         run: |args| ripstop_cryptogen::run(args),
         purpose: "make certificates and keys for networks to try things on",
+    },
+    Command {
+        name: "ledgerutil",
+        run: |args| ripstop_ledgerutil::run(args),
+        purpose: "compare ledgers, and look into block files",
     },
 ];
 

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use prost::Message;
 use ripstop_proto::common;
-use ripstop_proto::wire::{Fields, RawField, WireType};
+use ripstop_proto::wire::{Fields, Malformed, RawField, WireType};
 
 use crate::{BlockNumber, Digest, Envelope, EnvelopeError, UnknownValidationCode, ValidationCodes, put_der};
 
@@ -79,14 +79,12 @@ pub enum BlockError {
     NoData(BlockNumber),
     /// A transaction whose bytes are not what its content encodes to (Fabric refuses the whole block: two different
     /// byte strings must never mean the same transaction).
-    #[error("transaction {index} of block {block} is not well-formed: {reason}")]
+    #[error("transaction {index} {reason}")]
     NotWellFormed {
-        /// The block.
-        block: BlockNumber,
-        /// The transaction's place in it.
+        /// The transaction's place in the block.
         index: usize,
-        /// What is wrong.
-        reason: &'static str,
+        /// What is wrong, in Fabric's words.
+        reason: String,
     },
 }
 
@@ -155,9 +153,8 @@ impl Block {
     pub fn channel_id(&self) -> Result<String, BlockError> {
         let first = self.data.first().ok_or(BlockError::NoData(self.number()))?;
         let not_well_formed = |_: EnvelopeError| BlockError::NotWellFormed {
-            block: self.number(),
             index: 0,
-            reason: "it has no readable channel header",
+            reason: "has no readable channel header".to_owned(),
         };
         Envelope::parse(first.clone()).map(|envelope| envelope.channel_header.channel_id).map_err(not_well_formed)
     }
@@ -173,20 +170,31 @@ impl Block {
             return Ok(());
         }
         for (index, raw) in self.data.iter().enumerate() {
-            let refuse = |reason| Err(BlockError::NotWellFormed { block: self.number(), index, reason });
-            let Ok(envelope) = ripstop_proto::read::<common::Envelope>(raw.clone()) else {
-                return refuse("its bytes are no envelope");
+            let refuse = |reason: &str| Err(BlockError::NotWellFormed { index, reason: reason.to_owned() });
+            let envelope = match ripstop_proto::read::<common::Envelope>(raw.clone()) {
+                Ok(envelope) => envelope,
+                Err(error) => return refuse(&format!("is invalid: {error}")),
             };
             if envelope.payload.is_empty() {
-                return refuse("its envelope has no payload");
+                return refuse("has no payload");
             }
             if envelope.signature.is_empty() {
-                return refuse("its envelope has no signature");
+                return refuse("has no signature");
             }
-            let unknown = raw.strip_prefix(envelope.encode_to_vec().as_slice());
-            if !unknown.is_some_and(|unknown| Fields::of(unknown).all(|field| field.is_ok_and(is_unknown_to_envelopes)))
-            {
-                return refuse("its envelope encodes to other bytes than received");
+            // Go keeps what it does not know and encodes it behind the rest.
+            let mut encoded = envelope.encode_to_vec();
+            for field in Fields::of(raw) {
+                match field {
+                    Ok(field) if is_unknown_to_envelopes(&field) => encoded.extend_from_slice(field.whole),
+                    Ok(_) => {}
+                    Err(Malformed) => return refuse("is invalid: its fields cannot be told apart"),
+                }
+            }
+            if encoded.len() < raw.len() {
+                return refuse(&format!("has {} trailing bytes", raw.len() - encoded.len()));
+            }
+            if encoded != *raw {
+                return refuse("does not match its raw form");
             }
         }
         Ok(())
@@ -194,7 +202,7 @@ impl Block {
 }
 
 /// Whether a field is neither payload nor signature of an envelope.
-fn is_unknown_to_envelopes(field: RawField<'_>) -> bool {
+fn is_unknown_to_envelopes(field: &RawField<'_>) -> bool {
     !(matches!(field.number, 1 | 2) && field.wire_type == WireType::Length)
 }
 
@@ -365,6 +373,8 @@ mod tests {
         for refused in [&[0x12, 0x01, b's'][..], &[0x0a, 0x00], &[0x00], &[0x1a, 0x05], &[0x1c]] {
             assert!(followed_by(refused).is_err(), "{refused:?}");
         }
+        let twice = followed_by(&[0x12, 0x01, b's']).unwrap_err();
+        assert_eq!(twice.to_string(), "transaction 0 has 3 trailing bytes");
         assert!(Block::new(BlockNumber::new(1), Bytes::new(), vec![]).check_well_formed().is_err());
     }
 }

@@ -17,6 +17,7 @@ mod base;
 mod files;
 mod follow;
 mod location;
+mod read;
 mod record;
 mod recover;
 mod store;
@@ -25,6 +26,7 @@ mod truncate;
 
 pub use base::ChainBase;
 pub use follow::Follower;
+pub use read::BlockReader;
 pub use record::{RecordError, decode_block, encode_block};
 pub use store::{BlockStore, BlockStoreError, BlockStoreOptions, ChainTip};
 pub use transactions::{IndexedTransaction, TransactionIndex, TransactionLocation, TxIds};

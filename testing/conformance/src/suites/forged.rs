@@ -71,7 +71,7 @@ fn forgeries(block: &Block, next: Option<&Block>, foreign: Option<&Block>) -> Ve
             block.data[0] = [block.data[0].as_ref(), &[0x12, 0x01, 0x00]].concat().into();
             rehash(block);
         });
-        forgeries.push(("a transaction with two signatures", twice, "not well-formed"));
+        forgeries.push(("a transaction with two signatures", twice, "trailing bytes"));
     }
     if let Some(next) = next {
         forgeries.push(("a block too early", next.clone(), "expected block number is"));
