@@ -86,6 +86,13 @@ impl Files {
         Ok(found.map(|(_, prefix)| record.slice(prefix..)))
     }
 
+    /// All bytes from `offset` on.
+    pub(crate) fn read_from(&self, file: u32, offset: u64, file_length: u64) -> Result<Bytes, FileError> {
+        let mut rest = vec![0; file_length.saturating_sub(offset) as usize];
+        self.readable(file)?.read_exact_at(&mut rest, offset)?;
+        Ok(rest.into())
+    }
+
     /// Whether a record's bytes in the last of its sectors are all zero: the sector was not written, more likely than that
     /// the hash at the end of the block ends so.
     pub(crate) fn ends_with_lost_sector(&self, location: Location) -> Result<bool, FileError> {

@@ -7,7 +7,7 @@ use ripstop_types::{Block, Digest, MetadataSlot, data_hash};
 
 use crate::files::Files;
 use crate::location::{Location, LocationArray};
-use crate::record::decode_block;
+use crate::record::{decode_block, record_length};
 use crate::store::{BlockStoreError, ChainTip};
 
 /// Where the next block goes.
@@ -43,8 +43,12 @@ pub(crate) fn recover(files: &Files, locations: &mut LocationArray, base: ChainT
             }
             Err(torn) => {
                 let last_file = end.file + 1 >= file_count;
-                let never_safe = survey.safe.is_some_and(|safe| end.tip.height >= safe);
-                if !last_file || !(never_safe || torn.at_end) {
+                let unfinished = match survey.safe {
+                    Some(safe) if end.tip.height >= safe => true,
+                    Some(_) => torn.at_end && !block_follows(files, &end, length)?,
+                    None => !block_follows(files, &end, length)?,
+                };
+                if !last_file || !unfinished {
                     return Err(BlockStoreError::Damaged { file: end.file, offset: end.offset, reason: torn.reason });
                 }
                 tracing::warn!(
@@ -94,6 +98,19 @@ fn next_record(files: &Files, end: &End, length: u64) -> Result<Result<(Location
             Ok(Err(Torn { reason, at_end }))
         }
     }
+}
+
+/// Whether a later block of the chain stands anywhere behind what is no whole record. Blocks are written one behind the
+/// other, so that record was whole once, and is damaged.
+fn block_follows(files: &Files, end: &End, length: u64) -> Result<bool, BlockStoreError> {
+    let rest = files.read_from(end.file, end.offset, length)?;
+    Ok((1..rest.len()).any(|start| {
+        let Some((content, prefix)) = rest.get(start..).and_then(record_length) else { return false };
+        let begin = start + prefix;
+        let Some(content) = begin.checked_add(content as usize).filter(|end| *end <= rest.len()) else { return false };
+        let block = decode_block(rest.slice(begin..content)).ok().and_then(|block| whole(block).ok());
+        block.is_some_and(|block| block.number().get() > end.tip.height)
+    }))
 }
 
 /// Whether what stands at the end of a file is the beginning of one record, or zeros.

@@ -283,26 +283,3 @@ fn a_chain_goes_back_to_any_of_its_blocks_and_grows_anew() {
         check(&open(directory.path()), &blocks);
     }
 }
-
-#[test]
-fn going_back_is_safe_at_every_step() {
-    // What is on disk after each step of going back from twelve blocks to one: later files vanish one by one, then the
-    // first one is cut; the locations may lag behind.
-    let source = tempfile::tempdir().unwrap();
-    let blocks = chain(12);
-    fill(&open(source.path()), &blocks);
-    let files = std::fs::read_dir(source.path()).unwrap().count() - 1;
-    assert!(files > 3, "{files} files");
-    for gone in 1..files {
-        let directory = tempfile::tempdir().unwrap();
-        copy(source.path(), directory.path());
-        for _ in 0..gone {
-            std::fs::remove_file(last_file(directory.path())).unwrap();
-        }
-        let height = open(directory.path()).height();
-        assert!((1..12).contains(&height));
-        check(&open(directory.path()), &blocks[..height as usize]);
-        open(directory.path()).truncate_after(BlockNumber::GENESIS).unwrap();
-        check(&open(directory.path()), &blocks[..1]);
-    }
-}
