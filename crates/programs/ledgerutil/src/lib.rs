@@ -17,6 +17,7 @@ use clap::Parser as _;
 use clap::error::{ContextKind, ErrorKind};
 
 mod chains;
+mod compare;
 mod identify;
 mod report;
 #[cfg(test)]
@@ -33,6 +34,21 @@ struct LedgerutilCommand {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Compare channel snapshots from two different peers.
+    Compare {
+        /// First ledger snapshot directory.
+        #[arg(value_name = "snapshotPath1")]
+        first: PathBuf,
+        /// Second ledger snapshot directory.
+        #[arg(value_name = "snapshotPath2")]
+        second: PathBuf,
+        #[command(flatten)]
+        output: Output,
+        /// Maximum number of differences to record in first_diffs_by_height.json. Requesting a report with many differences
+        /// may result in a large amount of memory usage. If set to 0, will not produce first_diffs_by_height.json.
+        #[arg(short = 'f', long = "firstDiffs", default_value = "10")]
+        first_differences: usize,
+    },
     /// Identify potentially divergent transactions.
     Identifytxs {
         /// Path to json file containing list of target records to search for in transactions. This is typically output from
@@ -108,6 +124,22 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn answer(command: Command) -> Answer {
     match command {
+        Command::Compare { first, second, output, first_differences } => {
+            match compare(&first, &second, output, first_differences) {
+                Ok(compare::Comparison::Same) => Answer::new(
+                    0,
+                    "\nSuccessfully compared snapshots. Both snapshot public state and private state hashes were the same. No results were generated.\n",
+                ),
+                Ok(compare::Comparison::Different { results, count }) => Answer::new(
+                    2,
+                    format!(
+                        "\nSuccessfully compared snapshots. Results saved to {}. Total differences found: {count}\n",
+                        results.display()
+                    ),
+                ),
+                Err(error) => Answer::new(1, format!("Ledger Compare Error: {error:#}\n")),
+            }
+        }
         Command::Identifytxs { differences, peer } => match identify(&differences, peer) {
             Ok(searched) if searched.first > searched.last => Answer::new(
                 1,
@@ -129,6 +161,15 @@ fn answer(command: Command) -> Answer {
             Err(error) => Answer::new(1, format!("Verify Ledger Error:{error:#}\n")),
         },
     }
+}
+
+fn compare(
+    first: &Path,
+    second: &Path,
+    output: Output,
+    first_differences: usize,
+) -> anyhow::Result<compare::Comparison> {
+    compare::run(first, second, &output.directory()?, first_differences)
 }
 
 fn identify(differences: &Path, peer: PeerFiles) -> anyhow::Result<identify::Searched> {

@@ -7,9 +7,11 @@ use bytes::Bytes;
 use clap::Parser as _;
 use ripstop_block_store::{BlockStore, BlockStoreOptions, encode_block};
 use ripstop_rwset::RwSetBuilder;
+use ripstop_snapshot::{SnapshotTip, SnapshotWriter, StateRecord};
 use ripstop_testkit::{DraftTransaction, Organization};
 use ripstop_types::{
-    Block, BlockNumber, Digest, MetadataSlot, ValidationCode, ValidationCodes, data_hash, put_varuint,
+    Block, BlockNumber, ChannelId, Digest, Height, MetadataSlot, ValidationCode, ValidationCodes, data_hash,
+    put_varuint,
 };
 
 use super::*;
@@ -280,4 +282,140 @@ fn a_wrong_command_line_is_refused_in_the_words_of_fabrics_tool() {
     let defaults = LedgerutilCommand::try_parse_from(["ledgerutil", "verify"]).unwrap();
     let Command::Verify { peer } = defaults.command else { panic!("it is verify") };
     assert_eq!(peer.path, Path::new("/var/hyperledger/production"));
+}
+
+/// A snapshot of block 9 with these public keys: key, value, block and place in it of its version; and as many hashes.
+fn snapshot(directory: &Path, records: &[(&str, &str, u64, u64)]) {
+    let tip = SnapshotTip {
+        channel: ChannelId::new("mychannel").unwrap(),
+        last_block: BlockNumber::new(9),
+        last_block_hash: Bytes::from_static(b"last"),
+        previous_block_hash: Bytes::from_static(b"before"),
+        last_commit_hash: Bytes::new(),
+    };
+    let mut writer = SnapshotWriter::create(directory).unwrap();
+    for (namespace, hashed) in [("cc", false), ("cc$$hcoll", true)] {
+        for (key, value, block, place) in records {
+            let record = StateRecord {
+                namespace: namespace.to_owned(),
+                key: Bytes::copy_from_slice(key.as_bytes()),
+                value: Bytes::copy_from_slice(value.as_bytes()),
+                metadata: Bytes::new(),
+                version: Height::new(BlockNumber::new(*block), *place),
+            };
+            match hashed {
+                false => writer.public(&record).unwrap(),
+                true => writer.private_hash(&record).unwrap(),
+            }
+        }
+    }
+    writer.finish(&tip).unwrap();
+}
+
+struct Snapshots(tempfile::TempDir);
+
+impl Snapshots {
+    fn new(first: &[(&str, &str, u64, u64)], second: &[(&str, &str, u64, u64)]) -> Self {
+        let snapshots = Self(tempfile::tempdir().unwrap());
+        snapshot(&snapshots.0.path().join("a"), first);
+        snapshot(&snapshots.0.path().join("b"), second);
+        snapshots
+    }
+
+    fn compare(&self, first_differences: &str) -> Answer {
+        let path = |name: &str| self.0.path().join(name).display().to_string();
+        let arguments =
+            ["-f".to_owned(), first_differences.to_owned(), "-o".to_owned(), path("results"), path("a"), path("b")];
+        let all = ["ledgerutil", "compare"].map(str::to_owned).into_iter().chain(arguments);
+        answer(LedgerutilCommand::try_parse_from(all).unwrap().command)
+    }
+
+    fn results(&self) -> PathBuf {
+        self.0.path().join("results/mychannel_9_comparison")
+    }
+
+    fn text(&self, name: &str) -> String {
+        std::fs::read_to_string(self.results().join(name)).unwrap()
+    }
+}
+
+#[test]
+fn equal_snapshots_are_found_equal_without_results() {
+    let records = [("a", "1", 1, 0), ("b", "2", 2, 0)];
+    let snapshots = Snapshots::new(&records, &records);
+    let same = "\nSuccessfully compared snapshots. Both snapshot public state and private state hashes were the same. No results were generated.\n";
+    assert_eq!(snapshots.compare("10"), Answer::new(0, same));
+    assert!(!snapshots.results().exists());
+}
+
+#[test]
+fn differences_are_listed_by_key_and_the_earliest_by_height() {
+    let first = [("a", "1", 1, 0), ("b", "<2>", 2, 0), ("c", "3", 3, 0), ("e", "5", 5, 0)];
+    let second = [("a", "1", 1, 0), ("b", "two", 4, 1), ("d", "4", 1, 2), ("e", "5", 5, 0), ("f", "6", 1, 0)];
+    let snapshots = Snapshots::new(&first, &second);
+    let said = format!(
+        "\nSuccessfully compared snapshots. Results saved to {}. Total differences found: 8\n",
+        snapshots.results().display()
+    );
+    assert_eq!(snapshots.compare("3"), Answer::new(2, said));
+    let public = [
+        r#"{"namespace":"cc","key":"b","hashed":false,"snapshotrecord1":{"value":"\u003c2\u003e","blockNum":2,"txNum":0},"snapshotrecord2":{"value":"two","blockNum":4,"txNum":1}}"#,
+        r#"{"namespace":"cc","key":"c","hashed":false,"snapshotrecord1":{"value":"3","blockNum":3,"txNum":0},"snapshotrecord2":null}"#,
+        r#"{"namespace":"cc","key":"d","hashed":false,"snapshotrecord1":null,"snapshotrecord2":{"value":"4","blockNum":1,"txNum":2}}"#,
+        r#"{"namespace":"cc","key":"f","hashed":false,"snapshotrecord1":null,"snapshotrecord2":{"value":"6","blockNum":1,"txNum":0}}"#,
+    ];
+    let file = |lines: &[&str]| {
+        format!("{{\n\"ledgerid\":\"mychannel\",\n\"diffRecords\":[\n{}\n]\n}}\n", lines.join("\n,\n"))
+    };
+    assert_eq!(snapshots.text("all_pub_diffs_by_key.json"), file(&public));
+    let private = snapshots.text("all_pvt_diffs_by_key.json");
+    assert!(private.contains(
+        r#"{"namespace":"cc$$hcoll","key":"66","hashed":true,"snapshotrecord1":null,"snapshotrecord2":{"value":"36","blockNum":1,"txNum":0}}"#
+    ));
+    let private: Vec<&str> = private.lines().filter(|line| line.starts_with("{\"")).collect();
+    assert_eq!(snapshots.text("first_diffs_by_height.json"), file(&[public[3], private[3], public[2]]));
+    let again = snapshots.compare("3");
+    assert!(again.text.starts_with("Ledger Compare Error: mychannel_9_comparison already exists in "), "{again:?}");
+    std::fs::remove_dir_all(snapshots.results()).unwrap();
+    assert_eq!(snapshots.compare("0").status, 2);
+    assert!(!snapshots.results().join("first_diffs_by_height.json").exists());
+}
+
+#[test]
+fn snapshots_of_different_things_are_not_compared() {
+    let records = [("a", "1", 1, 0)];
+    for (from, to, words) in [
+        (
+            "\"last_block_number\": 9",
+            "\"last_block_number\": 8",
+            "Last block numbers do not match.\nSnapshot1 last block number: 9\nSnapshot2 last block number: 8\n",
+        ),
+        (
+            "mychannel",
+            "other",
+            "Channel names do not match.\nSnapshot1 channel name: mychannel\nSnapshot2 channel name: other\n",
+        ),
+        (
+            "6c617374",
+            "6c617375",
+            "Last block hashes do not match.\nSnapshot1 last block hash: 6c617374\nSnapshot2 last block hash: 6c617375\n",
+        ),
+        (
+            "SimpleKeyValueDB",
+            "CouchDB",
+            "State db types do not match.\nSnapshot1 state db type: SimpleKeyValueDB\nSnapshot2 state db type: CouchDB\n",
+        ),
+    ] {
+        let snapshots = Snapshots::new(&records, &records);
+        let metadata = snapshots.0.path().join("b/_snapshot_signable_metadata.json");
+        let text = std::fs::read_to_string(&metadata).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&metadata, text.replace(from, to)).unwrap();
+        let expected = format!("Ledger Compare Error: the supplied snapshots appear to be non-comparable. {words}");
+        assert_eq!(snapshots.compare("10"), Answer::new(1, expected));
+    }
+    let snapshots = Snapshots::new(&records, &[("a", "2", 1, 0)]);
+    std::fs::write(snapshots.0.path().join("b/public_state.data"), b"\x01garbage").unwrap();
+    let answer = snapshots.compare("10");
+    assert!(answer.status == 1 && answer.text.contains("public_state.data is damaged"), "{answer:?}");
 }
