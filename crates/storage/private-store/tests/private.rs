@@ -208,7 +208,7 @@ fn expired_sets_and_markers_are_gone_from_the_disk() {
     }
     assert_eq!(disk.committed().clear_key("cc", "coll", hash("b").as_bytes()).unwrap(), None);
     // Blocks may have been passed over without private data.
-    disk.put(9, BlockSets::default());
+    disk.committed().forget_expired(BlockNumber::new(9)).unwrap();
     assert_eq!(disk.keys(3), "");
 }
 
