@@ -57,7 +57,8 @@ fn known_fields(schema: usize, message: &[u8], known: &mut Vec<u8>, depth: usize
         let found = found?;
         let Some(field) = fields.iter().find(|field| field.number == found.number) else { continue };
         match field.kind {
-            Kind::Message(inner) if found.wire_type == WireType::Length && depth < MAX_DEPTH => {
+            Kind::Message(_) if found.wire_type == WireType::Length && depth >= MAX_DEPTH => return Err(Malformed),
+            Kind::Message(inner) if found.wire_type == WireType::Length => {
                 let mut content = Vec::with_capacity(found.content.len());
                 known_fields(inner, found.content, &mut content, depth + 1)?;
                 prost::encoding::encode_key(found.number, prost::encoding::WireType::LengthDelimited, known);
@@ -113,6 +114,39 @@ mod tests {
         // The entry's key once more, as a number.
         let raw = [0x12, 0x0c, 0x0a, 0x04, b'n', b'a', b'm', b'e', 0x08, 0x01, 0x12, 0x02, 0x08, 0x03];
         assert_eq!(read::<common::ConfigGroup>(raw.as_slice()).unwrap(), group);
+    }
+
+    #[test]
+    fn what_is_nested_too_deep_is_refused_as_a_whole() {
+        // A group in a group, as often as asked, beside a field that Go ignores.
+        let nested = |levels: usize| {
+            let mut raw = vec![];
+            for _ in 0..levels {
+                let entry = [&[0x0a, 0x01, b'g', 0x12][..], &length(&raw), &raw].concat();
+                raw = [&[0x12][..], &length(&entry), &entry].concat();
+            }
+            [raw, vec![0x10, 0x01]].concat()
+        };
+        let depth = |group: common::ConfigGroup| {
+            let mut levels = 0;
+            let mut group = &group;
+            while let Some(inner) = group.groups.get("g") {
+                (levels, group) = (levels + 1, inner);
+            }
+            levels
+        };
+        for levels in [1, 10, 49] {
+            assert_eq!(depth(read(nested(levels).as_slice()).unwrap()), levels);
+        }
+        for levels in [51, 60, 100, 101, 1000] {
+            assert!(read::<common::ConfigGroup>(nested(levels).as_slice()).is_err(), "{levels}");
+        }
+    }
+
+    fn length(content: &[u8]) -> Vec<u8> {
+        let mut length = vec![];
+        prost::encoding::encode_varint(content.len() as u64, &mut length);
+        length
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub struct Ledgers {
     open: RwLock<BTreeMap<ChannelId, Arc<Ledger>>>,
     /// Joined, but not taken part in.
     paused: BTreeSet<ChannelId>,
+    /// Channels whose ledgers did not open.
+    unusable: BTreeSet<ChannelId>,
     /// Held while a ledger is made, so that two attempts for one channel do not meet.
     creating: Mutex<()>,
     /// Last, so that it is given free after the ledgers.
@@ -54,23 +56,43 @@ impl Ledgers {
 
     /// As [`Self::open`] on any file system.
     pub fn open_on(files: &FileSystem, root: &Path, options: LedgerOptions) -> Result<Self, OpenError> {
+        let (ledgers, failures) = Self::open_each(files, root, options)?;
+        match failures.into_iter().next() {
+            Some((_, failure)) => Err(failure),
+            None => Ok(ledgers),
+        }
+    }
+
+    /// As [`Self::open`], but a ledger that does not open keeps no other from it. It stays as it is on disk, nobody can use
+    /// or replace it, and its channel comes back with the reason.
+    pub fn open_usable(root: &Path, options: LedgerOptions) -> Result<(Self, Vec<(ChannelId, OpenError)>), OpenError> {
+        Self::open_each(&FileSystem::host(), root, options)
+    }
+
+    fn open_each(
+        files: &FileSystem,
+        root: &Path,
+        options: LedgerOptions,
+    ) -> Result<(Self, Vec<(ChannelId, OpenError)>), OpenError> {
         let directory = LedgersDirectory::open(files, root)?;
         let snapshots = options.snapshots.as_ref().map(|path| SnapshotsDirectory::open(path)).transpose()?;
         let options = Options { cache_bytes: options.cache_bytes, write_buffer_bytes: options.write_buffer_bytes };
-        let (mut open, mut paused) = (BTreeMap::new(), BTreeSet::new());
+        let (mut open, mut paused, mut failures) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
         for (channel, ledger) in directory.ledgers()? {
             match ledger.status()? {
-                LedgerStatus::Active => {
-                    let ledger = Ledger::open(channel.clone(), ledger, options, snapshots.as_ref())?;
-                    open.insert(channel, ledger);
-                }
+                LedgerStatus::Active => match Ledger::open(channel.clone(), ledger, options, snapshots.as_ref()) {
+                    Ok(ledger) => drop(open.insert(channel, ledger)),
+                    Err(failure) => failures.push((channel, failure)),
+                },
                 LedgerStatus::Inactive => {
                     tracing::info!("channel [{channel}] is paused");
                     paused.insert(channel);
                 }
             }
         }
-        Ok(Self { options, snapshots, open: RwLock::new(open), paused, creating: Mutex::new(()), directory })
+        let unusable = failures.iter().map(|(channel, _)| channel.clone()).collect();
+        let (open, creating) = (RwLock::new(open), Mutex::new(()));
+        Ok((Self { options, snapshots, open, paused, unusable, creating, directory }, failures))
     }
 
     /// Creates the ledger of the channel that `genesis` begins. After a crash in the middle it is as if not called.
@@ -131,6 +153,7 @@ impl Ledgers {
     pub fn status(&self, channel: &ChannelId) -> Option<LedgerStatus> {
         match self.get(channel) {
             Some(_) => Some(LedgerStatus::Active),
+            None if self.unusable.contains(channel) => Some(LedgerStatus::Active),
             None => self.paused.contains(channel).then_some(LedgerStatus::Inactive),
         }
     }

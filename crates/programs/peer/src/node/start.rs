@@ -129,14 +129,18 @@ fn at<E: Display>(what: impl Display) -> impl FnOnce(E) -> anyhow::Error {
     move |error| anyhow::anyhow!("{what}: {error}")
 }
 
-/// Opens all ledgers, off the async threads: it may take long.
+/// Opens all ledgers, off the async threads: it may take long. A channel whose ledger does not open is not served; the
+/// others are.
 async fn open_ledgers(config: &PeerConfig) -> anyhow::Result<Arc<Ledgers>> {
     let directory = config.ledger.directory.clone();
     let options =
         LedgerOptions { snapshots: Some(config.ledger.snapshots_directory.clone()), ..LedgerOptions::default() };
     let open = move || {
-        let ledgers = Ledgers::open(&directory, options)
+        let (ledgers, failures) = Ledgers::open_usable(&directory, options)
             .map_err(at(format!("cannot open the ledgers in {}", directory.display())))?;
+        for (channel, failure) in failures {
+            tracing::error!(target: "peer", "Failed to load ledger {channel}; this channel is not served: {failure}");
+        }
         anyhow::Ok(Arc::new(ledgers))
     };
     tokio::task::spawn_blocking(open).await?

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ripstop_ledger::{LedgerOptions, Ledgers, OpenError, PrivateData};
+use ripstop_ledger::{LedgerOptions, LedgerStatus, Ledgers, OpenError, PrivateData};
 use ripstop_private_store::{BlockSets, PlacedSet, SetPlace};
 use ripstop_rwset::TxPrivateRwSet;
 use ripstop_types::BlockNumber;
@@ -233,4 +233,20 @@ fn blocks_of_another_channel_are_not_opened() {
     std::fs::rename(root.path().join("golden"), root.path().join("silver")).unwrap();
     let refused = Ledgers::open(root.path(), LedgerOptions::default());
     assert!(matches!(refused, Err(OpenError::ForeignBlocks { .. })));
+}
+
+#[test]
+fn a_ledger_that_does_not_open_keeps_no_other_from_it() {
+    let (root, _) = ledger();
+    let height = only(&open(root.path())).height();
+    let (golden, silver) = (root.path().join("golden"), root.path().join("silver"));
+    std::fs::create_dir_all(silver.join("blocks")).unwrap();
+    std::fs::copy(golden.join("blocks/blockfile_000000"), silver.join("blocks/blockfile_000000")).unwrap();
+    let (usable, failures) = Ledgers::open_usable(root.path(), LedgerOptions::default()).unwrap();
+    assert_eq!(only(&usable).height(), height);
+    let [(channel, OpenError::ForeignBlocks { .. })] = failures.as_slice() else { panic!("{failures:?}") };
+    assert_eq!(channel.as_str(), "silver");
+    // Nobody may put another in its place.
+    assert_eq!(usable.status(channel), Some(LedgerStatus::Active));
+    assert!(silver.exists());
 }
