@@ -121,7 +121,7 @@ impl CollectionPrivateRwSet {
     }
 
     /// Makes a set of writes and encodes it.
-    pub(crate) fn build(collection: String, writes: Vec<KvWrite>, metadata_writes: Vec<PrivateMetadataWrite>) -> Self {
+    pub fn build(collection: String, writes: Vec<KvWrite>, metadata_writes: Vec<PrivateMetadataWrite>) -> Self {
         let message = kvrwset::KvrwSet {
             writes: writes.iter().map(KvWrite::to_proto).collect(),
             metadata_writes: metadata_writes

@@ -42,7 +42,7 @@ pub use definition::{ApprovedDefinition, ChaincodeDefinition, ChaincodeParameter
 pub use execution::{Execution, ExecutionError, execution, references};
 pub use input::{InputError, InvalidCollection, check_input, is_label};
 pub use membership::{
-    CollectionMembers, CollectionRights, Eligibility, MembershipError, eligibility, opened_collections,
+    CollectionMembers, CollectionRights, Eligibility, MembershipError, PastEligibility, eligibility, opened_collections,
 };
 pub use policy::{
     DEFAULT_ENDORSEMENT_POLICY, LIFECYCLE_ENDORSEMENT_POLICY, ValidationInfo, collection_endorsement_policy,

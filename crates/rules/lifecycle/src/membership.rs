@@ -2,12 +2,12 @@ use std::collections::BTreeSet;
 
 use ripstop_msp::{MspSet, Principal};
 use ripstop_policy::{CompileError, SignaturePolicy, Signers};
-use ripstop_proto::protos::{StaticCollectionConfig, collection_policy_config};
+use ripstop_proto::protos::{CollectionConfigPackage, StaticCollectionConfig, collection_policy_config};
 use ripstop_rwset::{StateError, StateView};
-use ripstop_types::{MspId, SignedData};
+use ripstop_types::{BlockNumber, MspId, SignedData};
 
-use crate::collection::{explicit_collections, sensible};
-use crate::{Committed, committed_collection, definition};
+use crate::collection::{IMPLICIT_COLLECTION_PREFIX, explicit_collections, sensible};
+use crate::{Committed, committed_collection, definition, implicit_collection};
 
 /// Why nobody can be said to belong to a collection.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +105,12 @@ pub enum Eligibility {
     Ineligible,
 }
 
+impl From<bool> for Eligibility {
+    fn from(is_member: bool) -> Self {
+        if is_member { Self::Eligible } else { Self::Ineligible }
+    }
+}
+
 /// Whether an organization's peers keep what the next block writes to a collection. Fabric judges by the configuration
 /// before the block. None when the chaincode has no such collection: nobody keeps anything then.
 pub fn eligibility(
@@ -116,7 +122,42 @@ pub fn eligibility(
 ) -> Result<Option<Eligibility>, StateError> {
     let Some(config) = committed_collection(before, chaincode, collection)? else { return Ok(None) };
     let is_member = CollectionMembers::of(&config, msps).is_ok_and(|members| members.include(organization, msps));
-    Ok(Some(if is_member { Eligibility::Eligible } else { Eligibility::Ineligible }))
+    Ok(Some(is_member.into()))
+}
+
+/// What an organization's peers keep of a collection's values, told long afterwards from all that its chaincode defined.
+#[derive(Debug, Clone)]
+pub struct PastEligibility(Vec<(BlockNumber, bool)>);
+
+impl PastEligibility {
+    /// Reads definitions of a chaincode's collections, newest first, each with its block. An implicit collection needs none.
+    pub fn of(
+        definitions: &[(BlockNumber, CollectionConfigPackage)],
+        msps: &MspSet,
+        organization: &MspId,
+        collection: &str,
+    ) -> Self {
+        if collection.starts_with(IMPLICIT_COLLECTION_PREFIX) {
+            return Self(vec![(BlockNumber::GENESIS, collection == implicit_collection(organization))]);
+        }
+        let defined = definitions.iter().flat_map(|(block, package)| {
+            let config = explicit_collections(package).find(|config| config.name == collection);
+            config.map(|config| (*block, names(config, organization, msps)))
+        });
+        Self(defined.collect())
+    }
+
+    /// Whether the peers keep what a block wrote. The definition before the block says so, or one that has opened the
+    /// collection since (Fabric: `eligibilityAndBTLCache.isEligibile`). None when no definition before the block has it.
+    pub fn of_block(&self, block: BlockNumber) -> Option<Eligibility> {
+        let in_force = self.0.iter().position(|(defined, _)| *defined < block)?;
+        Some(self.0.iter().take(in_force + 1).any(|(_, is_member)| *is_member).into())
+    }
+}
+
+/// Whether the member policy names an organization (Fabric: `AmMemberOf`).
+fn names(config: &StaticCollectionConfig, organization: &MspId, msps: &MspSet) -> bool {
+    CollectionMembers::of(config, msps).is_ok_and(|members| members.organizations().contains(organization))
 }
 
 /// The collections of a chaincode that a new definition opens to an organization which the old one kept out (Fabric:
@@ -134,9 +175,7 @@ pub fn opened_collections(
     ) else {
         return Ok(vec![]);
     };
-    let is_member = |config: &StaticCollectionConfig| {
-        CollectionMembers::of(config, msps).is_ok_and(|members| members.organizations().contains(organization))
-    };
+    let is_member = |config: &StaticCollectionConfig| names(config, organization, msps);
     let kept_out = |name: &str| {
         explicit_collections(&old.parameters.collections).any(|config| config.name == name && !is_member(config))
     };

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use prost::Message;
 use ripstop_lifecycle::{
-    CollectionMembers, CollectionRights, Eligibility, eligibility, implicit_collection, implicit_collection_config,
-    keys, opened_collections,
+    CollectionMembers, CollectionRights, Eligibility, PastEligibility, eligibility, implicit_collection,
+    implicit_collection_config, keys, opened_collections,
 };
 use ripstop_policy::dsl;
 use ripstop_proto::{common, lifecycle, protos};
@@ -31,18 +31,21 @@ fn collection(policy: &str) -> StaticCollectionConfig {
     of_members(dsl::parse(policy).expect("the test's policy parses"))
 }
 
-/// A state in which the chaincode `cc` has these collections.
-fn state(collections: &[StaticCollectionConfig]) -> MemoryState {
-    use lifecycle::state_data::Type;
+fn package(collections: &[StaticCollectionConfig]) -> protos::CollectionConfigPackage {
     let payload = |config: &StaticCollectionConfig| protos::CollectionConfig {
         payload: Some(collection_config::Payload::StaticCollectionConfig(config.clone())),
     };
-    let package = protos::CollectionConfigPackage { config: collections.iter().map(payload).collect() };
+    protos::CollectionConfigPackage { config: collections.iter().map(payload).collect() }
+}
+
+/// A state in which the chaincode `cc` has these collections.
+fn state(collections: &[StaticCollectionConfig]) -> MemoryState {
+    use lifecycle::state_data::Type;
     let fields = [
         ("Sequence", Type::Int64(1)),
         ("EndorsementInfo", Type::Bytes(Bytes::new())),
         ("ValidationInfo", Type::Bytes(Bytes::new())),
-        ("Collections", Type::Bytes(package.encode_to_vec().into())),
+        ("Collections", Type::Bytes(package(collections).encode_to_vec().into())),
     ];
     let names = fields.iter().map(|(name, _)| (*name).to_owned()).collect();
     let metadata = lifecycle::StateMetadata { datatype: "ChaincodeDefinition".into(), fields: names };
@@ -159,6 +162,31 @@ fn a_new_definition_may_open_collections() {
     assert_eq!(opened(2, &before), ["opened"]);
     assert_eq!(opened(1, &before), ["open", "closed"]);
     assert_eq!(opened(2, &MemoryState::new()), [""; 0]);
+}
+
+#[test]
+fn an_organization_keeps_of_the_past_what_a_definition_since_gives_it() {
+    use Eligibility::{Eligible, Ineligible};
+    let msps = msp_set([]);
+    let only = |policy: &str| package(&[collection(policy)]);
+    let definitions = [
+        (8, only("OR('Org2MSP.member')")),
+        (6, package(&[])),
+        (4, only("OR('Org1MSP.member')")),
+        (2, only("OR('Org3MSP.member')")),
+    ]
+    .map(|(block, package)| (BlockNumber::new(block), package));
+    let check = |number: u8, collection: &str, expected: [Option<Eligibility>; 5]| {
+        let past = PastEligibility::of(&definitions, &msps, &org(number), collection);
+        assert_eq!([2, 3, 5, 7, 9].map(|block| past.of_block(BlockNumber::new(block))), expected, "Org{number}MSP");
+    };
+    // The definition without the collection changes nothing; what was opened later counts for all that was before.
+    check(1, "coll", [None, Some(Eligible), Some(Eligible), Some(Eligible), Some(Ineligible)]);
+    check(2, "coll", [None, Some(Eligible), Some(Eligible), Some(Eligible), Some(Eligible)]);
+    check(3, "coll", [None, Some(Eligible), Some(Ineligible), Some(Ineligible), Some(Ineligible)]);
+    check(1, "none", [None; 5]);
+    check(1, &implicit_collection(&org(1)), [Some(Eligible); 5]);
+    check(1, &implicit_collection(&org(2)), [Some(Ineligible); 5]);
 }
 
 #[test]

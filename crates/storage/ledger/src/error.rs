@@ -198,12 +198,25 @@ pub enum ImportError {
     /// The state could not be written.
     #[error(transparent)]
     Store(#[from] KvError),
+    /// What is missing could not be noted.
+    #[error(transparent)]
+    Private(#[from] PrivateStoreError),
     /// A public key is no text.
     #[error("a key of namespace [{0}] is not UTF-8")]
     Key(String),
     /// The namespace of hashes names no collection.
     #[error("the namespace [{0}] of hashes names no collection")]
     Namespace(String),
+    /// Nobody can say for whom private values are.
+    #[error("block {block} wrote to collection [{namespace}:{collection}], which no definition before it has")]
+    NoCollection {
+        /// The namespace.
+        namespace: String,
+        /// The collection.
+        collection: String,
+        /// The block.
+        block: BlockNumber,
+    },
 }
 
 /// Why a snapshot could not be made. The request for it is dropped; it can be made again.
@@ -306,6 +319,9 @@ pub enum CreateError {
     /// The snapshot cannot be used.
     #[error("error while verifying snapshot: {0}")]
     Snapshot(#[from] SnapshotError),
+    /// What the snapshot does not bring along could not be noted.
+    #[error("error while importing the hashes of private data: {0}")]
+    Import(#[from] ImportError),
     /// The new ledger could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),

@@ -2,9 +2,13 @@
 
 use bytes::Bytes;
 use ripstop_block_store::TransactionIndex;
+use ripstop_channel_config::ChannelConfig;
 use ripstop_kv::{Batch, Durability, Store};
+use ripstop_lifecycle::{Eligibility, PastEligibility};
+use ripstop_private_store::{CommittedPrivateData, HashedValue, Queue, SetPlace};
 use ripstop_snapshot::{SnapshotFiles, StateRecord, VerifiedSnapshot, split_hashed_namespace};
 use ripstop_state_db::{Expiry, Savepoint, StateWriter};
+use ripstop_types::MspId;
 
 use crate::StateSnapshot;
 use crate::error::ImportError;
@@ -15,6 +19,9 @@ const BATCH_BYTES: usize = 4 << 20;
 
 /// What an entry takes beside its key and value, roughly: many small ones must not make a large batch.
 const ENTRY_BYTES: usize = 100;
+
+/// How many private values are noted as missing in one step at most.
+const NOTED_AT_ONCE: usize = 10_000;
 
 /// Writes all of a snapshot into a store without a state, the savepoint last: what a crash interrupts is begun anew.
 /// History begins with the first block behind the snapshot. Of private data there are the hashes only.
@@ -60,6 +67,38 @@ fn hashes(batches: &mut Batches<'_>, files: &SnapshotFiles, written: &StateSnaps
         }
     }
     Ok(())
+}
+
+/// Notes all private values of an imported state, of which there are the hashes only, as missing in the private store: for
+/// reconciliation where they are for the peer's organisation (Fabric: `SnapshotDataImporter`).
+pub(crate) fn note_missing(
+    state: &StateSnapshot,
+    config: &ChannelConfig,
+    organization: &MspId,
+    private: &CommittedPrivateData,
+) -> Result<(), ImportError> {
+    let mut lifetimes = Lifetimes::new(state);
+    let mut noted = Vec::new();
+    for (namespace, collection) in state.reader().hashed_places()? {
+        let definitions = state.all_collections_of(&namespace)?;
+        let eligibility = PastEligibility::of(&definitions, config.msps(), organization, &collection);
+        for hash in state.reader().all_hashed(&namespace, &collection)? {
+            let (key_hash, found) = hash?;
+            let (block, tx) = (found.version.block, found.version.tx);
+            let queue = match eligibility.of_block(block) {
+                Some(Eligibility::Eligible) => Queue::First,
+                Some(Eligibility::Ineligible) => Queue::KeptOut,
+                None => return Err(ImportError::NoCollection { namespace, collection, block }),
+            };
+            let expires = lifetimes.end(&namespace, &collection, block)?;
+            let place = SetPlace { block, tx, namespace: namespace.clone(), collection: collection.clone() };
+            noted.push(HashedValue { place, key_hash, value_hash: found.value, queue, expires });
+            if noted.len() == NOTED_AT_ONCE {
+                private.put_hashed(&std::mem::take(&mut noted))?;
+            }
+        }
+    }
+    Ok(private.put_hashed(&noted)?)
 }
 
 /// Entries on their way into the store.

@@ -10,7 +10,7 @@ use ripstop_rwset::{CollectionPrivateRwSet, StateError, TxRwSet};
 use ripstop_state_db::StateWriter;
 use ripstop_types::BlockNumber;
 
-use crate::private::{Lifetimes, PrivateUpdates, Unproven, hashed, is_purged, prove, read_set};
+use crate::private::{Lifetimes, PrivateUpdates, Unproven, hashed, is_purged, prove, prove_by_snapshot, read_set};
 use crate::{LedgerError, ReconcileError, StateSnapshot, expire};
 
 /// Private writes that were not taken, and why.
@@ -32,7 +32,8 @@ pub(crate) enum Examined {
     Rejected(RejectedSet),
 }
 
-/// Compares private writes that came late with what their blocks announce.
+/// Compares private writes that came late with what their blocks announce or, where those are not here, with the hashes of
+/// the snapshot with which the ledger begins.
 pub(crate) struct Examination<'a> {
     blocks: &'a BlockStore,
     kept: &'a CommittedPrivateData,
@@ -73,6 +74,13 @@ impl<'a> Examination<'a> {
             return Ok(Err(Unproven::Expired));
         }
         let kept = self.kept;
+        if place.block < self.blocks.first() {
+            let hashed = kept.hashed(place)?;
+            if hashed.is_empty() {
+                return Ok(Err(Unproven::NotAnnounced));
+            }
+            return Ok(prove_by_snapshot(writes, &hashed, |key_hash| is_purged(kept, place, key_hash))?);
+        }
         let public = self.public(place)?;
         match public.and_then(|set| hashed(set, &place.namespace, &place.collection)) {
             Some(hashed) => Ok(prove(writes, hashed, |key_hash| is_purged(kept, place, key_hash))?),
@@ -83,8 +91,6 @@ impl<'a> Examination<'a> {
     fn public(&mut self, place: &SetPlace) -> Result<Option<&TxRwSet>, LedgerError> {
         let set = match self.public.entry((place.block, place.tx)) {
             Entry::Occupied(known) => known.into_mut(),
-            // Nobody here can say what a block announced that stands before the snapshot with which the ledger begins.
-            Entry::Vacant(unknown) if place.block < self.blocks.first() => unknown.insert(None),
             Entry::Vacant(unknown) => {
                 let block = self.blocks.appended_block(place.block)?;
                 let raw = block.zip(usize::try_from(place.tx).ok()).and_then(|(block, tx)| block.data.get(tx).cloned());
@@ -111,6 +117,11 @@ fn of_valid_transactions(sets: &[PlacedSet], blocks: &BlockStore) -> Result<Vec<
     let mut codes = BTreeMap::new();
     for set in sets {
         let number = set.place.block;
+        // Only valid transactions left hashes in the snapshot with which the ledger begins.
+        if number < blocks.first() {
+            valid.push(set.clone());
+            continue;
+        }
         let codes = match codes.entry(number) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => match blocks.appended_block(number)? {

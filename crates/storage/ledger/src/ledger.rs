@@ -19,7 +19,8 @@ use ripstop_validation::ValidatedBlock;
 use tokio::sync::watch;
 
 use crate::directory::LedgerDirectory;
-use crate::error::LedgerConfigError;
+use crate::error::{ImportError, LedgerConfigError};
+use crate::import::note_missing;
 use crate::late::{self, Examination, Examined};
 use crate::private::{Lifetimes, arrange, purged_keys};
 use crate::recover::{Origin, open_state};
@@ -317,7 +318,7 @@ impl Ledger {
     }
 
     /// Takes private writes that come after their blocks, and lets wait what was looked for in vain. Each set is compared with
-    /// the hashes in its block; what is not proven is given back and never stored. The clear state follows where the hash still
+    /// the hashes in its block, or in the snapshot where the block stands before it; what is not proven is given back and never stored. The clear state follows where the hash still
     /// stands for the value.
     pub fn accept_private_data(
         &self,
@@ -351,6 +352,11 @@ impl Ledger {
         }
         *committing = Committing::Ready;
         Ok(rejected)
+    }
+
+    /// Notes the private data as missing that the snapshot, with which the ledger was just begun, has the hashes of.
+    pub(crate) fn note_missing(&self, organization: &MspId) -> Result<(), ImportError> {
+        note_missing(&self.snapshot(), &self.config(), organization, self.private.committed())
     }
 
     /// All entries of committed private data.

@@ -8,7 +8,7 @@ use ripstop_channel_config::ChannelConfig;
 use ripstop_files::FileSystem;
 use ripstop_kv::Options;
 use ripstop_snapshot::SnapshotFiles;
-use ripstop_types::{Block, ChannelId};
+use ripstop_types::{Block, ChannelId, MspId};
 use ripstop_validation::ValidatedBlock;
 
 use crate::directory::{LedgerDirectory, LedgersDirectory};
@@ -109,8 +109,9 @@ impl Ledgers {
     }
 
     /// Creates the ledger of the channel that another peer made a snapshot of, after checking all of it. The snapshot is
-    /// copied and may be removed then. After a crash in the middle it is as if not called.
-    pub fn create_from_snapshot(&self, snapshot: &Path) -> Result<Arc<Ledger>, CreateError> {
+    /// copied and may be removed then. Private data of which it has the hashes is noted as missing, or as kept from the peer's
+    /// organisation. After a crash in the middle it is as if not called.
+    pub fn create_from_snapshot(&self, snapshot: &Path, organization: &MspId) -> Result<Arc<Ledger>, CreateError> {
         let _creating = self.creating.lock();
         let given = SnapshotFiles::open(snapshot)?;
         let channel = given.metadata().channel.clone();
@@ -125,8 +126,8 @@ impl Ledgers {
             };
             base.place(&directory.blocks())?;
             // Only what can be opened may become a ledger.
-            Ledger::open(channel.clone(), LedgerDirectory::clone(directory), self.options, None)?;
-            Ok::<_, CreateError>(())
+            let ledger = Ledger::open(channel.clone(), LedgerDirectory::clone(directory), self.options, None)?;
+            Ok::<_, CreateError>(ledger.note_missing(organization)?)
         })?;
         self.open_new(channel, directory)
     }

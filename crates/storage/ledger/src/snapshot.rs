@@ -57,6 +57,19 @@ impl StateSnapshot {
         Ok(Some((block, CollectionConfigPackage::decode(raw).map_err(StateError::new)?)))
     }
 
+    /// All definitions of a chaincode's collections, each with its block, newest first.
+    pub(crate) fn all_collections_of(
+        &self,
+        chaincode: &str,
+    ) -> Result<Vec<(BlockNumber, CollectionConfigPackage)>, StateError> {
+        let (mut all, mut below) = (Vec::new(), BlockNumber::new(u64::MAX));
+        while let Some(found) = self.collections_below(chaincode, below)? {
+            below = found.0;
+            all.push(found);
+        }
+        Ok(all)
+    }
+
     pub(crate) fn reader(&self) -> &StateReader {
         &self.reader
     }

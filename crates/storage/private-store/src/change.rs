@@ -8,8 +8,8 @@ use ripstop_rwset::Purge;
 use ripstop_types::{BlockNumber, Digest};
 
 use crate::committed::{purged, read_places, read_set};
-use crate::keys::{self, EXPIRING, KEYS, LATE, MISSING, PURGED, PURGING, WRITTEN};
-use crate::{PlacedSet, PrivateStoreError, Queue, SetPlace};
+use crate::keys::{self, EXPIRING, HASHED, KEYS, LATE, MISSING, PURGED, PURGING, WRITTEN};
+use crate::{HashedValue, PlacedSet, PrivateStoreError, Queue, SetPlace};
 
 /// A batch that sees its own changes of markers, which several steps make.
 pub(crate) struct Change {
@@ -64,18 +64,28 @@ impl Change {
         self.batch.put(&WRITTEN, key, [&arrived.to_be_bytes(), writes.raw.as_ref()].concat());
     }
 
+    /// Keeps the hashes of a value, and notes that the set it stands in is not here.
+    pub(crate) fn put_hashed(&mut self, value: &HashedValue) -> Result<()> {
+        let HashedValue { place, key_hash, value_hash, queue, expires } = value;
+        self.batch.put(&HASHED, keys::hashed(place, key_hash), value_hash.clone());
+        if let Some(at) = expires {
+            self.expire_with(*at, place.block, &place.namespace, &place.collection);
+        }
+        self.mark(*queue, place)
+    }
+
     /// Notes that a set is not here.
     pub(crate) fn mark(&mut self, queue: Queue, place: &SetPlace) -> Result<()> {
         self.marker(queue, place)?.insert(place.tx);
         Ok(())
     }
 
-    /// Takes the marker of a set away.
+    /// Takes the marker of a set away, and the hashes that stood in for its block.
     pub(crate) fn unmark(&mut self, place: &SetPlace) -> Result<()> {
         for queue in Queue::ALL {
             self.marker(queue, place)?.remove(&place.tx);
         }
-        Ok(())
+        self.remove_hashes(&keys::hashed_prefix(place), |_| true)
     }
 
     /// Lets a missed set wait behind others. One that is not in the first queue stays where it is.
@@ -129,7 +139,9 @@ impl Change {
             let (key, _) = entry?;
             let (written, namespace, collection) =
                 keys::read_expiring(&key).ok_or(PrivateStoreError::DamagedKey("expiring"))?;
-            self.remove_sets(written, |place| place.namespace == namespace && place.collection == collection)?;
+            let expires = |place: &SetPlace| place.namespace == namespace && place.collection == collection;
+            self.remove_sets(written, expires)?;
+            self.remove_hashes(&keys::written_prefix(written), expires)?;
             for queue in Queue::ALL {
                 self.markers.insert(keys::missing(queue, written, &namespace, &collection), BTreeSet::new());
             }
@@ -200,6 +212,17 @@ impl Change {
             }
             self.batch.delete(&LATE, keys::late(arrived, &key));
             self.batch.delete(&WRITTEN, key);
+        }
+        Ok(())
+    }
+
+    fn remove_hashes(&mut self, prefix: &[u8], which: impl Fn(&SetPlace) -> bool) -> Result<()> {
+        let Some(snapshot) = &self.snapshot else { return Ok(()) };
+        for entry in snapshot.prefix(&HASHED, prefix)? {
+            let (key, _) = entry?;
+            if which(&keys::read_hashed(&key).ok_or(PrivateStoreError::DamagedKey("hashed"))?) {
+                self.batch.delete(&HASHED, key);
+            }
         }
         Ok(())
     }

@@ -3,12 +3,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ripstop_kv::Snapshot;
-use ripstop_rwset::{CollectionPrivateRwSet, NsPrivateRwSet, Purge, TxPrivateRwSet};
+use ripstop_rwset::{CollectionPrivateRwSet, HashedWrite, NsPrivateRwSet, Purge, TxPrivateRwSet};
 use ripstop_types::{BlockNumber, Digest, Height};
 
 use crate::PrivateStoreError;
 use crate::change::Change;
-use crate::keys::{self, KEYS, LATE, MISSING, PURGED, PURGING, WRITTEN};
+use crate::keys::{self, HASHED, KEYS, LATE, MISSING, PURGED, PURGING, WRITTEN};
 use crate::store::LazyStore;
 
 /// The private writes of one transaction to one collection: where they belong.
@@ -49,6 +49,21 @@ pub enum Queue {
     Later,
     /// They are for other organisations.
     KeptOut,
+}
+
+/// A value that is not here, and neither is its block: a snapshot had its hashes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HashedValue {
+    /// The set it stands in.
+    pub place: SetPlace,
+    /// SHA-256 of the key.
+    pub key_hash: Bytes,
+    /// SHA-256 of the value.
+    pub value_hash: Bytes,
+    /// Why the set is not here.
+    pub queue: Queue,
+    /// With which block it expires, if with any.
+    pub expires: Option<BlockNumber>,
 }
 
 /// What a block leaves in the store.
@@ -125,6 +140,30 @@ impl CommittedPrivateData {
             change.defer(place)?;
         }
         self.0.write(change.finish())
+    }
+
+    /// Notes values that a snapshot had the hashes of, and their sets as missing. Returns after all of it is safe on disk;
+    /// several calls may name values of one set.
+    pub fn put_hashed(&self, values: &[HashedValue]) -> Result<(), PrivateStoreError> {
+        let mut change = Change::new(self.0.snapshot());
+        for value in values {
+            change.put_hashed(value)?;
+        }
+        self.0.write(change.finish())
+    }
+
+    /// The values in a set that is not here, as far as a snapshot had their hashes.
+    pub fn hashed(&self, place: &SetPlace) -> Result<Vec<HashedWrite>, PrivateStoreError> {
+        let Some(snapshot) = self.0.snapshot() else { return Ok(vec![]) };
+        let prefix = keys::hashed_prefix(place);
+        snapshot
+            .prefix(&HASHED, &prefix)?
+            .map(|entry| {
+                let (key, value_hash) = entry?;
+                let key_hash = Bytes::copy_from_slice(key.get(prefix.len()..).unwrap_or_default());
+                Ok(HashedWrite { key_hash, is_delete: false, value_hash, is_purge: false })
+            })
+            .collect()
     }
 
     /// Erases from the disk what was purged by blocks below a height. The clear keys are gone then, so the state must have

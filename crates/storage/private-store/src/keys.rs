@@ -9,12 +9,14 @@
 //! | `keys` | namespace `00` collection `00` SHA-256 of a clear key, block (u64) place in it (u64) | the clear key |
 //! | `missing` | queue (1 byte) ¬block (u64) namespace `00` collection | places in the block (u64 each, in order) |
 //! | `expiring` | block with which it expires (u64) block (u64) namespace `00` collection | empty |
+//! | `hashed` | block (u64) place in it (u64) namespace `00` collection `00` SHA-256 of a clear key | SHA-256 of its value |
 //! | `purged` | namespace `00` collection `00` SHA-256 of a clear key | block (u64) place in it (u64) of the last purge |
 //! | `purging` | key in `purged` | empty |
 //!
 //! All numbers big-endian; blocks in `missing` are inverted, so the newest comes first. The set of a block that came with
 //! it came at the height that is its number; only sets that came afterwards stand in `late`. What is in `purging` still has
-//! to be erased from `written` and `keys`.
+//! to be erased from `written` and `keys`. What is in `hashed` was in the snapshot with which the ledger begins; it stands in
+//! for the block, which is not here to prove the set, until that comes or expires.
 
 use ripstop_kv::{Keyspace, Reads};
 use ripstop_types::{BlockNumber, Digest, Height, TxId};
@@ -28,12 +30,13 @@ pub(crate) const LATE: Keyspace = Keyspace { name: "late", reads: Reads::Range }
 pub(crate) const KEYS: Keyspace = Keyspace { name: "keys", reads: Reads::Range };
 pub(crate) const MISSING: Keyspace = Keyspace { name: "missing", reads: Reads::Range };
 pub(crate) const EXPIRING: Keyspace = Keyspace { name: "expiring", reads: Reads::Range };
+pub(crate) const HASHED: Keyspace = Keyspace { name: "hashed", reads: Reads::Range };
 pub(crate) const PURGED: Keyspace = Keyspace { name: "purged", reads: Reads::Point };
 pub(crate) const PURGING: Keyspace = Keyspace { name: "purging", reads: Reads::Range };
 
 /// All keyspaces.
-pub(crate) const KEYSPACES: [Keyspace; 9] =
-    [TRANSIENT, ENDORSED, WRITTEN, LATE, KEYS, MISSING, EXPIRING, PURGED, PURGING];
+pub(crate) const KEYSPACES: [Keyspace; 10] =
+    [TRANSIENT, ENDORSED, WRITTEN, LATE, KEYS, MISSING, EXPIRING, HASHED, PURGED, PURGING];
 
 /// The queues of `missing`.
 impl Queue {
@@ -80,7 +83,7 @@ pub(crate) fn written(place: &SetPlace) -> Vec<u8> {
     [&place.block.get().to_be_bytes()[..], &place.tx.to_be_bytes(), &collection].concat()
 }
 
-/// The beginning of all keys in `written` of a block.
+/// The beginning of all keys in `written` and `hashed` of a block.
 pub(crate) fn written_prefix(block: BlockNumber) -> [u8; 8] {
     block.get().to_be_bytes()
 }
@@ -99,6 +102,22 @@ pub(crate) fn late(arrived: u64, written: &[u8]) -> Vec<u8> {
 /// The height and the key in `written`.
 pub(crate) fn read_late(key: &[u8]) -> Option<(u64, &[u8])> {
     take_number(key)
+}
+
+/// The beginning of all keys in `hashed` of a set.
+pub(crate) fn hashed_prefix(place: &SetPlace) -> Vec<u8> {
+    [&written(place)[..], &[0]].concat()
+}
+
+pub(crate) fn hashed(place: &SetPlace, key_hash: &[u8]) -> Vec<u8> {
+    [&hashed_prefix(place)[..], key_hash].concat()
+}
+
+/// The set that a key in `hashed` belongs to.
+pub(crate) fn read_hashed(key: &[u8]) -> Option<SetPlace> {
+    // Names hold no zero byte; what a forged transaction takes for a hash may, and have any length.
+    let (end, _) = key.iter().enumerate().skip(16).filter(|(_, byte)| **byte == 0).nth(1)?;
+    read_written(key.get(..end)?)
 }
 
 /// The key in `purged`, and the beginning of those in `keys`.
@@ -194,6 +213,7 @@ mod tests {
         let written = written(&place);
         assert_eq!(read_written(&written), Some(place.clone()));
         assert_eq!(read_late(&late(7, &written)), Some((7, written.as_slice())));
+        assert_eq!(read_hashed(&hashed(&place, &[0; 32])), Some(place.clone()));
         assert_eq!(read_missing(&missing(Queue::Later, place.block, namespace, collection)), Some(names.clone()));
         assert_eq!(read_expiring(&expiring(BlockNumber::new(9), place.block, namespace, collection)), Some(names));
         let height = Height::new(BlockNumber::new(5), 6);
@@ -202,6 +222,7 @@ mod tests {
         assert_eq!(read_height(&clear_key_at(&purged, height)), Some(height));
         for damaged in [&b""[..], b"short", &[0xff; 20]] {
             assert!(read_written(damaged).is_none() && read_missing(damaged).is_none());
+            assert!(read_hashed(damaged).is_none());
             assert!(read_expiring(damaged).is_none() && read_purged(damaged).is_none());
         }
     }

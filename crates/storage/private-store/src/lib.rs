@@ -12,9 +12,9 @@
 //! - What has expired is gone from the disk, with its markers, as soon as the block is safe with which it did. What was purged
 //!   is never given out again, and erased as soon as the state no longer needs the clear key.
 //! - The store on disk begins with the first private write or marker: channels without private data have none.
+//! - Of values whose blocks are not here, because the ledger begins with a snapshot, the hashes are kept until the values come.
 //!
-//! Absent: hashes are not compared here, and nobody's eligibility is judged. There is no place yet for the hashes of a snapshot
-//! whose values this peer has to find: their blocks are not here to prove them.
+//! Absent: hashes are not compared here, and nobody's eligibility is judged.
 
 mod change;
 mod committed;
@@ -22,6 +22,6 @@ mod keys;
 mod store;
 mod transient;
 
-pub use committed::{BlockSets, CommittedPrivateData, PlacedSet, Queue, SetPlace, by_transaction};
+pub use committed::{BlockSets, CommittedPrivateData, HashedValue, PlacedSet, Queue, SetPlace, by_transaction};
 pub use store::{PrivateStore, PrivateStoreError};
 pub use transient::{TransientSet, TransientStore};

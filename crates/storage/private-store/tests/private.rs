@@ -3,7 +3,9 @@
 
 use std::path::PathBuf;
 
-use ripstop_private_store::{BlockSets, CommittedPrivateData, PlacedSet, PrivateStore, Queue, SetPlace, TransientSet};
+use ripstop_private_store::{
+    BlockSets, CommittedPrivateData, HashedValue, PlacedSet, PrivateStore, Queue, SetPlace, TransientSet,
+};
 use ripstop_rwset::{CollectionPrivateRwSet, Purge, RwSetBuilder, TxPrivateRwSet};
 use ripstop_types::{BlockNumber, Digest, Height, TxId};
 use tempfile::TempDir;
@@ -246,4 +248,30 @@ fn a_forged_purge_erases_nothing_else() {
         disk.committed().erase_purged(4).unwrap();
         assert_eq!(disk.keys(2), "0:a ");
     }
+}
+
+#[test]
+fn hashes_of_a_snapshot_stay_until_their_set_comes_or_expires() {
+    let mut disk = Disk::new();
+    let value = |block, tx, key: &str, expires: Option<u64>| HashedValue {
+        place: place(block, tx),
+        key_hash: hash(key).to_bytes(),
+        value_hash: hash("value").to_bytes(),
+        queue: Queue::First,
+        expires: expires.map(BlockNumber::new),
+    };
+    // A set may be told in several parts, and a forged one may have hashes of any length.
+    let forged = HashedValue { key_hash: "short".into(), ..value(3, 1, "", Some(9)) };
+    disk.committed().put_hashed(&[value(2, 0, "a", None), value(3, 0, "a", Some(9)), forged]).unwrap();
+    disk.committed().put_hashed(&[value(2, 0, "b", None), value(2, 1, "a", None)]).unwrap();
+    disk.reopen();
+    let counts = |disk: &Disk| {
+        [(2, 0), (2, 1), (3, 0), (3, 1)].map(|(block, tx)| disk.committed().hashed(&place(block, tx)).unwrap().len())
+    };
+    assert_eq!((counts(&disk), disk.missing(Queue::First)), ([2, 1, 1, 1], "3.0 3.1 2.0 2.1 ".to_owned()));
+    disk.committed().add(8, &[set(2, 0, &[("a", "value")])], &[]).unwrap();
+    assert_eq!((counts(&disk), disk.missing(Queue::First)), ([0, 1, 1, 1], "3.0 3.1 2.1 ".to_owned()));
+    disk.committed().forget_expired(BlockNumber::new(9)).unwrap();
+    assert_eq!((counts(&disk), disk.missing(Queue::First)), ([0, 1, 0, 0], "2.1 ".to_owned()));
+    assert_eq!(disk.keys(2), "0:a ");
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use ripstop_channel_config::ChannelConfig;
 use ripstop_ledger::{CreateError, Ledger, LedgerOptions, Ledgers, PrivateData};
 use ripstop_rwset::{StateView, TxPrivateRwSet};
-use ripstop_types::{Block, BlockNumber, ValidationCode};
+use ripstop_types::{Block, BlockNumber, MspId, ValidationCode};
 use ripstop_validation::VerifiedBlock;
 use tempfile::TempDir;
 
@@ -53,9 +53,9 @@ impl Replay {
         Self::from(|ledgers| ledgers.create(genesis))
     }
 
-    /// Begins with a snapshot.
+    /// Begins with a snapshot, as a peer of `Org1MSP`.
     pub(crate) fn join(snapshot: &Path) -> Result<Self, String> {
-        Self::from(|ledgers| ledgers.create_from_snapshot(snapshot))
+        Self::from(|ledgers| ledgers.create_from_snapshot(snapshot, &MspId::new("Org1MSP")))
     }
 
     fn from(create: impl FnOnce(&Ledgers) -> Result<Arc<Ledger>, CreateError>) -> Result<Self, String> {

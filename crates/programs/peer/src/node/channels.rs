@@ -21,7 +21,7 @@ use ripstop_msp::LocalMsp;
 use ripstop_operations::{Health, Metrics};
 use ripstop_runtime::{TaskGroup, TaskKind};
 use ripstop_transport::ClientRoots;
-use ripstop_types::{Block, BlockNumber, ChannelId, SignedData};
+use ripstop_types::{Block, BlockNumber, ChannelId, MspId, SignedData};
 use tokio::sync::{mpsc, watch};
 
 /// How long the tasks of a channel may take to end: a block that is being committed is finished.
@@ -73,6 +73,11 @@ impl PeerChannels {
         self.refresh_roots();
     }
 
+    /// The peer's organisation.
+    fn organization(&self) -> &MspId {
+        &self.0.pull.signer.identity().msp_id
+    }
+
     /// Starts the tasks of one channel.
     fn start(&self, ledger: &Arc<Ledger>) {
         let parts = &self.0;
@@ -87,8 +92,7 @@ impl PeerChannels {
             Some(why) => Err(why.clone()),
             None => Ok(()),
         });
-        let organization = parts.pull.signer.identity().msp_id.clone();
-        let committer = Committer::new(Arc::clone(ledger)).of_organization(organization);
+        let committer = Committer::new(Arc::clone(ledger)).of_organization(self.organization().clone());
         parts.tasks.spawn(TaskKind::Isolated, "committer", async move {
             let ended = committer.run(received).await;
             if let Err(error) = &ended {
@@ -139,8 +143,9 @@ impl PeerChannels {
     async fn create_from_snapshot(&self, directory: PathBuf) {
         let shown = directory.display();
         tracing::info!(target: "ledgermgmt", function = "createFromSnapshot", "Creating ledger from snapshot at {shown}");
-        let (ledgers, path) = (Arc::clone(&self.0.ledgers), directory.clone());
-        let created = tokio::task::spawn_blocking(move || ledgers.create_from_snapshot(&path)).await;
+        let (ledgers, path, organization) =
+            (Arc::clone(&self.0.ledgers), directory.clone(), self.organization().clone());
+        let created = tokio::task::spawn_blocking(move || ledgers.create_from_snapshot(&path, &organization)).await;
         let failed = match created {
             Ok(Ok(ledger)) => {
                 let channel = ledger.channel_id();

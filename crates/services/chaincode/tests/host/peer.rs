@@ -16,7 +16,7 @@ use ripstop_ledger::{Ledger, LedgerOptions, Ledgers, PrivateData};
 use ripstop_msp::LocalMsp;
 use ripstop_proto::{lifecycle, protos};
 use ripstop_testkit::{Channel, Organization, Proposal, signed_block};
-use ripstop_types::{Block, BlockNumber, ChannelId, Timestamp, ValidationCode};
+use ripstop_types::{Block, BlockNumber, ChannelId, MspId, Timestamp, ValidationCode};
 use ripstop_validation::VerifiedBlock;
 use tempfile::TempDir;
 
@@ -29,7 +29,7 @@ impl JoinChannel for Join {
     }
 
     fn join_by_snapshot(&self, directory: &Path) -> Result<(), String> {
-        self.0.create_from_snapshot(directory).map(drop).map_err(|error| error.to_string())
+        self.0.create_from_snapshot(directory, &MspId::new("Org1MSP")).map(drop).map_err(|error| error.to_string())
     }
 
     fn joining(&self) -> Option<PathBuf> {

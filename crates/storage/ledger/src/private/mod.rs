@@ -11,5 +11,5 @@ pub(crate) use announced::read_set;
 pub(crate) use arrange::arrange;
 pub(crate) use lifetime::Lifetimes;
 pub use proof::Unproven;
-pub(crate) use proof::{hashed, is_purged, prove};
+pub(crate) use proof::{hashed, is_purged, prove, prove_by_snapshot};
 pub(crate) use updates::{PrivateUpdates, PurgedKey, purged_keys};

@@ -2,14 +2,15 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use ripstop_private_store::{CommittedPrivateData, PrivateStoreError, SetPlace};
-use ripstop_rwset::{CollectionHashedRwSet, CollectionPrivateRwSet, HashedWrite, TxRwSet};
+use ripstop_rwset::{CollectionHashedRwSet, CollectionPrivateRwSet, HashedWrite, KvWrite, TxRwSet};
 use ripstop_types::Digest;
 
 /// Why private writes are not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unproven {
-    /// The block is not committed here, or none of its transactions announces them.
-    #[error("no transaction in a block of this ledger announces them")]
+    /// The block is not committed here, or none of its transactions announces them, or the snapshot with which the ledger
+    /// begins had no hashes of them.
+    #[error("nothing in this ledger announces them")]
     NotAnnounced,
     /// They are not what was announced.
     #[error("they do not match the hashes in their block")]
@@ -61,24 +62,10 @@ pub(crate) fn prove<E>(
     if hashed.writes.is_empty() {
         return Ok(Err(Unproven::Mismatch));
     }
-    let mut gone = Vec::new();
-    for write in &writes.writes {
-        let Some(announced) = expected.remove(&Digest::of(write.key.as_bytes()).to_bytes()) else {
-            gone.push(write.key.clone());
-            continue;
-        };
-        let same = match (write.deletes(), announced.deletes()) {
-            (true, true) => true,
-            (false, false) => announced.value_hash == Digest::of(&write.value).as_bytes()[..],
-            _ => false,
-        };
-        if !same {
-            return Ok(Err(Unproven::Mismatch));
-        }
-    }
-    if !expected.is_empty() {
-        return Ok(Err(Unproven::Incomplete));
-    }
+    let proven = match key_by_key(writes, expected) {
+        Ok(proven) => proven,
+        Err(reason) => return Ok(Err(reason)),
+    };
     let metadata_is_announced = writes.metadata_writes.iter().all(|write| {
         let hash = Digest::of(write.key.as_bytes());
         hashed.metadata_writes.iter().any(|announced| announced.key_hash == hash.as_bytes()[..])
@@ -87,10 +74,49 @@ pub(crate) fn prove<E>(
         return Ok(Err(Unproven::Mismatch));
     }
     // All expected keys are there. Without any purge, here or there, only their form can differ from what was endorsed.
-    if !purged && gone.is_empty() && writes.writes.len() == hashed.writes.len() {
+    if !purged && proven.len() == writes.writes.len() && writes.writes.len() == hashed.writes.len() {
         return Ok(Err(Unproven::Mismatch));
     }
-    Ok(Ok(writes.without(&gone)))
+    Ok(Ok(CollectionPrivateRwSet::build(writes.collection.clone(), proven, writes.metadata_writes.clone())))
+}
+
+/// What of some private writes may be kept whose block stands before the snapshot with which the ledger begins: the values
+/// that the snapshot had hashes of, except purged ones. Nothing here proves the others, which were overwritten before, nor
+/// that metadata was written.
+pub(crate) fn prove_by_snapshot<E>(
+    writes: &CollectionPrivateRwSet,
+    hashed: &[HashedWrite],
+    mut is_purged: impl FnMut(&Bytes) -> Result<bool, E>,
+) -> Result<Result<CollectionPrivateRwSet, Unproven>, E> {
+    let mut expected = BTreeMap::new();
+    for write in hashed {
+        if !is_purged(&write.key_hash)? {
+            expected.insert(&write.key_hash, write);
+        }
+    }
+    let proven = key_by_key(writes, expected);
+    Ok(proven.map(|proven| CollectionPrivateRwSet::build(writes.collection.clone(), proven, vec![])))
+}
+
+/// The writes of expected keys, all of which must be there with their values.
+fn key_by_key(
+    writes: &CollectionPrivateRwSet,
+    mut expected: BTreeMap<&Bytes, &HashedWrite>,
+) -> Result<Vec<KvWrite>, Unproven> {
+    let mut proven = Vec::new();
+    for write in &writes.writes {
+        let Some(announced) = expected.remove(&Digest::of(write.key.as_bytes()).to_bytes()) else { continue };
+        let same = match (write.deletes(), announced.deletes()) {
+            (true, true) => true,
+            (false, false) => announced.value_hash == Digest::of(&write.value).as_bytes()[..],
+            _ => false,
+        };
+        if !same {
+            return Err(Unproven::Mismatch);
+        }
+        proven.push(write.clone());
+    }
+    if expected.is_empty() { Ok(proven) } else { Err(Unproven::Incomplete) }
 }
 
 #[cfg(test)]

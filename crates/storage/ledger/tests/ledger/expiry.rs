@@ -12,13 +12,19 @@ use crate::chain::{VALID, channel, commit, genesis, next_block, only, open, set,
 
 /// Defines the chaincode `cc` with the collections `short`, whose values live for one block, and `long`, for ever.
 pub(crate) fn definition() -> TxRwSet {
-    use lifecycle::state_data::Type;
-    use protos::collection_config::Payload;
     let short = protos::StaticCollectionConfig { name: "short".into(), block_to_live: 1, ..Default::default() };
     let long = protos::StaticCollectionConfig { name: "long".into(), ..Default::default() };
-    let config = [short, long]
-        .map(|collection| protos::CollectionConfig { payload: Some(Payload::StaticCollectionConfig(collection)) });
-    let collections = protos::CollectionConfigPackage { config: config.into() };
+    definition_with(&[short, long])
+}
+
+/// Defines the chaincode `cc` with these collections.
+pub(crate) fn definition_with(collections: &[protos::StaticCollectionConfig]) -> TxRwSet {
+    use lifecycle::state_data::Type;
+    use protos::collection_config::Payload;
+    let payload = |collection: &protos::StaticCollectionConfig| protos::CollectionConfig {
+        payload: Some(Payload::StaticCollectionConfig(collection.clone())),
+    };
+    let collections = protos::CollectionConfigPackage { config: collections.iter().map(payload).collect() };
     let fields = [
         ("Sequence", Type::Int64(1)),
         ("EndorsementInfo", Type::Bytes(Bytes::new())),

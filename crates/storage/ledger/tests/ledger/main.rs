@@ -9,6 +9,7 @@ mod chain;
 mod commit;
 mod expiry;
 mod faults;
+mod left_behind;
 mod model;
 mod private;
 mod recovery;

@@ -17,7 +17,12 @@ const COLLECTION: &str = "long";
 
 /// Commits a block of one transaction that does something to `cc`; what it wrote in private is told, and here from the
 /// start or not.
-fn block(ledger: &Ledger, code: ValidationCode, here: bool, fill: impl FnOnce(&mut RwSetBuilder)) -> PlacedSet {
+pub(crate) fn block(
+    ledger: &Ledger,
+    code: ValidationCode,
+    here: bool,
+    fill: impl FnOnce(&mut RwSetBuilder),
+) -> PlacedSet {
     let mut builder = RwSetBuilder::new();
     fill(&mut builder);
     let (public, private) = builder.build();
@@ -46,7 +51,7 @@ fn purge(ledger: &Ledger, here: bool, key: &str) -> PlacedSet {
     block(ledger, VALID, here, |set| set.private_purge("cc", COLLECTION, key))
 }
 
-fn accept(ledger: &Ledger, sets: &[&PlacedSet]) -> Vec<RejectedSet> {
+pub(crate) fn accept(ledger: &Ledger, sets: &[&PlacedSet]) -> Vec<RejectedSet> {
     ledger.accept_private_data(sets.iter().map(|set| (*set).clone()).collect(), &[]).unwrap()
 }
 
@@ -68,7 +73,7 @@ fn missing(ledger: &Ledger, queue: Queue) -> Vec<u64> {
     ledger.missing_private_data(queue, newest, 100).unwrap().iter().map(|place| place.block.get()).collect()
 }
 
-fn keys(ledger: &Ledger, block: u64) -> Option<String> {
+pub(crate) fn keys(ledger: &Ledger, block: u64) -> Option<String> {
     let found = ledger.private_data(BlockNumber::new(block), |_, _| true).unwrap();
     let set = found.get(&0)?.namespaces[0].collections[0].clone();
     Some(set.writes.into_iter().map(|write| write.key).collect())

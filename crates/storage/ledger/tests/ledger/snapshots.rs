@@ -2,16 +2,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ripstop_ledger::{CreateError, Ledger, LedgerOptions, Ledgers, SnapshotRequestError, StateView};
-use ripstop_types::{BlockNumber, Digest, TxId};
+use ripstop_types::{BlockNumber, Digest, MspId, TxId};
 use tempfile::TempDir;
 
 use crate::chain::{channel, commit, genesis, grow, only, open, put};
 use crate::expiry::{define, present, write};
 
+/// The organisation of peers that join.
+pub(crate) fn org1() -> MspId {
+    MspId::new("Org1MSP")
+}
+
 /// A peer: ledgers and snapshots.
-struct Peer {
+pub(crate) struct Peer {
     place: TempDir,
-    ledgers: Ledgers,
+    pub(crate) ledgers: Ledgers,
 }
 
 fn open_in(place: &TempDir) -> Ledgers {
@@ -20,7 +25,7 @@ fn open_in(place: &TempDir) -> Ledgers {
 }
 
 impl Peer {
-    fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         let place = tempfile::tempdir().unwrap();
         Self { ledgers: open_in(&place), place }
     }
@@ -31,18 +36,18 @@ impl Peer {
         peer
     }
 
-    fn ledger(&self) -> std::sync::Arc<Ledger> {
+    pub(crate) fn ledger(&self) -> std::sync::Arc<Ledger> {
         only(&self.ledgers)
     }
 
     /// Ends without warning, and begins again.
-    fn restart(self) -> Self {
+    pub(crate) fn restart(self) -> Self {
         let Self { place, ledgers } = self;
         drop(ledgers);
         Self { ledgers: open_in(&place), place }
     }
 
-    fn directory(&self) -> PathBuf {
+    pub(crate) fn directory(&self) -> PathBuf {
         self.place.path().join("ledgers").join(channel().as_str())
     }
 
@@ -51,16 +56,16 @@ impl Peer {
     }
 
     /// Makes a snapshot of the last block.
-    fn snapshot(&self) -> PathBuf {
+    pub(crate) fn snapshot(&self) -> PathBuf {
         let ledger = self.ledger();
         ledger.request_snapshot(BlockNumber::GENESIS).unwrap();
         ledger.wait_for_snapshots();
         self.completed(ledger.height() - 1)
     }
 
-    fn join(snapshot: &Path) -> Self {
+    pub(crate) fn join(snapshot: &Path) -> Self {
         let peer = Self::empty();
-        peer.ledgers.create_from_snapshot(snapshot).unwrap();
+        peer.ledgers.create_from_snapshot(snapshot, &org1()).unwrap();
         peer
     }
 }
@@ -277,7 +282,7 @@ fn a_snapshot_that_cannot_be_used_leaves_nothing() {
     let new = Peer::empty();
     let snapshot = old.snapshot();
     let refuse = |snapshot: &Path, reason: &str| {
-        let refused = new.ledgers.create_from_snapshot(snapshot).map(drop).unwrap_err().to_string();
+        let refused = new.ledgers.create_from_snapshot(snapshot, &org1()).map(drop).unwrap_err().to_string();
         assert!(refused.contains(reason), "{refused}");
         assert!(new.ledgers.list().is_empty());
         assert!(!new.directory().exists());
@@ -305,8 +310,8 @@ fn a_snapshot_that_cannot_be_used_leaves_nothing() {
     refuse(&snapshot, "public_state.data is damaged: 1 bytes follow");
     // Nothing hinders another attempt.
     grow(&old.ledger(), 1);
-    new.ledgers.create_from_snapshot(&old.snapshot()).unwrap();
-    let again = new.ledgers.create_from_snapshot(&old.completed(4)).map(drop);
+    new.ledgers.create_from_snapshot(&old.snapshot(), &org1()).unwrap();
+    let again = new.ledgers.create_from_snapshot(&old.completed(4), &org1()).map(drop);
     assert!(matches!(again, Err(CreateError::Exists { .. })));
 }
 
@@ -320,7 +325,7 @@ fn a_ledger_half_made_from_a_snapshot_vanishes() {
     fs::write(half.join("snapshot/txids.data"), "half").unwrap();
     let new = new.restart();
     assert!(!half.exists());
-    new.ledgers.create_from_snapshot(&snapshot).unwrap();
+    new.ledgers.create_from_snapshot(&snapshot, &org1()).unwrap();
     commit(&new.ledger(), &[(put("after", "key", "value"), crate::chain::VALID)]);
     assert_eq!(new.restart().ledger().height(), 5);
 }
