@@ -318,8 +318,8 @@ impl Ledger {
     }
 
     /// Takes private writes that come after their blocks, and lets wait what was looked for in vain. Each set is compared with
-    /// the hashes in its block, or in the snapshot where the block stands before it; what is not proven is given back and never stored. The clear state follows where the hash still
-    /// stands for the value.
+    /// the hashes in its block or, where that is not here, in the snapshot behind it; what is not proven is given back and
+    /// never stored. The clear state follows where the hash still stands for the value.
     pub fn accept_private_data(
         &self,
         arrived: Vec<PlacedSet>,

@@ -54,7 +54,10 @@ pub fn golden(report: &mut Report) {
     private::reconcile_purged(report, replay.ledger());
     private::kept(report, "in time", &delivered, replay.ledger());
     let clear_state = private::clear_state(report, replay.ledger());
-    super::snapshots::same_as_fabric(report, &replay);
+    if let Some(joined) = super::snapshots::same_as_fabric(report, &replay) {
+        private::reconcile_joined(report, &delivered, joined.ledger());
+        private::same_clear_state(report, &clear_state, joined.ledger());
+    }
     let endorsed = fixtures.lines("process-proposal.jsonl");
     proposals(report, &endorsed, replay.ledger());
     execution(report, &endorsed, replay.ledgers(), &replay.shared_ledger());

@@ -15,6 +15,7 @@ use crate::{Report, hex_bytes};
 
 const KEPT: &str = "private data that a peer keeps, after purge and expiry";
 const LATE: &str = "private data that comes late";
+const JOINED: &str = "private data of blocks before a snapshot";
 const COLLECTIONS: [&str; 3] = ["collAll", "collOrg1", "_implicit_org_Org1MSP"];
 /// The key `ok2` of this set was purged; its value stands nowhere any more.
 const PURGED_AS_A_WHOLE: (u64, u64) = (30, 4);
@@ -73,10 +74,7 @@ pub(crate) fn kept(report: &mut Report, when: &str, lines: &[Value], ledger: &Le
 /// Gives a ledger that took the blocks without private data what the delivering peer has. Keys that were purged are lacking
 /// there, as they must be here.
 pub(crate) fn reconcile(report: &mut Report, lines: &[Value], ledger: &Ledger) {
-    let sets: Vec<PlacedSet> = delivered(lines)
-        .into_iter()
-        .flat_map(|(block, sets)| sets.into_iter().flat_map(move |(tx, set)| placed(block, tx, set)))
-        .collect();
+    let sets = sets(lines);
     let places: Vec<SetPlace> = sets.iter().map(|set| set.place.clone()).collect();
     let wrong = sets.first().map(|first| {
         let place = first.place.clone();
@@ -88,18 +86,45 @@ pub(crate) fn reconcile(report: &mut Report, lines: &[Value], ledger: &Ledger) {
         let reasons: Vec<Unproven> = rejected.into_iter().map(|set| set.reason).collect();
         report.compare(LATE, "a wrong set", &vec![Unproven::Incomplete], &reasons, "");
     }
-    let missing = |report: &mut Report| {
-        let all = ledger.missing_private_data(Queue::First, BlockNumber::new(u64::MAX), usize::MAX);
-        report.check(LATE, "what is missing", all).unwrap_or_default()
-    };
-    let before = missing(report);
+    let before = missing(report, ledger);
     let known = places.iter().all(|place| before.contains(place));
     report.compare(LATE, "all of it was missed", &true, &known, "");
     if let Some(rejected) = report.check(LATE, "accepted", ledger.accept_private_data(sets, &[])) {
         report.compare(LATE, "nothing is rejected", &vec![], &rejected, "");
     }
-    let left = missing(report);
+    let left = missing(report, ledger);
     report.compare(LATE, "the rest is missed", &(before.len() - places.len()), &left.len(), "");
+}
+
+/// Gives a ledger that joined behind all of its blocks what the delivering peer has. The snapshot's hashes prove what still
+/// counted then; what has no live key left is not missed, and not taken.
+pub(crate) fn reconcile_joined(report: &mut Report, lines: &[Value], ledger: &Ledger) {
+    let missed = missing(report, ledger);
+    let (live, stale): (Vec<_>, Vec<_>) = sets(lines).into_iter().partition(|set| missed.contains(&set.place));
+    report.compare(
+        JOINED,
+        "some of it counts, some does not",
+        &(false, false),
+        &(live.is_empty(), stale.is_empty()),
+        "",
+    );
+    let unproven: Vec<_> = stale.iter().map(|_| Unproven::NotAnnounced).collect();
+    for (name, sets, expected) in [("what does not count", stale, unproven), ("what counts", live, vec![])] {
+        if let Some(rejected) = report.check(JOINED, name, ledger.accept_private_data(sets, &[])) {
+            let reasons: Vec<Unproven> = rejected.into_iter().map(|set| set.reason).collect();
+            report.compare(JOINED, name, &expected, &reasons, "");
+        }
+    }
+}
+
+fn sets(lines: &[Value]) -> Vec<PlacedSet> {
+    let sets = delivered(lines).into_iter();
+    sets.flat_map(|(block, sets)| sets.into_iter().flat_map(move |(tx, set)| placed(block, tx, set))).collect()
+}
+
+fn missing(report: &mut Report, ledger: &Ledger) -> Vec<SetPlace> {
+    let all = ledger.missing_private_data(Queue::First, BlockNumber::new(u64::MAX), usize::MAX);
+    report.check(LATE, "what is missing", all).unwrap_or_default()
 }
 
 /// The set whose only key was purged: whatever comes for it, nothing of it is kept.

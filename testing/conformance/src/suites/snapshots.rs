@@ -55,18 +55,19 @@ pub fn snapshots(report: &mut Report) {
 }
 
 /// Makes a snapshot of the ledger where the peers made theirs, and compares all files. Then a new peer joins by it and makes
-/// one itself.
-pub(crate) fn same_as_fabric(report: &mut Report, replay: &Replay) {
+/// one itself; it is given back.
+pub(crate) fn same_as_fabric(report: &mut Report, replay: &Replay) -> Option<Replay> {
     const TOPIC: &str = "snapshots of peers: made here, all files byte for byte";
     let snapshots = Snapshots::unpack();
-    let Some(made) = report.check(TOPIC, "made", replay.snapshot()) else { return };
+    let made = report.check(TOPIC, "made", replay.snapshot())?;
     for directory in snapshots.directories() {
         same_files(report, TOPIC, &directory, &made);
     }
-    let Some(joined) = report.check(TOPIC, "joined by it", Replay::join(&made)) else { return };
+    let joined = report.check(TOPIC, "joined by it", Replay::join(&made))?;
     if let Some(again) = report.check(TOPIC, "made by who joined", joined.snapshot()) {
         same_files(report, TOPIC, &made, &again);
     }
+    Some(joined)
 }
 
 /// Peers join by snapshots in the middle of the chain, take the blocks behind them, and end like the peers that took all.

@@ -147,6 +147,16 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_is_named_twice_counts_once() {
+        let (hashed, once) = set(&[("a", "1")]);
+        let writes = [once.writes.clone(), set(&[("a", "9")]).1.writes].concat();
+        let twice = CollectionPrivateRwSet::build(once.collection.clone(), writes, vec![]);
+        let Ok(by_block) = prove::<Infallible>(&twice, &hashed, |_| Ok(false));
+        let Ok(by_snapshot) = prove_by_snapshot::<Infallible>(&twice, &hashed.writes, |_| Ok(false));
+        assert_eq!([by_block, by_snapshot], [Ok(once.clone()), Ok(once)]);
+    }
+
+    #[test]
     fn writes_are_proven_as_a_whole_or_key_by_key_where_some_were_purged() {
         let all = [("a", "1"), ("b", "2"), ("c", "")];
         check(&all, &all, &[], Ok(&["a", "b", "c"]));
