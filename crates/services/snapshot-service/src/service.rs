@@ -69,10 +69,11 @@ impl SnapshotService {
         Ok(tokio::task::spawn_blocking(move || change(&ledger, block)).await??)
     }
 
-    fn pending(&self, signed: &protos::SignedSnapshotRequest) -> Result<Vec<BlockNumber>, Refusal> {
+    async fn pending(&self, signed: protos::SignedSnapshotRequest) -> Result<Vec<BlockNumber>, Refusal> {
         let query = protos::SnapshotQuery::decode(signed.request.clone())?;
-        self.authorize(Resource::SnapshotListPending, signed, query.signature_header, SystemTime::now())?;
-        Ok(self.ledger(&query.channel_id)?.pending_snapshots())
+        self.authorize(Resource::SnapshotListPending, &signed, query.signature_header, SystemTime::now())?;
+        let ledger = self.ledger(&query.channel_id)?;
+        Ok(tokio::task::spawn_blocking(move || ledger.pending_snapshots()).await?)
     }
 }
 
@@ -92,7 +93,7 @@ impl Snapshot for SnapshotService {
         &self,
         request: Request<protos::SignedSnapshotRequest>,
     ) -> Result<Response<protos::QueryPendingSnapshotsResponse>, Status> {
-        let pending = self.pending(&request.into_inner())?;
+        let pending = self.pending(request.into_inner()).await?;
         let block_numbers = pending.into_iter().map(BlockNumber::get).collect();
         Ok(Response::new(protos::QueryPendingSnapshotsResponse { block_numbers }))
     }
