@@ -219,7 +219,8 @@ pub enum ImportError {
     },
 }
 
-/// Why a snapshot could not be made. The request for it is dropped; it can be made again.
+/// Why a snapshot could not be made. The request for it stands and is tried again at the next start, except for
+/// [`Self::NoBlock`].
 #[derive(Debug, thiserror::Error)]
 pub enum GenerateError {
     /// The state could not be read.
@@ -228,7 +229,7 @@ pub enum GenerateError {
     /// The blocks could not be read.
     #[error(transparent)]
     Blocks(#[from] BlockStoreError),
-    /// The last block is not there.
+    /// The ledger does not have the block: it begins behind it. No attempt can succeed, so the request is dropped.
     #[error("block {0} is not there")]
     NoBlock(BlockNumber),
     /// The files could not be written.
@@ -243,6 +244,9 @@ pub enum GenerateError {
     /// The ledger is being closed. The snapshot is made when it is opened again.
     #[error("the ledger is being closed")]
     Stopped,
+    /// A bug. The process has said where.
+    #[error("the thread that made it panicked")]
+    Panicked,
 }
 
 /// A request for a snapshot is refused, in Fabric's words.
@@ -262,6 +266,11 @@ pub enum SnapshotRequestError {
     /// It is requested already.
     #[error("duplicate snapshot request for block number {0}")]
     Duplicate(BlockNumber),
+    /// There are as many requests as are kept.
+    #[error(
+        "{0} requested snapshots are not made yet, which is the limit of a channel; cancel some, or wait for their blocks"
+    )]
+    TooMany(usize),
     /// It is not requested.
     #[error("no snapshot request exists for block number {0}")]
     Unknown(BlockNumber),

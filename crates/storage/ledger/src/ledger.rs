@@ -261,7 +261,8 @@ impl Ledger {
         self.snapshots.as_ref().map(Snapshots::pending).unwrap_or_default()
     }
 
-    /// Waits until the snapshots are there of all requested blocks that are committed.
+    /// Waits until the snapshots are there of all requested blocks that are committed, apart from those that cannot be made
+    /// before the next start: the log tells why.
     pub fn wait_for_snapshots(&self) {
         if let Some(snapshots) = &self.snapshots {
             snapshots.wait();

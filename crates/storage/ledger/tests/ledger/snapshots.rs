@@ -164,6 +164,64 @@ fn requests_survive_and_what_a_crash_prevented_is_made_later() {
 }
 
 #[test]
+fn what_a_failing_disk_prevented_is_made_at_the_next_start() {
+    let peer = Peer::with_blocks(4);
+    let ledger = peer.ledger();
+    let temporary = peer.place.path().join("snapshots/temp");
+    fs::remove_dir(&temporary).unwrap();
+    fs::write(&temporary, "no directory").unwrap();
+    ledger.request_snapshot(BlockNumber::new(4)).unwrap();
+    ledger.request_snapshot(BlockNumber::new(5)).unwrap();
+    grow(&ledger, 2);
+    ledger.wait_for_snapshots();
+    assert_eq!(ledger.pending_snapshots(), numbers(&[4, 5]));
+    assert_eq!(
+        refusal(ledger.request_snapshot(BlockNumber::new(4))),
+        "requested snapshot for block number 4 cannot be less than the last committed block number 6"
+    );
+    ledger.cancel_snapshot(BlockNumber::new(5)).unwrap();
+    drop(ledger);
+    fs::remove_file(&temporary).unwrap();
+    let peer = peer.restart();
+    peer.ledger().wait_for_snapshots();
+    assert_eq!(peer.ledger().pending_snapshots(), []);
+    assert_eq!(files(&peer.completed(4)), files(&Peer::with_blocks(4).snapshot()));
+    assert!(!peer.completed(5).exists());
+}
+
+#[test]
+fn a_request_that_cannot_be_written_is_not_kept() {
+    let peer = Peer::with_blocks(2);
+    let ledger = peer.ledger();
+    ledger.request_snapshot(BlockNumber::new(7)).unwrap();
+    let new = peer.directory().join("snapshot-requests.new");
+    fs::create_dir(&new).unwrap();
+    for block in [2, 9] {
+        let refused = refusal(ledger.request_snapshot(BlockNumber::new(block)));
+        assert!(refused.starts_with("the requests for snapshots cannot be written: "), "{refused}");
+    }
+    ledger.cancel_snapshot(BlockNumber::new(7)).unwrap_err();
+    ledger.wait_for_snapshots();
+    assert_eq!(ledger.pending_snapshots(), numbers(&[7]));
+    assert!(!peer.completed(2).exists());
+    fs::remove_dir(&new).unwrap();
+    ledger.request_snapshot(BlockNumber::new(9)).unwrap();
+    assert_eq!(fs::read_to_string(peer.directory().join("snapshot-requests")).unwrap(), "7\n9\n");
+}
+
+#[test]
+fn the_number_of_requests_is_bounded() {
+    let peer = Peer::with_blocks(1);
+    let requests: String = (1001..=2000).map(|block| format!("{block}\n")).collect();
+    fs::write(peer.directory().join("snapshot-requests"), requests).unwrap();
+    let peer = peer.restart();
+    let refused = refusal(peer.ledger().request_snapshot(BlockNumber::new(5)));
+    assert!(refused.starts_with("1000 requested snapshots are not made yet"), "{refused}");
+    peer.ledger().cancel_snapshot(BlockNumber::new(1500)).unwrap();
+    peer.ledger().request_snapshot(BlockNumber::new(5)).unwrap();
+}
+
+#[test]
 fn who_joins_by_a_snapshot_goes_on_like_all_others() {
     let old = Peer::with_blocks(5);
     let new = Peer::join(&old.snapshot());
