@@ -120,23 +120,25 @@ const DIGEST: u8 = 1;
 const TEXT: u8 = 0;
 
 fn key(tx_id: &TxId) -> Vec<u8> {
-    let text = tx_id.as_str().as_bytes();
+    let text = tx_id.as_str();
+    let mut digest = [0; 32];
+    // Capital digits would come back as small ones.
+    let is_digest = hex::decode_to_slice(text, &mut digest).is_ok() && !text.contains(|c: char| c.is_ascii_uppercase());
     let mut key = Vec::with_capacity(33);
-    if text.len() == 64 && text.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+    if is_digest {
         key.push(DIGEST);
-        let digit = |digit: u8| if digit <= b'9' { digit - b'0' } else { digit - b'a' + 10 };
-        key.extend(text.chunks_exact(2).map(|pair| pair.iter().fold(0, |byte, d| byte << 4 | digit(*d))));
+        key.extend_from_slice(&digest);
     } else {
         key.push(TEXT);
         put_ordered_varuint(&mut key, text.len() as u64);
-        key.extend_from_slice(text);
+        key.extend_from_slice(text.as_bytes());
     }
     key
 }
 
 fn id_of(key: &[u8]) -> Option<TxId> {
     match key.split_first()? {
-        (&DIGEST, digest) => Some(TxId::new(&digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>())),
+        (&DIGEST, digest) => Some(TxId::new(&hex::encode(digest))),
         (_, text) => Some(TxId::new(std::str::from_utf8(get_ordered_varuint(text).ok()?.1).ok()?)),
     }
 }
@@ -149,7 +151,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn ids_come_back_by_length_then_bytes(ids in prop::collection::btree_set("[0-9a-f]{64}|[!-~]{64}|.{0,70}", 0..20)) {
+        fn ids_come_back_by_length_then_bytes(ids in prop::collection::btree_set("[0-9a-f]{64}|[0-9a-fA-F]{64}|[!-~]{64}|.{0,70}", 0..20)) {
             let store = Store::memory(&TransactionIndex::KEYSPACES);
             let mut batch = Batch::new();
             ids.iter().for_each(|id| TransactionIndex::put_before_snapshot(&mut batch, &TxId::new(id)));
