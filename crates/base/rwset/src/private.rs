@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use prost::Message;
 use ripstop_proto::{kvrwset, rwset};
@@ -135,7 +137,7 @@ impl CollectionPrivateRwSet {
 
     /// The same set without the writes of these keys. It has another hash.
     #[must_use]
-    pub fn without(&self, keys: &[String]) -> Self {
+    pub fn without(&self, keys: &HashSet<String>) -> Self {
         let writes = self.writes.iter().filter(|write| !keys.contains(&write.key)).cloned().collect();
         Self::build(self.collection.clone(), writes, self.metadata_writes.clone())
     }

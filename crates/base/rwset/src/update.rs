@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::iter::Peekable;
 use std::ops::Bound;
 
@@ -58,14 +58,12 @@ impl PrivateExpectation {
     /// What a transaction at this place in its block announces. A collection without writes announces nothing, whatever hash
     /// stands beside it (Fabric: `containsWrites`); of several entries of one collection the first counts.
     pub fn of(tx: u64, set: &TxRwSet) -> Vec<Self> {
-        let mut announced: Vec<Self> = Vec::new();
+        let (mut announced, mut known) = (Vec::new(), HashSet::new());
         for ns in &set.namespaces {
             for collection in &ns.collections {
                 let writes = !collection.writes.is_empty() || !collection.metadata_writes.is_empty();
-                let known = announced
-                    .iter()
-                    .any(|known| known.namespace == ns.namespace && known.collection == collection.collection);
-                if writes && !known && !collection.private_rwset_hash.is_empty() {
+                let counts = writes && !collection.private_rwset_hash.is_empty();
+                if counts && known.insert((&ns.namespace, &collection.collection)) {
                     announced.push(Self {
                         tx,
                         namespace: ns.namespace.clone(),

@@ -1,13 +1,13 @@
 //! What the transactions of a block do to the state, and the bytes of it.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use proptest::prelude::*;
 use ripstop_rwset::{
-    KvWrite, MemoryState, MetadataEntry, MetadataWrite, NsRwSet, PrivateExpectation, RwSetBuilder, StateValue,
-    StateView, TxRwSet, UpdateBatch, commit_hash, encode_metadata,
+    CollectionHashedRwSet, KvWrite, MemoryState, MetadataEntry, MetadataWrite, NsRwSet, PrivateExpectation,
+    RwSetBuilder, StateValue, StateView, TxRwSet, UpdateBatch, commit_hash, encode_metadata,
 };
 use ripstop_types::{BlockNumber, Height, ValidationCode, ValidationCodes};
 
@@ -98,8 +98,35 @@ fn a_private_set_without_some_keys_is_encoded_anew() {
         builder.private_write_metadata("ns", "coll", "k", metadata("m"));
         builder.build().1.unwrap().namespaces[0].collections[0].clone()
     };
-    assert_eq!(build(&["a", "b", "c"]).without(&["b".to_owned(), "x".to_owned()]), build(&["a", "c"]));
-    assert_eq!(build(&["a"]).without(&[]), build(&["a"]));
+    assert_eq!(build(&["a", "b", "c"]).without(&["b", "x"].map(String::from).into()), build(&["a", "c"]));
+    assert_eq!(build(&["a"]).without(&HashSet::new()), build(&["a"]));
+}
+
+/// So many that looking at each of them for each of them would not come to an end here.
+const MANY: usize = 100_000;
+
+#[test]
+fn very_many_collections_are_announced_each_once() {
+    let mut set = built(|set| set.private_write("ns", "coll", "k", "v".into()));
+    let collections = &mut set.namespaces[0].collections;
+    let first = collections[0].clone();
+    collections.extend((0..2 * MANY).map(|number| {
+        let collection = format!("coll{}", number % MANY);
+        CollectionHashedRwSet { collection, ..first.clone() }
+    }));
+    let announced = PrivateExpectation::of(3, &set);
+    assert_eq!(announced.len(), MANY + 1);
+    assert_eq!(announced[MANY].collection, format!("coll{}", MANY - 1));
+}
+
+#[test]
+fn very_many_keys_are_taken_out_of_a_private_set() {
+    let mut builder = RwSetBuilder::new();
+    let keys: Vec<String> = (0..MANY).map(|number| format!("key{number}")).collect();
+    keys.iter().chain(["left".to_owned()].iter()).for_each(|key| builder.private_write("ns", "coll", key, "v".into()));
+    let set = builder.build().1.unwrap().namespaces[0].collections[0].clone();
+    let left = set.without(&keys.into_iter().collect());
+    assert_eq!(left.writes.iter().map(|write| write.key.as_str()).collect::<Vec<_>>(), ["left"]);
 }
 
 #[test]

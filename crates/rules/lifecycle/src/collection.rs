@@ -1,3 +1,6 @@
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use ripstop_channel_config::ChannelConfig;
 use ripstop_msp::Role;
 use ripstop_policy::envelope::signed_by_any;
@@ -65,20 +68,43 @@ pub fn collection(
     Ok(all_collections(state, channel, chaincode)?.into_iter().find(|collection| collection.name == name))
 }
 
-/// The configuration of one collection from the committed state alone; every organization has an implicit collection here,
-/// whether it belongs to the channel or not (Fabric: `CollectionInfo`). None when there is no such chaincode or collection,
-/// or a definition that makes no sense: only a state that cannot be read is an error.
-pub fn committed_collection(
-    state: &dyn StateView,
-    chaincode: &str,
-    name: &str,
-) -> Result<Option<StaticCollectionConfig>, StateError> {
-    let defined = sensible(committed(&mut Committed(state), chaincode))?;
-    let Some(definition) = defined else { return Ok(None) };
-    if let Some(org) = implicit_collection_org(name) {
-        return Ok(Some(implicit_collection_config(&org)));
+/// The collections of one committed state. Each definition is read once, however many of its collections are asked for: a
+/// forged transaction may name very many.
+pub struct CommittedCollections<'a> {
+    state: &'a dyn StateView,
+    /// The explicit collections of chaincodes, by name. `None`: no such chaincode.
+    read: BTreeMap<String, Option<BTreeMap<String, StaticCollectionConfig>>>,
+}
+
+impl<'a> CommittedCollections<'a> {
+    /// Those of this state.
+    pub fn of(state: &'a dyn StateView) -> Self {
+        Self { state, read: BTreeMap::new() }
     }
-    Ok(explicit_collections(&definition.parameters.collections).find(|config| config.name == name).cloned())
+
+    /// The configuration of one collection from the committed state alone; every organization has an implicit collection
+    /// here, whether it belongs to the channel or not (Fabric: `CollectionInfo`). None when there is no such chaincode or
+    /// collection, or a definition that makes no sense: only a state that cannot be read is an error.
+    pub fn find(&mut self, chaincode: &str, name: &str) -> Result<Option<Cow<'_, StaticCollectionConfig>>, StateError> {
+        if !self.read.contains_key(chaincode) {
+            let defined = sensible(committed(&mut Committed(self.state), chaincode))?;
+            self.read.insert(chaincode.to_owned(), defined.map(by_name));
+        }
+        let Some(Some(explicit)) = self.read.get(chaincode) else { return Ok(None) };
+        Ok(match implicit_collection_org(name) {
+            Some(org) => Some(Cow::Owned(implicit_collection_config(&org))),
+            None => explicit.get(name).map(Cow::Borrowed),
+        })
+    }
+}
+
+/// The collections that a definition lists, by name; of several with one name the first counts.
+fn by_name(definition: ChaincodeDefinition) -> BTreeMap<String, StaticCollectionConfig> {
+    let mut named = BTreeMap::new();
+    for config in explicit_collections(&definition.parameters.collections) {
+        named.entry(config.name.clone()).or_insert_with(|| config.clone());
+    }
+    named
 }
 
 /// The collections that the committed definition of a chaincode lists. There are none where there is no definition, or one

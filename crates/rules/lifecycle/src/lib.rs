@@ -34,7 +34,7 @@ pub use approval::{
     org_approvals,
 };
 pub use collection::{
-    CollectionError, IMPLICIT_COLLECTION_PREFIX, all_collections, collection, committed_collection,
+    CollectionError, CommittedCollections, IMPLICIT_COLLECTION_PREFIX, all_collections, collection,
     committed_collections, explicit_collections, implicit_collection, implicit_collection_config,
     implicit_collection_org,
 };

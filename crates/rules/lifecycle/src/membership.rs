@@ -7,7 +7,7 @@ use ripstop_rwset::{StateError, StateView};
 use ripstop_types::{BlockNumber, MspId, SignedData};
 
 use crate::collection::{IMPLICIT_COLLECTION_PREFIX, explicit_collections, sensible};
-use crate::{Committed, committed_collection, definition, implicit_collection};
+use crate::{Committed, CommittedCollections, definition, implicit_collection};
 
 /// Why nobody can be said to belong to a collection.
 #[derive(Debug, thiserror::Error)]
@@ -114,13 +114,13 @@ impl From<bool> for Eligibility {
 /// Whether an organization's peers keep what the next block writes to a collection. Fabric judges by the configuration
 /// before the block. None when the chaincode has no such collection: nobody keeps anything then.
 pub fn eligibility(
-    before: &dyn StateView,
+    before: &mut CommittedCollections<'_>,
     msps: &MspSet,
     organization: &MspId,
     chaincode: &str,
     collection: &str,
 ) -> Result<Option<Eligibility>, StateError> {
-    let Some(config) = committed_collection(before, chaincode, collection)? else { return Ok(None) };
+    let Some(config) = before.find(chaincode, collection)? else { return Ok(None) };
     let is_member = CollectionMembers::of(&config, msps).is_ok_and(|members| members.include(organization, msps));
     Ok(Some(is_member.into()))
 }

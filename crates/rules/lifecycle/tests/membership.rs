@@ -1,16 +1,18 @@
 //! Who belongs to a collection.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bytes::Bytes;
 use prost::Message;
 use ripstop_lifecycle::{
-    CollectionMembers, CollectionRights, Eligibility, PastEligibility, eligibility, implicit_collection,
-    implicit_collection_config, keys, opened_collections,
+    CollectionMembers, CollectionRights, CommittedCollections, Eligibility, PastEligibility, eligibility,
+    implicit_collection, implicit_collection_config, keys, opened_collections,
 };
 use ripstop_policy::dsl;
 use ripstop_proto::{common, lifecycle, protos};
-use ripstop_rwset::MemoryState;
+use ripstop_rwset::{MemoryState, StateError, StateIter, StateValue, StateView};
 use ripstop_testkit::{Organization, msp_set, signed_data};
-use ripstop_types::{BlockNumber, Height, MspId};
+use ripstop_types::{BlockNumber, Height, MspId, TxId};
 
 use protos::{CollectionPolicyConfig, StaticCollectionConfig, collection_config, collection_policy_config};
 
@@ -129,9 +131,11 @@ fn only_members_use_what_is_for_members_only() {
 fn an_organization_keeps_what_the_configuration_gives_it() {
     let msps = msp_set([]);
     let before = state(&[collection("OR('Org1MSP.member')")]);
-    let check = |chaincode: &str, collection: &str| {
-        [1, 2]
-            .map(|number| eligibility(&before, &msps, &org(number), chaincode, collection).expect("memory can be read"))
+    let mut collections = CommittedCollections::of(&before);
+    let mut check = |chaincode: &str, collection: &str| {
+        [1, 2].map(|number| {
+            eligibility(&mut collections, &msps, &org(number), chaincode, collection).expect("memory can be read")
+        })
     };
     use Eligibility::{Eligible, Ineligible};
     assert_eq!(check("cc", "coll"), [Some(Eligible), Some(Ineligible)]);
@@ -139,6 +143,50 @@ fn an_organization_keeps_what_the_configuration_gives_it() {
     assert_eq!(check("_lifecycle", &implicit_collection(&org(1))), [Some(Eligible), Some(Ineligible)]);
     assert_eq!(check("cc", "none"), [None, None]);
     assert_eq!(check("none", &implicit_collection(&org(1))), [None, None]);
+}
+
+/// Counts the keys that are read.
+struct Counted(MemoryState, AtomicUsize);
+
+impl StateView for Counted {
+    fn get(&self, namespace: &str, key: &str) -> Result<Option<StateValue>, StateError> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.get(namespace, key)
+    }
+
+    fn range(&self, namespace: &str, start: &str, end: &str) -> Result<StateIter<'_>, StateError> {
+        self.0.range(namespace, start, end)
+    }
+
+    fn hashed(&self, namespace: &str, collection: &str, key_hash: &[u8]) -> Result<Option<StateValue>, StateError> {
+        self.0.hashed(namespace, collection, key_hash)
+    }
+
+    fn private(&self, namespace: &str, collection: &str, key: &str) -> Result<Option<StateValue>, StateError> {
+        self.0.private(namespace, collection, key)
+    }
+
+    fn private_range(&self, ns: &str, collection: &str, start: &str, end: &str) -> Result<StateIter<'_>, StateError> {
+        self.0.private_range(ns, collection, start, end)
+    }
+
+    fn has_transaction(&self, tx_id: &TxId) -> Result<bool, StateError> {
+        self.0.has_transaction(tx_id)
+    }
+}
+
+#[test]
+fn a_definition_is_read_once_for_all_of_its_collections() {
+    let before = Counted(state(&[collection("OR('Org1MSP.member')")]), AtomicUsize::new(0));
+    let mut collections = CommittedCollections::of(&before);
+    assert!(collections.find("cc", "coll").expect("memory can be read").is_some());
+    assert!(collections.find("none", "coll").expect("memory can be read").is_none());
+    let once = before.1.load(Ordering::Relaxed);
+    for number in 0..1000 {
+        assert!(collections.find("cc", &format!("forged{number}")).expect("memory can be read").is_none());
+        assert!(collections.find("none", &format!("forged{number}")).expect("memory can be read").is_none());
+    }
+    assert_eq!(before.1.load(Ordering::Relaxed), once);
 }
 
 #[test]

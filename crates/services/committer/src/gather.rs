@@ -1,8 +1,13 @@
 use std::collections::BTreeMap;
 
-use ripstop_ledger::{Ledger, PrivateData, PrivateStoreError, StateError, TransientSet, announced_private_data};
-use ripstop_lifecycle::{Eligibility, NAMESPACE as LIFECYCLE, eligibility, keys, opened_collections};
-use ripstop_rwset::{NsPrivateRwSet, PrivateExpectation, StateView};
+use ripstop_ledger::{
+    Ledger, PlacedSet, PrivateData, PrivateStoreError, SetPlace, StateError, TransientSet, announced_private_data,
+    by_transaction,
+};
+use ripstop_lifecycle::{
+    CommittedCollections, Eligibility, NAMESPACE as LIFECYCLE, eligibility, keys, opened_collections,
+};
+use ripstop_rwset::{CollectionPrivateRwSet, PrivateExpectation, StateView};
 use ripstop_types::{BlockNumber, MspId};
 use ripstop_validation::ValidatedBlock;
 
@@ -24,15 +29,16 @@ pub(crate) fn gather(
 ) -> Result<PrivateData, GatherError> {
     let (before, config) = (ledger.snapshot(), ledger.config());
     let mut private = PrivateData { opened: opened(ledger, organization, validated, &*before)?, ..Default::default() };
+    let mut collections = CommittedCollections::of(&*before);
     let mut known: BTreeMap<(String, String), Option<Eligibility>> = BTreeMap::new();
     let mut endorsed: Option<(u64, Vec<TransientSet>)> = None;
-    let (mut found, mut missing) = (0usize, Vec::new());
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
     for expected in announced_private_data(validated) {
         let name = (expected.namespace.clone(), expected.collection.clone());
         let eligible = match (known.get(&name), organization) {
             (Some(eligible), _) => *eligible,
             (None, None) => Some(Eligibility::Ineligible),
-            (None, Some(org)) => eligibility(&*before, config.msps(), org, &name.0, &name.1)?,
+            (None, Some(org)) => eligibility(&mut collections, config.msps(), org, &name.0, &name.1)?,
         };
         known.insert(name.clone(), eligible);
         match eligible {
@@ -53,15 +59,20 @@ pub(crate) fn gather(
             endorsed = Some((expected.tx, ledger.transient().get(&transaction.tx_id)?));
         }
         let sets = endorsed.as_ref().map(|(_, sets)| sets.as_slice()).unwrap_or_default();
-        match take_matching(&expected, sets, &mut private) {
-            true => found += 1,
-            false => missing.push(format!(
+        match matching(&expected, sets) {
+            Some(writes) => {
+                let PrivateExpectation { tx, namespace, collection, .. } = expected;
+                let place = SetPlace { block: validated.block().number(), tx, namespace, collection };
+                found.push(PlacedSet { place, writes: writes.clone() });
+            }
+            None => missing.push(format!(
                 "txID: {}, seq: {}, namespace: {}, collection: {}",
                 transaction.tx_id, expected.tx, expected.namespace, expected.collection
             )),
         }
     }
-    log(ledger, validated.block().number(), found, &missing);
+    log(ledger, validated.block().number(), found.len(), &missing);
+    private.writes = by_transaction(found);
     Ok(private)
 }
 
@@ -114,20 +125,9 @@ fn log(ledger: &Ledger, block: BlockNumber, found: usize, missing: &[String]) {
     }
 }
 
-/// Takes the endorsed writes that a block announces. Of several endorsements only one has the announced hash.
-fn take_matching(expected: &PrivateExpectation, sets: &[TransientSet], private: &mut PrivateData) -> bool {
-    let found = sets
-        .iter()
+/// The endorsed writes that a block announces. Of several endorsements only one has the announced hash.
+fn matching<'a>(expected: &PrivateExpectation, sets: &'a [TransientSet]) -> Option<&'a CollectionPrivateRwSet> {
+    sets.iter()
         .filter_map(|set| set.writes.collection(&expected.namespace, &expected.collection))
-        .find(|writes| writes.hash().as_bytes()[..] == expected.hash);
-    let Some(writes) = found else { return false };
-    let transaction = private.writes.entry(expected.tx).or_default();
-    let position = transaction.namespaces.iter().position(|ns| ns.namespace == expected.namespace);
-    match position.and_then(|position| transaction.namespaces.get_mut(position)) {
-        Some(ns) => ns.collections.push(writes.clone()),
-        None => transaction
-            .namespaces
-            .push(NsPrivateRwSet { namespace: expected.namespace.clone(), collections: vec![writes.clone()] }),
-    }
-    true
+        .find(|writes| writes.hash().as_bytes()[..] == expected.hash)
 }

@@ -179,6 +179,29 @@ fn private_data_is_gathered_where_it_was_endorsed_and_noted_where_it_is_missing(
     }
 }
 
+#[test]
+fn a_forged_transaction_with_very_many_collections_is_an_invalid_one_among_others() {
+    let scene = Scene::new();
+    let [orderer, org1] = &scene.organizations;
+    let (orderer, client) = (orderer.orderer("orderer"), org1.client("client"));
+    let mut builder = RwSetBuilder::new();
+    // So many that looking at each of them for each of them would not come to an end here.
+    for number in 0..100_000 {
+        builder.private_write("_lifecycle", &format!("forged{number}"), "key", "value".into());
+    }
+    let (mut draft, _) = private_transaction(&client, &[], "forged", "key");
+    draft.results = builder.build().0.encode();
+    let hash = scene.ledger.info().current_hash;
+    let block = signed_block(&orderer, BlockNumber::new(1), hash, vec![draft.bytes()]);
+    let committer = Committer::new(Arc::clone(&scene.ledger)).of_organization(org1.msp_id().clone());
+    committer.commit(block).unwrap().unwrap();
+    let codes = scene.ledger.block(BlockNumber::new(1)).unwrap().unwrap().metadata.validation_codes().unwrap();
+    assert_eq!(codes.as_slice(), [ValidationCode::EndorsementPolicyFailure]);
+    for queue in [Queue::First, Queue::KeptOut] {
+        assert!(scene.ledger.missing_private_data(queue, BlockNumber::new(1), 10).unwrap().is_empty());
+    }
+}
+
 #[tokio::test]
 async fn a_full_disk_stops_the_channel_with_a_message_and_reading_goes_on() {
     let disk = SimulatedDisk::new(1);

@@ -11,7 +11,7 @@ use ripstop_state_db::{Savepoint, StateWriter};
 use ripstop_types::{Envelope, Height, TxId};
 use ripstop_validation::ValidatedBlock;
 
-use crate::private::{Lifetimes, PrivateUpdates, PurgedKey};
+use crate::private::{Lifetimes, PrivateUpdates, PurgedKey, is_of_valid};
 use crate::{StateSnapshot, collections, expire};
 
 /// State, history, private values, index and savepoint of a block. `private` holds proven writes of any of its transactions,
@@ -26,7 +26,8 @@ pub(crate) fn batch(
     let mut batch = Batch::new();
     index(&mut batch, validated, before).map_err(StateError::new)?;
     let (block, updates) = (validated.block().number(), validated.updates());
-    let valid: Vec<PlacedSet> = private.iter().filter(|set| is_valid(validated, set)).cloned().collect();
+    let codes = validated.codes();
+    let valid: Vec<PlacedSet> = private.iter().filter(|set| is_of_valid(set, codes)).cloned().collect();
     let private = PrivateUpdates::of_block(&valid, purged, updates, before)?;
     let mut writer = StateWriter::new(&mut batch);
     writer.put_updates(updates);
@@ -36,12 +37,6 @@ pub(crate) fn batch(
     collections::note(&mut writer, block, updates, before)?;
     writer.put_savepoint(&Savepoint { block, commit_hash: commit_hash(validated) });
     Ok(batch)
-}
-
-/// Private writes of an invalid transaction are kept, but change nothing.
-fn is_valid(validated: &ValidatedBlock, set: &PlacedSet) -> bool {
-    let transaction = usize::try_from(set.place.tx).ok().and_then(|tx| validated.transactions().get(tx));
-    transaction.is_some_and(|transaction| transaction.code.is_valid())
 }
 
 /// The commit hash of a block; empty where it has none.

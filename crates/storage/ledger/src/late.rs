@@ -10,7 +10,9 @@ use ripstop_rwset::{CollectionPrivateRwSet, StateError, TxRwSet};
 use ripstop_state_db::StateWriter;
 use ripstop_types::BlockNumber;
 
-use crate::private::{Lifetimes, PrivateUpdates, Unproven, hashed, is_purged, prove, prove_by_snapshot, read_set};
+use crate::private::{
+    Lifetimes, PrivateUpdates, Unproven, hashed, is_of_valid, is_purged, prove, prove_by_snapshot, read_set,
+};
 use crate::{LedgerError, ReconcileError, StateSnapshot, expire};
 
 /// Private writes that were not taken, and why.
@@ -101,7 +103,7 @@ impl<'a> Examination<'a> {
     }
 }
 
-/// What late writes do to the state. Those of invalid transactions do nothing.
+/// What late writes do to the state.
 pub(crate) fn batch(sets: &[PlacedSet], blocks: &BlockStore, state: &StateSnapshot) -> Result<Batch, LedgerError> {
     let valid = of_valid_transactions(sets, blocks)?;
     let updates = PrivateUpdates::of_late_sets(&valid, state)?;
@@ -129,8 +131,7 @@ fn of_valid_transactions(sets: &[PlacedSet], blocks: &BlockStore) -> Result<Vec<
                 Some(block) => unknown.insert(block.metadata.validation_codes().map_err(StateError::new)?),
             },
         };
-        let code = usize::try_from(set.place.tx).ok().and_then(|tx| codes.as_slice().get(tx));
-        if code.is_some_and(|code| code.is_valid()) {
+        if is_of_valid(set, codes) {
             valid.push(set.clone());
         }
     }

@@ -55,7 +55,9 @@ pub use private::{Unproven, announced_private_data};
 pub use registry::{LedgerOptions, Ledgers};
 pub use ripstop_block_store::{BlockStoreError, Follower};
 pub use ripstop_kv::Entries;
-pub use ripstop_private_store::{PlacedSet, PrivateStoreError, Queue, SetPlace, TransientSet, TransientStore};
+pub use ripstop_private_store::{
+    PlacedSet, PrivateStoreError, Queue, SetPlace, TransientSet, TransientStore, by_transaction,
+};
 pub use ripstop_rwset::{StateError, StateIter, StateValue, StateView};
 pub use simulate::{KeyValue, RangeId, SimulateError, SimulationResults, Simulator, VersionText, WrittenKey};
 pub use snapshot::StateSnapshot;

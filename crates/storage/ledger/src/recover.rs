@@ -1,5 +1,6 @@
 //! Bringing the state up to the blocks, from wherever a crash left it.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use ripstop_block_store::{BlockStore, TransactionIndex};
 use ripstop_files::FileSystem;
 use ripstop_kv::{Batch, Durability, Keyspace, Options, Store, set_aside_on};
 use ripstop_private_store::{PlacedSet, PrivateStore};
-use ripstop_rwset::{PrivateExpectation, commit_hash};
+use ripstop_rwset::commit_hash;
 use ripstop_snapshot::SnapshotFiles;
 use ripstop_state_db::{KEYSPACES, Savepoint, StateReader, StateWriter};
 use ripstop_types::{BlockNumber, ChannelId};
@@ -174,23 +175,18 @@ fn replay_next(
     }
     let announced = announced_private_data(&validated);
     let mut sets = if announced.is_empty() { vec![] } else { private.committed().on_time(number)? };
-    sets.retain(|set| announced.iter().any(|announced| belongs(set, announced)));
+    // A set that its block announces was compared with the hashes when it was stored.
+    let announced: HashSet<_> = announced.iter().map(|set| (set.tx, &set.namespace, &set.collection)).collect();
+    sets.retain(|PlacedSet { place, .. }| announced.contains(&(place.tx, &place.namespace, &place.collection)));
     let purged = purged_keys(validated.updates().purges(), &sets, private.committed())?;
     let batch = apply::batch(&validated, &sets, &purged, &current, &mut Lifetimes::new(&current))?;
     store.write(batch, Durability::Buffered)?;
     Ok(StateSnapshot::new(store.snapshot(), number.next().get(), recorded))
 }
 
-/// Whether a set is one that its block announces: it was compared with the hashes when it was stored.
-fn belongs(set: &PlacedSet, announced: &PrivateExpectation) -> bool {
-    let PrivateExpectation { tx, namespace, collection, .. } = announced;
-    (set.place.tx, &set.place.namespace, &set.place.collection) == (*tx, namespace, collection)
-}
-
 fn same_hash(block: BlockNumber, recorded: &[u8], computed: &[u8]) -> Result<(), RecoverError> {
     if recorded == computed {
         return Ok(());
     }
-    let text = |hash: &[u8]| hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    Err(RecoverError::Diverged { block, recorded: text(recorded), computed: text(computed) })
+    Err(RecoverError::Diverged { block, recorded: hex::encode(recorded), computed: hex::encode(computed) })
 }

@@ -1,6 +1,6 @@
 //! Changes of what is kept of committed transactions, gathered into one batch.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
 use ripstop_kv::{Batch, Snapshot};
@@ -168,7 +168,7 @@ impl Change {
     /// Erases writes of purged keys out of their sets.
     pub(crate) fn erase_purged(&mut self, height: u64) -> Result<()> {
         let Some(snapshot) = self.snapshot.clone() else { return Ok(()) };
-        let mut gone: BTreeMap<SetPlace, Vec<String>> = BTreeMap::new();
+        let mut gone: BTreeMap<SetPlace, HashSet<String>> = BTreeMap::new();
         for entry in snapshot.range(&PURGING, &[], None)? {
             let (key, _) = entry?;
             let Some(purge) = purged(&snapshot, &key)?.filter(|purge| purge.block.get() < height) else { continue };
@@ -184,7 +184,7 @@ impl Change {
                 }
                 let (namespace, collection) = keys::read_purged(&key).ok_or_else(damaged)?;
                 let place = SetPlace { block: version.block, tx: version.tx, namespace, collection };
-                gone.entry(place).or_default().push(String::from_utf8(clear.to_vec()).map_err(|_| damaged())?);
+                gone.entry(place).or_default().insert(String::from_utf8(clear.to_vec()).map_err(|_| damaged())?);
                 self.batch.delete(&KEYS, index);
             }
             self.batch.delete(&PURGING, key);

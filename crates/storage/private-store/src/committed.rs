@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -327,12 +327,12 @@ pub(crate) fn purged(snapshot: &Snapshot, key: &[u8]) -> Result<Option<Height>, 
 /// Leaves out writes that were purged at their version or later (Fabric: `removePurgedDataFromCollPvtRWset`).
 fn without_purged(snapshot: &Snapshot, mut set: PlacedSet) -> Result<PlacedSet, PrivateStoreError> {
     let PlacedSet { place, writes } = &mut set;
-    let mut gone = Vec::new();
+    let mut gone = HashSet::new();
     for write in &writes.writes {
         let hash = Digest::of(write.key.as_bytes());
         let key = keys::clear_key(&place.namespace, &place.collection, hash.as_bytes());
         if purged(snapshot, &key)?.is_some_and(|purge| place.height() <= purge) {
-            gone.push(write.key.clone());
+            gone.insert(write.key.clone());
         }
     }
     if !gone.is_empty() {

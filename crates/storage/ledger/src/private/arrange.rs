@@ -1,6 +1,8 @@
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use ripstop_private_store::{BlockSets, CommittedPrivateData, PlacedSet, PrivateStoreError, SetPlace};
-use ripstop_rwset::PrivateExpectation;
+use ripstop_rwset::{CollectionPrivateRwSet, PrivateExpectation};
 use ripstop_validation::ValidatedBlock;
 
 use super::{Lifetimes, announced_private_data, hashed, is_purged, prove, read_set};
@@ -19,6 +21,7 @@ pub(crate) fn arrange<'a>(
     let mut sets = BlockSets { opened: &gathered.opened, purges, ..BlockSets::default() };
     let announced = announced_private_data(validated);
     let known = if announced.is_empty() { vec![] } else { kept.get(block)? };
+    let known = known.into_iter().map(|PlacedSet { place, writes }| (place, writes)).collect();
     for PrivateExpectation { tx, namespace, collection, hash } in announced {
         // Nobody keeps what a forged transaction announces for a collection that does not exist.
         if !lifetimes.exists(&namespace, &collection).map_err(LedgerError::from)? {
@@ -60,10 +63,10 @@ fn proven(place: &SetPlace, hash: &Bytes, gathered: &PrivateData) -> Option<Plac
 fn still_proven(
     place: &SetPlace,
     validated: &ValidatedBlock,
-    known: &[PlacedSet],
+    known: &BTreeMap<SetPlace, CollectionPrivateRwSet>,
     kept: &CommittedPrivateData,
 ) -> Result<Option<PlacedSet>, PrivateStoreError> {
-    let Some(PlacedSet { writes, .. }) = known.iter().find(|set| set.place == *place) else { return Ok(None) };
+    let Some(writes) = known.get(place) else { return Ok(None) };
     let raw = usize::try_from(place.tx).ok().and_then(|tx| validated.block().data.get(tx));
     let Some(public) = raw.and_then(read_set) else { return Ok(None) };
     let Some(hashed) = hashed(&public, &place.namespace, &place.collection) else { return Ok(None) };

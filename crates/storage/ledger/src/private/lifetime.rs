@@ -1,19 +1,19 @@
 use std::collections::HashMap;
 
-use ripstop_lifecycle::committed_collection;
+use ripstop_lifecycle::CommittedCollections;
 use ripstop_rwset::{StateError, StateView};
 use ripstop_types::BlockNumber;
 
 /// How many blocks the values of collections live, looked up once each.
 pub(crate) struct Lifetimes<'a> {
-    state: &'a dyn StateView,
+    collections: CommittedCollections<'a>,
     /// `None`: no such collection.
     known: HashMap<(String, String), Option<u64>>,
 }
 
 impl<'a> Lifetimes<'a> {
     pub(crate) fn new(state: &'a dyn StateView) -> Self {
-        Self { state, known: HashMap::new() }
+        Self { collections: CommittedCollections::of(state), known: HashMap::new() }
     }
 
     /// Whether the collection exists.
@@ -39,7 +39,7 @@ impl<'a> Lifetimes<'a> {
         if let Some(known) = self.known.get(&name) {
             return Ok(*known);
         }
-        let found = committed_collection(self.state, namespace, collection)?.map(|config| config.block_to_live);
+        let found = self.collections.find(namespace, collection)?.map(|config| config.block_to_live);
         self.known.insert(name, found);
         Ok(found)
     }

@@ -12,4 +12,4 @@ pub(crate) use arrange::arrange;
 pub(crate) use lifetime::Lifetimes;
 pub use proof::Unproven;
 pub(crate) use proof::{hashed, is_purged, prove, prove_by_snapshot};
-pub(crate) use updates::{PrivateUpdates, PurgedKey, purged_keys};
+pub(crate) use updates::{PrivateUpdates, PurgedKey, is_of_valid, purged_keys};

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use ripstop_private_store::{CommittedPrivateData, PrivateStoreError, SetPlace};
@@ -66,10 +66,9 @@ pub(crate) fn prove<E>(
         Ok(proven) => proven,
         Err(reason) => return Ok(Err(reason)),
     };
-    let metadata_is_announced = writes.metadata_writes.iter().all(|write| {
-        let hash = Digest::of(write.key.as_bytes());
-        hashed.metadata_writes.iter().any(|announced| announced.key_hash == hash.as_bytes()[..])
-    });
+    let metadata: HashSet<&Bytes> = hashed.metadata_writes.iter().map(|announced| &announced.key_hash).collect();
+    let mut metadata_keys = writes.metadata_writes.iter().map(|write| Digest::of(write.key.as_bytes()).to_bytes());
+    let metadata_is_announced = metadata_keys.all(|hash| metadata.contains(&hash));
     if !metadata_is_announced {
         return Ok(Err(Unproven::Mismatch));
     }

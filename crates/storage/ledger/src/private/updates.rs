@@ -1,10 +1,10 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use ripstop_private_store::{CommittedPrivateData, PlacedSet, PrivateStoreError};
 use ripstop_rwset::{Purge, StateError, StateView, UpdateBatch};
 use ripstop_state_db::StateWriter;
-use ripstop_types::{Digest, Height};
+use ripstop_types::{Digest, Height, ValidationCodes};
 
 /// Namespace, collection, clear key.
 type PrivateKey = (String, String, String);
@@ -23,16 +23,12 @@ pub(crate) fn purged_keys(
     block: &[PlacedSet],
     kept: &CommittedPrivateData,
 ) -> Result<Vec<PurgedKey>, PrivateStoreError> {
-    let mut found = Vec::new();
+    let (own, mut found) = (own_keys(purges, block), Vec::new());
     for purge in purges {
         let Purge { namespace, collection, key_hash, version } = purge;
-        let own = block
-            .iter()
-            .filter(|set| set.place.namespace == *namespace && set.place.collection == *collection)
-            .flat_map(|set| &set.writes.writes)
-            .find(|write| *key_hash == Digest::of(write.key.as_bytes()).as_bytes()[..]);
+        let own = own.get(&(namespace.as_str(), collection.as_str())).and_then(|keys| keys.get(key_hash));
         let clear = match own {
-            Some(write) => Some(write.key.clone()),
+            Some(clear) => Some((*clear).to_owned()),
             None => kept.clear_key(namespace, collection, key_hash)?,
         };
         if let Some(clear) = clear {
@@ -40,6 +36,26 @@ pub(crate) fn purged_keys(
         }
     }
     Ok(found)
+}
+
+/// The clear keys that a block itself names in the collections of purges, by their hashes.
+fn own_keys<'a>(purges: &'a [Purge], block: &'a [PlacedSet]) -> HashMap<(&'a str, &'a str), HashMap<Bytes, &'a str>> {
+    let collections = purges.iter().map(|purge| (purge.namespace.as_str(), purge.collection.as_str()));
+    let mut own: HashMap<_, _> = collections.map(|name| (name, HashMap::new())).collect();
+    for PlacedSet { place, writes } in block {
+        let Some(keys) = own.get_mut(&(place.namespace.as_str(), place.collection.as_str())) else { continue };
+        for write in &writes.writes {
+            keys.insert(Digest::of(write.key.as_bytes()).to_bytes(), write.key.as_str());
+        }
+    }
+    own
+}
+
+/// Whether a set belongs to a valid transaction, by the verdicts of its block. Private writes of an invalid one are kept, but
+/// change nothing.
+pub(crate) fn is_of_valid(set: &PlacedSet, codes: &ValidationCodes) -> bool {
+    let code = usize::try_from(set.place.tx).ok().and_then(|tx| codes.as_slice().get(tx));
+    code.is_some_and(|code| code.is_valid())
 }
 
 /// Changes of clear private keys in the state.
@@ -174,4 +190,42 @@ fn writes(set: &PlacedSet) -> impl Iterator<Item = (PrivateKey, Option<Bytes>)> 
         let value = (!write.deletes()).then(|| write.value.clone());
         (private_key(set, &write.key), value)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use ripstop_private_store::{PrivateStore, SetPlace};
+    use ripstop_rwset::RwSetBuilder;
+    use ripstop_types::BlockNumber;
+
+    use super::*;
+
+    /// So many that hashing each key for each purge would not come to an end here.
+    const MANY: usize = 50_000;
+
+    #[test]
+    fn very_many_purges_find_the_keys_that_their_own_block_names() {
+        let mut builder = RwSetBuilder::new();
+        let keys: Vec<String> = (0..MANY).map(|number| format!("key{number:06}")).collect();
+        keys.iter().for_each(|key| builder.private_purge("cc", "coll", key));
+        let (_, Some(private)) = builder.build() else { panic!("something was written") };
+        let block = BlockNumber::new(9);
+        let place = SetPlace { block, tx: 0, namespace: "cc".to_owned(), collection: "coll".to_owned() };
+        let version = place.height();
+        let sets = [PlacedSet { place, writes: private.namespaces[0].collections[0].clone() }];
+        let purge = |collection: &str, key: &str| Purge {
+            namespace: "cc".to_owned(),
+            collection: collection.to_owned(),
+            key_hash: Digest::of(key.as_bytes()).to_bytes(),
+            version,
+        };
+        let mut purges: Vec<Purge> = keys.iter().rev().map(|key| purge("coll", key)).collect();
+        purges.push(purge("coll", "unknown"));
+        purges.push(purge("other", &keys[0]));
+        let nothing = tempfile::tempdir().unwrap();
+        let kept = PrivateStore::open(&nothing.path().join("private")).unwrap();
+        let found = purged_keys(&purges, &sets, kept.committed()).unwrap();
+        let found: Vec<String> = found.into_iter().map(|purged| purged.key.2).rev().collect();
+        assert!(found == keys, "{} keys were found", found.len());
+    }
 }
