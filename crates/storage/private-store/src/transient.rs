@@ -10,7 +10,7 @@ use crate::PrivateStoreError;
 use crate::keys::{self, ENDORSED, TRANSIENT};
 use crate::store::LazyStore;
 
-/// How many entries one clean-up removes at most; what is left goes with the next.
+/// How many entries a clean-up removes at once.
 const PURGE_BATCH: usize = 10_000;
 
 /// The private writes of one endorsement.
@@ -74,17 +74,56 @@ impl TransientStore {
         self.0.write(batch)
     }
 
-    /// Forgets what was endorsed below a height and is not committed by now.
+    /// Forgets all that was endorsed below a height and is not committed by now.
     pub fn purge_below(&self, height: BlockNumber) -> Result<(), PrivateStoreError> {
-        let Some(snapshot) = self.0.snapshot() else { return Ok(()) };
-        let mut batch = Batch::new();
+        while self.purge_some_below(height)? == PURGE_BATCH {}
+        Ok(())
+    }
+
+    /// Forgets the oldest of them, and says how many.
+    fn purge_some_below(&self, height: BlockNumber) -> Result<usize, PrivateStoreError> {
+        let Some(snapshot) = self.0.snapshot() else { return Ok(0) };
+        let (mut batch, mut count) = (Batch::new(), 0);
         for entry in snapshot.range(&ENDORSED, &[], Some(&height.get().to_be_bytes()))?.take(PURGE_BATCH) {
             let (key, _) = entry?;
             if let Some(transient_key) = key.get(8..) {
                 batch.delete(&TRANSIENT, transient_key);
             }
             batch.delete(&ENDORSED, key);
+            count += 1;
         }
-        self.0.write(batch)
+        self.0.write(batch)?;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PrivateStore;
+
+    #[test]
+    fn all_that_is_old_goes_at_once_however_much_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = PrivateStore::open(&directory.path().join("private")).unwrap();
+        let transient = store.transient();
+        let mut batch = Batch::new();
+        for number in 0..=2 * PURGE_BATCH {
+            let tx_id = TxId::new(&number.to_string());
+            let key = keys::transient(&tx_id, b"");
+            batch.put(&ENDORSED, keys::endorsed(number as u64 % 7, &key), "");
+            batch.put(&TRANSIENT, key, "");
+        }
+        transient.0.write(batch).unwrap();
+        let left = || {
+            let snapshot = transient.0.snapshot().unwrap();
+            [&ENDORSED, &TRANSIENT].map(|keyspace| snapshot.range(keyspace, &[], None).unwrap().count())
+        };
+        assert_eq!(left(), [2 * PURGE_BATCH + 1; 2]);
+        transient.purge_below(BlockNumber::new(6)).unwrap();
+        let newest = (0..=2 * PURGE_BATCH).filter(|number| number % 7 == 6).count();
+        assert_eq!(left(), [newest; 2]);
+        transient.purge_below(BlockNumber::new(7)).unwrap();
+        assert_eq!(left(), [0; 2]);
     }
 }
