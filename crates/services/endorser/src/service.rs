@@ -213,7 +213,7 @@ async fn keep_private(ledger: &Arc<Ledger>, tx_id: &TxId, results: &SimulationRe
     }
     for (chaincode, collection) in &results.written_collections {
         if collection.maximum_peer_count > 0 {
-            tracing::info!(
+            tracing::debug!(
                 target: "gossip.privdata",
                 "[{channel}] Private data of transaction [{tx_id}] for collection [{}] of chaincode [{chaincode}] is stored on this peer only: sending it to other peers is not supported yet",
                 collection.name
