@@ -3,6 +3,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ripstop_committer::Committer;
 use ripstop_crypto::SigningIdentity;
 use ripstop_interop::{CHANNEL, Site};
@@ -10,7 +11,7 @@ use ripstop_ledger::{Ledger, LedgerOptions, Ledgers, TransientSet};
 use ripstop_peer::client::{BlockRequest, Orderer, Patience, Seek};
 use ripstop_private_store::{PrivateStore, by_transaction};
 use ripstop_rwset::TxPrivateRwSet;
-use ripstop_types::{Block, BlockNumber, ChannelId, MspId, TxId, ValidationCode};
+use ripstop_types::{Block, BlockNumber, ChannelId, Envelope, MspId, TxId, ValidationCode};
 use tempfile::TempDir;
 
 use crate::work::APPROVAL;
@@ -120,7 +121,7 @@ impl Reference {
             let block: Block = self.orderer.block(request, &self.user).await.expect("the orderer has every block");
             for (place, writes) in private.get(&number).into_iter().flatten() {
                 let raw = block.data.get(*place as usize).expect("private data belongs to a transaction").clone();
-                let tx_id = ripstop_types::Envelope::parse(raw).expect("it is a transaction").channel_header.tx_id;
+                let tx_id = tx_id(&raw).expect("it is a transaction");
                 let set = TransientSet { endorsed_at: number, writes: writes.clone() };
                 self.ledger.transient().put(&tx_id, &set).expect("the reference can be written");
             }
@@ -130,21 +131,26 @@ impl Reference {
     }
 }
 
-/// Nothing that the peer reported is missing, and approvals came with their private data.
+fn tx_id(raw: &Bytes) -> Option<TxId> {
+    Some(Envelope::parse(raw.clone()).ok()?.channel_header.tx_id)
+}
+
+/// Nothing that the peer reported is missing, and every approval stands with its own private data: the reference has that from
+/// this peer only, and would not miss it.
 fn all_there(ledger: &Ledger, told: &[Report], when: &str) {
-    let private = ledger.contents().expect("the ledger can be read").private;
-    let blocks: Vec<u64> =
-        private.get("written").into_iter().flat_map(|entries| entries.keys()).filter_map(|key| block_of(key)).collect();
     for (tx_id, code, subject) in told {
         let found = ledger.validation_code(tx_id).expect("the index can be read");
         let Some((recorded, block)) = found else { panic!("{when}: {tx_id}, which was reported as {code}, is lost") };
         assert_eq!(recorded, *code, "{when}: {tx_id}");
-        let kept = subject != APPROVAL || *code != ValidationCode::Valid || blocks.contains(&block.get());
+        let kept = subject != APPROVAL || *code != ValidationCode::Valid || has_private_data(ledger, tx_id, block);
         assert!(kept, "{when}: the private data of {tx_id} in block {block} is lost");
     }
 }
 
-/// Entries of committed private data begin with their block.
-fn block_of(key: &[u8]) -> Option<u64> {
-    key.first_chunk().map(|block| u64::from_be_bytes(*block))
+/// Whether clear private writes are kept for the place of a transaction in its block.
+fn has_private_data(ledger: &Ledger, wanted: &TxId, block: BlockNumber) -> bool {
+    let kept = ledger.private_data(block, |_, _| true).expect("private data is whole");
+    let block = ledger.block(block).expect("the block can be read").expect("the block is there");
+    let mut places = (0u64..).zip(&block.data);
+    places.any(|(place, raw)| kept.contains_key(&place) && tx_id(raw).as_ref() == Some(wanted))
 }
