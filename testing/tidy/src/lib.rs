@@ -50,6 +50,7 @@ pub const SAME_FLOOR_EDGES: &[(&str, &str)] = &[
     ("ripstop-state-db", "ripstop-kv"),
     ("ripstop-private-store", "ripstop-files"),
     ("ripstop-private-store", "ripstop-kv"),
+    ("ripstop-snapshot", "ripstop-files"),
     ("ripstop-ledger", "ripstop-files"),
     ("ripstop-ledger", "ripstop-kv"),
     ("ripstop-ledger", "ripstop-block-store"),

@@ -6,7 +6,7 @@ use ripstop_channel_config::ChannelConfig;
 use ripstop_kv::{Batch, Durability, Store};
 use ripstop_lifecycle::{Eligibility, PastEligibility};
 use ripstop_private_store::{CommittedPrivateData, HashedValue, Queue, SetPlace};
-use ripstop_snapshot::{SnapshotFiles, StateRecord, VerifiedSnapshot, split_hashed_namespace};
+use ripstop_snapshot::{SnapshotContent, StateRecord, VerifiedSnapshot, split_hashed_namespace};
 use ripstop_state_db::{Expiry, Savepoint, StateWriter};
 use ripstop_types::MspId;
 
@@ -26,17 +26,17 @@ const NOTED_AT_ONCE: usize = 10_000;
 /// Writes all of a snapshot into a store without a state, the savepoint last: what a crash interrupts is begun anew.
 /// History begins with the first block behind the snapshot. Of private data there are the hashes only.
 pub(crate) fn import(store: &Store, snapshot: &VerifiedSnapshot) -> Result<StateSnapshot, ImportError> {
-    let (files, block) = (snapshot.files(), snapshot.metadata().last_block);
+    let (content, block) = (snapshot.content(), snapshot.metadata().last_block);
     let mut batches = Batches { store, batch: Batch::new(), bytes: 0 };
-    for tx_id in files.tx_ids()? {
+    for tx_id in content.tx_ids()? {
         TransactionIndex::put_before_snapshot(batches.room(0)?, &tx_id?);
     }
-    for change in files.config_history()? {
+    for change in content.config_history()? {
         let change = change?;
         let mut writer = StateWriter::new(batches.room(change.collections.len())?);
         writer.put_collections(&change.chaincode, change.block, change.collections);
     }
-    for record in files.public_state()? {
+    for record in content.public_state()? {
         let record = record?;
         let key = std::str::from_utf8(&record.key).map_err(|_| ImportError::Key(record.namespace.clone()))?;
         let mut writer = StateWriter::new(batches.room(record.key.len() + record.value.len() + record.metadata.len())?);
@@ -45,7 +45,7 @@ pub(crate) fn import(store: &Store, snapshot: &VerifiedSnapshot) -> Result<State
     // When private data expires is told by the definitions of chaincodes, which are public.
     batches.write()?;
     let written = StateSnapshot::new(store.snapshot(), block.next().get(), Bytes::new());
-    hashes(&mut batches, files, &written)?;
+    hashes(&mut batches, content, &written)?;
     let commit_hash = snapshot.additional().last_commit_hash.clone();
     StateWriter::new(&mut batches.batch).put_savepoint(&Savepoint { block, commit_hash: commit_hash.clone() });
     batches.write()?;
@@ -53,9 +53,9 @@ pub(crate) fn import(store: &Store, snapshot: &VerifiedSnapshot) -> Result<State
 }
 
 /// Hashes of private values, and when they expire: with the same block as on a peer that saw them being written.
-fn hashes(batches: &mut Batches<'_>, files: &SnapshotFiles, written: &StateSnapshot) -> Result<(), ImportError> {
+fn hashes(batches: &mut Batches<'_>, content: SnapshotContent<'_>, written: &StateSnapshot) -> Result<(), ImportError> {
     let mut lifetimes = Lifetimes::new(written);
-    for record in files.private_state_hashes()? {
+    for record in content.private_state_hashes()? {
         let StateRecord { namespace: place, key: key_hash, value, metadata, version } = record?;
         let (namespace, collection) =
             split_hashed_namespace(&place).ok_or_else(|| ImportError::Namespace(place.clone()))?;

@@ -1,17 +1,13 @@
-use std::io;
 use std::path::{Path, PathBuf};
+
+use ripstop_files::FileError;
 
 /// Why a snapshot cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// The disk or the file system failed, or a file is missing.
-    #[error("{path}: {source}")]
-    Io {
-        /// The file or directory.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The file begins with another byte than this format does. It was made by another kind of peer.
     #[error("{path}: unexpected data format: {found:x}")]
     Format {
@@ -41,11 +37,6 @@ pub enum SnapshotError {
 }
 
 impl SnapshotError {
-    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io { path, source }
-    }
-
     pub(crate) fn damaged(path: &Path, reason: impl Into<String>) -> Self {
         Self::Damaged { path: path.to_owned(), reason: reason.into() }
     }

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use ripstop_files::FileError;
 use ripstop_types::{Digest, put_varuint};
 use sha2::Digest as _;
 
@@ -22,14 +23,15 @@ const READ_ONLY: u32 = 0o444;
 
 /// A file that does not exist yet.
 pub(crate) fn create(path: &Path) -> Result<File, SnapshotError> {
-    OpenOptions::new().write(true).create_new(true).mode(READ_ONLY).open(path).map_err(SnapshotError::io(path))
+    let created = OpenOptions::new().write(true).create_new(true).mode(READ_ONLY).open(path);
+    Ok(created.map_err(FileError::of("create", path))?)
 }
 
 /// The SHA-256 of a whole file.
 pub(crate) fn hash(path: &Path) -> Result<Digest, SnapshotError> {
-    let mut file = File::open(path).map_err(SnapshotError::io(path))?;
+    let mut file = File::open(path).map_err(FileError::of("open", path))?;
     let mut hasher = sha2::Sha256::new();
-    std::io::copy(&mut file, &mut hasher).map_err(SnapshotError::io(path))?;
+    std::io::copy(&mut file, &mut hasher).map_err(FileError::of("read", path))?;
     Ok(Digest::new(hasher.finalize().into()))
 }
 
@@ -60,12 +62,12 @@ impl ElementWriter {
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
         self.hasher.update(bytes);
-        self.file.write_all(bytes).map_err(SnapshotError::io(&self.path))
+        Ok(self.file.write_all(bytes).map_err(FileError::of("write", &self.path))?)
     }
 
     /// Returns the hash of the file when it is on disk.
     pub(crate) fn finish(mut self) -> Result<Digest, SnapshotError> {
-        self.file.flush().and_then(|()| self.file.get_ref().sync_all()).map_err(SnapshotError::io(&self.path))?;
+        self.file.flush().and_then(|()| self.file.get_ref().sync_all()).map_err(FileError::of("write", &self.path))?;
         Ok(Digest::new(self.hasher.finalize().into()))
     }
 }
@@ -79,8 +81,8 @@ pub(crate) struct ElementReader {
 
 impl ElementReader {
     pub(crate) fn open(path: PathBuf) -> Result<Self, SnapshotError> {
-        let file = File::open(&path).map_err(SnapshotError::io(&path))?;
-        let remaining = file.metadata().map_err(SnapshotError::io(&path))?.len();
+        let file = File::open(&path).map_err(FileError::of("open", &path))?;
+        let remaining = file.metadata().map_err(FileError::of("measure", &path))?.len();
         let mut reader = Self { path, file: BufReader::new(file), remaining };
         match reader.byte()? {
             FORMAT => Ok(reader),
@@ -110,7 +112,7 @@ impl ElementReader {
             return Err(self.damaged(format!("an element of {length} bytes, where {} follow", self.remaining)));
         }
         let mut bytes = vec![0; length as usize];
-        self.file.read_exact(&mut bytes).map_err(SnapshotError::io(&self.path))?;
+        self.file.read_exact(&mut bytes).map_err(FileError::of("read", &self.path))?;
         self.remaining -= length;
         Ok(bytes.into())
     }
@@ -137,7 +139,7 @@ impl ElementReader {
             return Err(self.damaged("it is cut off"));
         }
         let mut byte = [0];
-        self.file.read_exact(&mut byte).map_err(SnapshotError::io(&self.path))?;
+        self.file.read_exact(&mut byte).map_err(FileError::of("read", &self.path))?;
         self.remaining -= 1;
         Ok(byte[0])
     }

@@ -18,7 +18,8 @@
 //! numbers are varints, texts and messages have their length in front (Fabric: `common/ledger/snapshot/file.go`).
 //!
 //! Invariants: what is read is bounded by what the file holds, and every deviation is an error that names the file. A
-//! [`VerifiedSnapshot`] can only be made by comparing all hashes. [`SnapshotWriter::finish`] returns after all is on disk.
+//! [`VerifiedSnapshot`] can only be made by comparing all hashes; whoever reads without that says
+//! [`unverified`](SnapshotFiles::unverified). [`SnapshotWriter::finish`] returns after all is on disk.
 //!
 //! Absent: where the content comes from and where it goes (`ledger`), and trust: whoever joins by a snapshot compares its
 //! hash with other organizations.
@@ -34,6 +35,6 @@ mod write;
 pub use config_history::{CollectionsChange, ConfigHistory};
 pub use error::SnapshotError;
 pub use metadata::{AdditionalMetadata, Part, SIMPLE_STATE, SignableMetadata};
-pub use read::{SnapshotFiles, TxIds, VerifiedSnapshot};
+pub use read::{SnapshotContent, SnapshotFiles, TxIds, VerifiedSnapshot};
 pub use state::{StateRecord, StateRecords, hashed_namespace, split_hashed_namespace};
 pub use write::{SnapshotTip, SnapshotWriter};

@@ -3,6 +3,7 @@ use std::fs;
 use std::path::Path;
 
 use bytes::Bytes;
+use ripstop_files::FileError;
 use ripstop_types::{BlockNumber, ChannelId, Digest};
 use serde::{Deserialize, Serialize};
 
@@ -170,7 +171,7 @@ struct AdditionalFile {
 }
 
 fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T, SnapshotError> {
-    let text = fs::read(path).map_err(SnapshotError::io(path))?;
+    let text = fs::read(path).map_err(FileError::of("read", path))?;
     serde_json::from_slice(&text).map_err(|error| SnapshotError::damaged(path, error.to_string()))
 }
 

@@ -1,6 +1,8 @@
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use ripstop_files::FileError;
 use ripstop_types::{Digest, TxId};
 
 use crate::file::{self, Counted};
@@ -32,15 +34,22 @@ impl SnapshotFiles {
     /// Copies the metadata and all files that it names into a new directory. What is copied is safe on disk then, and not
     /// verified.
     pub fn copy_to(&self, directory: &Path) -> Result<Self, SnapshotError> {
-        fs::create_dir(directory).map_err(SnapshotError::io(directory))?;
+        fs::create_dir(directory).map_err(FileError::of("create", directory))?;
         let names = self.metadata.files.keys().map(String::as_str);
         for name in names.chain([SignableMetadata::FILE, AdditionalMetadata::FILE]) {
             let (from, to) = (self.directory.join(name), directory.join(name));
-            fs::copy(&from, &to).map_err(SnapshotError::io(&from))?;
-            File::open(&to).and_then(|copy| copy.sync_all()).map_err(SnapshotError::io(&to))?;
+            let mut original = File::open(&from).map_err(FileError::of("open", &from))?;
+            let mut copy = file::create(&to)?;
+            let copied = io::copy(&mut original, &mut copy).and_then(|_| copy.sync_all());
+            copied.map_err(FileError::of("copy into", &to))?;
         }
-        File::open(directory).and_then(|opened| opened.sync_all()).map_err(SnapshotError::io(directory))?;
+        File::open(directory).and_then(|opened| opened.sync_all()).map_err(FileError::of("sync", directory))?;
         Self::open(directory)
+    }
+
+    /// The content, whatever it is: for whoever looks at a snapshot without taking it over.
+    pub fn unverified(&self) -> SnapshotContent<'_> {
+        SnapshotContent(self)
     }
 
     /// Compares the hashes of all files with those on record.
@@ -64,7 +73,37 @@ impl SnapshotFiles {
             actual: actual.to_string(),
         })
     }
+}
 
+/// A snapshot whose files are those that its metadata names.
+#[derive(Debug, Clone)]
+pub struct VerifiedSnapshot {
+    files: SnapshotFiles,
+    additional: AdditionalMetadata,
+}
+
+impl VerifiedSnapshot {
+    /// The content.
+    pub fn content(&self) -> SnapshotContent<'_> {
+        SnapshotContent(&self.files)
+    }
+
+    /// The metadata.
+    pub fn metadata(&self) -> &SignableMetadata {
+        &self.files.metadata
+    }
+
+    /// What goes with it and is not in its hash.
+    pub fn additional(&self) -> &AdditionalMetadata {
+        &self.additional
+    }
+}
+
+/// What the files of a snapshot hold, read as it is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct SnapshotContent<'a>(&'a SnapshotFiles);
+
+impl SnapshotContent<'_> {
     /// The ids of all transactions.
     pub fn tx_ids(&self) -> Result<TxIds, SnapshotError> {
         Ok(TxIds(self.counted(Part::TxIds)?))
@@ -86,38 +125,14 @@ impl SnapshotFiles {
     }
 
     fn counted(&self, part: Part) -> Result<Option<Counted>, SnapshotError> {
-        self.metadata.has(part).then(|| Counted::open(&self.directory, part)).transpose()
+        self.0.metadata.has(part).then(|| Counted::open(&self.0.directory, part)).transpose()
     }
 
     fn records(&self, part: Part) -> Result<StateRecords, SnapshotError> {
-        match self.metadata.has(part) {
-            true => StateRecords::open(&self.directory, part),
+        match self.0.metadata.has(part) {
+            true => StateRecords::open(&self.0.directory, part),
             false => Ok(StateRecords::none()),
         }
-    }
-}
-
-/// A snapshot whose files are those that its metadata names.
-#[derive(Debug, Clone)]
-pub struct VerifiedSnapshot {
-    files: SnapshotFiles,
-    additional: AdditionalMetadata,
-}
-
-impl VerifiedSnapshot {
-    /// The files.
-    pub fn files(&self) -> &SnapshotFiles {
-        &self.files
-    }
-
-    /// The metadata.
-    pub fn metadata(&self) -> &SignableMetadata {
-        &self.files.metadata
-    }
-
-    /// What goes with it and is not in its hash.
-    pub fn additional(&self) -> &AdditionalMetadata {
-        &self.additional
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use ripstop_files::FileError;
 use ripstop_types::{BlockNumber, ChannelId, Digest, TxId};
 
 use crate::file::{self, ElementWriter};
@@ -33,7 +34,7 @@ pub struct SnapshotWriter {
 impl SnapshotWriter {
     /// Begins a snapshot in a directory, which is made here.
     pub fn create(directory: &Path) -> Result<Self, SnapshotError> {
-        fs::create_dir(directory).map_err(SnapshotError::io(directory))?;
+        fs::create_dir(directory).map_err(FileError::of("create", directory))?;
         Ok(Self { directory: directory.to_owned(), parts: Vec::with_capacity(Part::ALL.len()) })
     }
 
@@ -97,14 +98,16 @@ impl SnapshotWriter {
         };
         write_synced(&directory.join(SignableMetadata::FILE), &signable)?;
         write_synced(&directory.join(AdditionalMetadata::FILE), &additional.to_json())?;
-        File::open(&directory).and_then(|opened| opened.sync_all()).map_err(SnapshotError::io(&directory))?;
+        File::open(&directory)
+            .and_then(|opened| opened.sync_all())
+            .map_err(FileError::of("sync", &directory))?;
         Ok(additional)
     }
 }
 
 fn write_synced(path: &Path, content: &[u8]) -> Result<(), SnapshotError> {
     let mut file = file::create(path)?;
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(SnapshotError::io(path))
+    Ok(file.write_all(content).and_then(|()| file.sync_all()).map_err(FileError::of("write", path))?)
 }
 
 /// The files of one part. What goes into the metadata is counted on the way.

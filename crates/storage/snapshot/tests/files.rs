@@ -68,10 +68,11 @@ fn replace(directory: &Path, file: &str, content: &[u8]) {
 }
 
 fn drain(files: &SnapshotFiles) -> Result<(), SnapshotError> {
-    files.tx_ids()?.try_for_each(|entry| entry.map(drop))?;
-    files.config_history()?.try_for_each(|entry| entry.map(drop))?;
-    files.public_state()?.try_for_each(|entry| entry.map(drop))?;
-    files.private_state_hashes()?.try_for_each(|entry| entry.map(drop))
+    let content = files.unverified();
+    content.tx_ids()?.try_for_each(|entry| entry.map(drop))?;
+    content.config_history()?.try_for_each(|entry| entry.map(drop))?;
+    content.public_state()?.try_for_each(|entry| entry.map(drop))?;
+    content.private_state_hashes()?.try_for_each(|entry| entry.map(drop))
 }
 
 #[test]
@@ -83,12 +84,12 @@ fn what_is_written_is_read() {
     assert_eq!(snapshot.metadata().last_block_hash, tip().last_block_hash);
     assert_eq!(snapshot.metadata().previous_block_hash, tip().previous_block_hash);
     assert_eq!(snapshot.additional().last_commit_hash, tip().last_commit_hash);
-    let files = snapshot.files();
-    let ids: Vec<_> = files.tx_ids().unwrap().map(Result::unwrap).collect();
+    let content = snapshot.content();
+    let ids: Vec<_> = content.tx_ids().unwrap().map(Result::unwrap).collect();
     assert_eq!(ids, [TxId::new("1"), TxId::new("22")]);
-    assert_eq!(files.config_history().unwrap().map(Result::unwrap).collect::<Vec<_>>(), [change()]);
-    assert_eq!(files.public_state().unwrap().map(Result::unwrap).collect::<Vec<_>>(), public());
-    assert_eq!(files.private_state_hashes().unwrap().count(), 1);
+    assert_eq!(content.config_history().unwrap().map(Result::unwrap).collect::<Vec<_>>(), [change()]);
+    assert_eq!(content.public_state().unwrap().map(Result::unwrap).collect::<Vec<_>>(), public());
+    assert_eq!(content.private_state_hashes().unwrap().count(), 1);
 }
 
 #[test]
@@ -121,7 +122,7 @@ fn a_part_without_entries_has_no_files() {
         assert!(!snapshot.metadata().has(part));
         assert!(!directory.join(part.data_file()).exists());
     }
-    assert_eq!(snapshot.files().public_state().unwrap().count(), 0);
+    assert_eq!(snapshot.content().public_state().unwrap().count(), 0);
 }
 
 #[test]
@@ -135,6 +136,22 @@ fn a_changed_file_is_found_by_its_hash() {
             let error = SnapshotFiles::open(&directory).unwrap().verify().unwrap_err();
             assert!(error.to_string().starts_with(&format!("hash mismatch for file [{file}]")), "{error}");
         }
+    }
+}
+
+#[test]
+fn a_missing_file_is_named_with_what_was_attempted() {
+    let (_place, directory) = written();
+    let missing = directory.join("txids.data");
+    fs::remove_file(&missing).unwrap();
+    let snapshot = SnapshotFiles::open(&directory).unwrap();
+    let expected = format!("cannot open {}: No such file", missing.display());
+    for error in [
+        snapshot.copy_to(&directory.join("copy")).map(drop).unwrap_err(),
+        snapshot.unverified().tx_ids().map(drop).unwrap_err(),
+        snapshot.verify().map(drop).unwrap_err(),
+    ] {
+        assert!(error.to_string().starts_with(&expected), "{error}");
     }
 }
 

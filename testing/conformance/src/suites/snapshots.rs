@@ -95,12 +95,12 @@ fn joined_on_the_way(report: &mut Report, snapshots: &Snapshots) {
 
 fn write_again(snapshot: &VerifiedSnapshot, copy: &Path) -> Result<(), SnapshotError> {
     fs::create_dir_all(copy.parent().unwrap_or(copy)).expect("tests may write temporary files");
-    let (files, metadata) = (snapshot.files(), snapshot.metadata());
+    let (content, metadata) = (snapshot.content(), snapshot.metadata());
     let mut writer = SnapshotWriter::create(copy)?;
-    files.tx_ids()?.try_for_each(|tx_id| writer.tx_id(&tx_id?))?;
-    files.config_history()?.try_for_each(|change| writer.collections(&change?))?;
-    files.public_state()?.try_for_each(|record| writer.public(&record?))?;
-    files.private_state_hashes()?.try_for_each(|record| writer.private_hash(&record?))?;
+    content.tx_ids()?.try_for_each(|tx_id| writer.tx_id(&tx_id?))?;
+    content.config_history()?.try_for_each(|change| writer.collections(&change?))?;
+    content.public_state()?.try_for_each(|record| writer.public(&record?))?;
+    content.private_state_hashes()?.try_for_each(|record| writer.private_hash(&record?))?;
     writer.finish(&SnapshotTip {
         channel: metadata.channel.clone(),
         last_block: metadata.last_block,

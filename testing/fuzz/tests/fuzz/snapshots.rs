@@ -86,8 +86,9 @@ pub(crate) fn read_all(directory: &Path) {
         }
     }
     let Ok(files) = SnapshotFiles::open(directory) else { return };
-    read(files.tx_ids());
-    read(files.config_history());
-    read(files.public_state());
-    read(files.private_state_hashes());
+    let content = files.unverified();
+    read(content.tx_ids());
+    read(content.config_history());
+    read(content.public_state());
+    read(content.private_state_hashes());
 }
