@@ -21,7 +21,9 @@ const SHOWN_BYTES: usize = 100;
 /// they came there. All of it is in memory: for tests, and for administrators with time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerContents {
-    /// The hash of each block as it is stored, verdicts and commit hash included, from the first one that is here.
+    /// The first block that is here: the genesis block, or the one behind the snapshot with which the ledger begins.
+    pub first_block: BlockNumber,
+    /// The hash of each block from there on as it is stored, verdicts and commit hash included.
     pub blocks: Vec<Digest>,
     /// The commit hash of the last block.
     pub commit_hash: Bytes,
@@ -35,13 +37,14 @@ pub struct LedgerContents {
 impl Ledger {
     /// Everything it holds after the block that was committed last.
     pub fn contents(&self) -> Result<LedgerContents, ContentsError> {
-        let state = self.snapshot();
-        let blocks = (self.first_block().get()..state.height()).map(|number| {
+        let (state, first_block) = (self.snapshot(), self.first_block());
+        let blocks = (first_block.get()..state.height()).map(|number| {
             let block = self.block(BlockNumber::new(number))?.ok_or(ContentsError::NoBlock(number))?;
             Ok(Digest::of(&encode_block(&block)))
         });
         let keyspaces: Vec<Keyspace> = KEYSPACES.into_iter().chain(TransactionIndex::KEYSPACES).collect();
         Ok(LedgerContents {
+            first_block,
             blocks: blocks.collect::<Result<_, ContentsError>>()?,
             commit_hash: state.commit_hash().clone(),
             derived: state.raw().entries(&keyspaces)?,
@@ -68,14 +71,28 @@ pub enum ContentsError {
 }
 
 impl LedgerContents {
+    /// The number that the next block has.
+    pub fn height(&self) -> u64 {
+        self.first_block.get() + self.blocks.len() as u64
+    }
+
+    fn block(&self, number: u64) -> Option<&Digest> {
+        let place = number.checked_sub(self.first_block.get())?;
+        self.blocks.get(usize::try_from(place).ok()?)
+    }
+
     /// In what another ledger differs, for people; empty when it does not. `expected` and `found` are as in assertions:
     /// these contents are expected.
     pub fn differences(&self, found: &Self) -> Vec<String> {
         let mut told = Vec::new();
-        if self.blocks.len() != found.blocks.len() {
-            told.push(format!("height: expected {}, found {}", self.blocks.len(), found.blocks.len()));
+        if self.first_block != found.first_block {
+            told.push(format!("first block: expected [{}], found [{}]", self.first_block, found.first_block));
         }
-        let unequal = self.blocks.iter().zip(&found.blocks).position(|(expected, found)| expected != found);
+        if self.height() != found.height() {
+            told.push(format!("height: expected {}, found {}", self.height(), found.height()));
+        }
+        let mut in_both = self.first_block.max(found.first_block).get()..self.height().min(found.height());
+        let unequal = in_both.find(|number| self.block(*number) != found.block(*number));
         told.extend(unequal.map(|number| format!("block [{number}] is another one")));
         if self.commit_hash != found.commit_hash {
             told.push("the commit hashes differ".to_owned());

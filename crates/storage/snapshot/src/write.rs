@@ -98,9 +98,7 @@ impl SnapshotWriter {
         };
         write_synced(&directory.join(SignableMetadata::FILE), &signable)?;
         write_synced(&directory.join(AdditionalMetadata::FILE), &additional.to_json())?;
-        File::open(&directory)
-            .and_then(|opened| opened.sync_all())
-            .map_err(FileError::of("sync", &directory))?;
+        File::open(&directory).and_then(|opened| opened.sync_all()).map_err(FileError::of("sync", &directory))?;
         Ok(additional)
     }
 }

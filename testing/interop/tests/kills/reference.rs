@@ -101,17 +101,17 @@ impl Reference {
         let found = left.contents().expect("the ledger can be read");
         all_there(&left, told, when);
         drop((left, ledgers));
-        self.advance(found.blocks.len() as u64, &private).await;
+        self.advance(found.height(), &private).await;
         let mut expected = self.ledger.contents().expect("the reference can be read");
         if found.private != expected.private {
             // Private data is written before its block, which may not have come to be.
-            self.advance(found.blocks.len() as u64 + 1, &private).await;
+            self.advance(found.height() + 1, &private).await;
             expected.private = self.ledger.contents().expect("the reference can be read").private;
         }
         let differences = expected.differences(&found);
         assert!(differences.is_empty(), "{when}: the ledgers differ\n{}", differences.join("\n"));
         assert_eq!(expected, found, "{when}");
-        found.blocks.len() as u64
+        found.height()
     }
 
     async fn advance(&self, height: u64, private: &BTreeMap<u64, BTreeMap<u64, TxPrivateRwSet>>) {

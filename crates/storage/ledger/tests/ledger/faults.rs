@@ -67,8 +67,8 @@ impl Reference {
     }
 
     fn compare(&mut self, mut found: LedgerContents, numbers: &mut Numbers) {
-        let height = found.blocks.len();
-        self.block(height as u64, numbers);
+        let height = found.height() as usize;
+        self.block(found.height(), numbers);
         // Private data comes before its block; what expires with the block goes when the block is safe, but not visible yet.
         let (before, behind) = (&self.contents[height - 1].private, &self.contents[height].private);
         if found.private == *behind || found.private == together(before, behind) {
@@ -170,7 +170,7 @@ fn live(seed: u64) {
                 acknowledged = grow(&ledger, &disk, &mut reference, numbers);
                 // Whatever went wrong: what is answered is right.
                 if let Ok(contents) = ledger.contents() {
-                    assert_eq!(contents.blocks.len() as u64, acknowledged);
+                    assert_eq!(contents.height(), acknowledged);
                     reference.compare(contents, numbers);
                 } else {
                     assert!(disk.has_struck());

@@ -244,6 +244,24 @@ fn who_joins_by_a_snapshot_goes_on_like_all_others() {
 }
 
 #[test]
+fn contents_behind_a_snapshot_tell_blocks_by_their_numbers() {
+    let old = Peer::with_blocks(5);
+    let snapshot = old.snapshot();
+    let (one, other) = (Peer::join(&snapshot), Peer::join(&snapshot));
+    grow(&one.ledger(), 2);
+    grow(&other.ledger(), 1);
+    let contents = one.ledger().contents().unwrap();
+    let told = |other: &Peer| contents.differences(&other.ledger().contents().unwrap());
+    assert_eq!(contents.height(), 8);
+    assert_eq!(told(&other)[0], "height: expected 8, found 7");
+    commit(&other.ledger(), &[]);
+    assert_eq!(told(&other)[0], "block [7] is another one");
+    grow(&old.ledger(), 1);
+    assert_eq!(told(&old)[..2], ["first block: expected [6], found [0]", "height: expected 8, found 7"]);
+    assert!(!told(&old).iter().any(|difference| difference.ends_with("is another one")));
+}
+
+#[test]
 fn what_stands_before_the_snapshot_is_known_but_not_there() {
     let old = Peer::with_blocks(5);
     let new = Peer::join(&old.snapshot());
