@@ -5,17 +5,15 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use ripstop_files::{Access, File, FileError, FileSystem};
 
+use crate::BlockStoreError;
 use crate::location::Location;
 use crate::record::{MAX_VARINT, record_length};
 
 /// How many block files stay open for reading; the one not used for longest is closed.
 const OPEN_FILES: usize = 16;
 
-/// How many bytes are read at once where many are.
-const CHUNK: usize = 64 << 10;
-
-/// What disks write as a whole, in bytes.
-const SECTOR: u64 = 512;
+/// What a block file's name begins with; its number follows, with six digits at least.
+const PREFIX: &str = "blockfile_";
 
 /// The block files of a directory: `blockfile_000000`, `blockfile_000001` and so on.
 pub(crate) struct Files {
@@ -30,28 +28,43 @@ impl Files {
         Self { system: system.clone(), directory: directory.to_owned(), open }
     }
 
-    pub(crate) fn path(&self, file: u32) -> PathBuf {
-        self.directory.join(format!("blockfile_{file:06}"))
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 
-    /// How many files there are. They are numbered without gaps.
-    pub(crate) fn count(&self) -> Result<u32, FileError> {
-        let mut count = 0;
-        while self.system.exists(&self.path(count))? {
-            count += 1;
+    pub(crate) fn path(&self, file: u32) -> PathBuf {
+        self.directory.join(format!("{PREFIX}{file:06}"))
+    }
+
+    /// How many files there are. They are numbered without gaps; where one is missing, blocks are.
+    pub(crate) fn count(&self) -> Result<u32, BlockStoreError> {
+        let mut numbers: Vec<u32> =
+            self.system.list(&self.directory)?.iter().filter_map(|path| self.number(path)).collect();
+        numbers.sort_unstable();
+        match (0..).zip(&numbers).find(|(expected, found)| expected != *found) {
+            Some((missing, _)) => Err(BlockStoreError::NoFile(self.path(missing))),
+            None => Ok(numbers.len() as u32),
         }
-        Ok(count)
+    }
+
+    /// The number in a block file's name. `None`: it is another file.
+    fn number(&self, path: &Path) -> Option<u32> {
+        let number = path.file_name()?.to_str()?.strip_prefix(PREFIX)?.parse().ok()?;
+        (self.path(number) == path).then_some(number)
     }
 
     /// A file for appending, made where it does not exist. A new file's name is synchronised too.
     pub(crate) fn writable(&self, file: u32) -> Result<File, FileError> {
         let path = self.path(file);
-        if self.system.exists(&path)? {
-            return self.system.open(&path, Access::Write);
-        }
-        let created = self.system.open(&path, Access::CreateNew)?;
+        if self.system.exists(&path)? { self.system.open(&path, Access::Write) } else { self.begin(file) }
+    }
+
+    /// An empty file for appending, whatever stands there under its name. The name is synchronised.
+    pub(crate) fn begin(&self, file: u32) -> Result<File, FileError> {
+        let begun = self.system.open(&self.path(file), Access::Create)?;
+        begun.set_length(0)?;
         self.system.sync_directory(&self.directory)?;
-        Ok(created)
+        Ok(begun)
     }
 
     pub(crate) fn length(&self, file: u32) -> Result<u64, FileError> {
@@ -86,21 +99,11 @@ impl Files {
         Ok(found.map(|(_, prefix)| record.slice(prefix..)))
     }
 
-    /// All bytes from `offset` on.
-    pub(crate) fn read_from(&self, file: u32, offset: u64, file_length: u64) -> Result<Bytes, FileError> {
-        let mut rest = vec![0; file_length.saturating_sub(offset) as usize];
-        self.readable(file)?.read_exact_at(&mut rest, offset)?;
-        Ok(rest.into())
-    }
-
-    /// Whether a record's bytes in the last of its sectors are all zero: the sector was not written, more likely than that
-    /// the hash at the end of the block ends so.
-    pub(crate) fn ends_with_lost_sector(&self, location: Location) -> Result<bool, FileError> {
-        let last_sector = (location.end() - 1) / SECTOR * SECTOR;
-        if last_sector <= location.offset {
-            return Ok(false);
-        }
-        self.is_zero_from(location.file, last_sector, location.end())
+    /// The bytes from `from` up to `to`, which the file has.
+    pub(crate) fn read_range(&self, file: u32, from: u64, to: u64) -> Result<Bytes, FileError> {
+        let mut bytes = vec![0; to.saturating_sub(from) as usize];
+        self.readable(file)?.read_exact_at(&mut bytes, from)?;
+        Ok(bytes.into())
     }
 
     /// The location of the record that begins at `offset`, by its length prefix. `None`: cut off, or no record.
@@ -115,22 +118,6 @@ impl Files {
             return Ok(None);
         }
         Ok(u32::try_from(length).ok().map(|length| Location { file, offset, length }))
-    }
-
-    /// Whether a file holds nothing but zeros from `offset` on, as after a loss of power.
-    pub(crate) fn is_zero_from(&self, file: u32, mut offset: u64, file_length: u64) -> Result<bool, FileError> {
-        let readable = self.readable(file)?;
-        let mut chunk = vec![0; CHUNK];
-        while offset < file_length {
-            let part = chunk.len().min((file_length - offset) as usize);
-            let Some(part) = chunk.get_mut(..part) else { return Ok(false) };
-            readable.read_exact_at(part, offset)?;
-            if part.iter().any(|byte| *byte != 0) {
-                return Ok(false);
-            }
-            offset += part.len() as u64;
-        }
-        Ok(true)
     }
 
     fn readable(&self, file: u32) -> Result<File, FileError> {

@@ -94,9 +94,9 @@ impl LocationArray {
         Ok(Self { file, first, count, kept: valid })
     }
 
-    /// Whether no block has an entry.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.count == 0
+    /// The number of the first block, whether it has an entry or not.
+    pub(crate) fn first(&self) -> u64 {
+        self.first
     }
 
     /// The number of the block behind the last that has an entry.

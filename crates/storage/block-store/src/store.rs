@@ -45,6 +45,26 @@ pub enum BlockStoreError {
         /// What is wrong.
         reason: String,
     },
+    /// A block file is missing, and later ones are there. Nothing was changed.
+    #[error(
+        "the block file {path} is missing, but later ones are there; restore it from a copy, or remove the directory and fetch the chain anew",
+        path = .0.display()
+    )]
+    NoFile(PathBuf),
+    /// Blocks are gone that had been written safely. Nothing was changed.
+    #[error(
+        "the block files in {directory} end before block {height}, but blocks up to {last} had been written safely; restore the directory from a copy, or remove it and fetch the chain anew",
+        directory = directory.display(),
+        last = safe - 1
+    )]
+    Lost {
+        /// Where the block files are.
+        directory: PathBuf,
+        /// How many blocks are there, with those before the first.
+        height: u64,
+        /// How many were safe.
+        safe: u64,
+    },
     /// A block that was whole when the store was opened does not decode.
     #[error("block {block}: {source}")]
     Record {
@@ -216,7 +236,7 @@ impl BlockStore {
         for (record, length) in records {
             if writer.offset > 0 && writer.offset + u64::from(*length) > self.options.max_file_bytes {
                 writer.file.sync()?;
-                writer.file = self.files.writable(writer.number + 1)?;
+                writer.file = self.files.begin(writer.number + 1)?;
                 writer.number += 1;
                 writer.offset = 0;
             }
