@@ -29,7 +29,7 @@ impl StateValue {
 /// The state could not be read. Nothing can be decided; the caller stops and reports.
 #[derive(Debug, thiserror::Error)]
 #[error("the state cannot be read: {0}")]
-pub struct StateError(Box<dyn std::error::Error + Send + Sync>);
+pub struct StateError(#[source] Box<dyn std::error::Error + Send + Sync>);
 
 impl StateError {
     /// Wraps the storage engine's error, or a text.

@@ -120,9 +120,7 @@ pub(crate) fn sensible(
 ) -> Result<Option<ChaincodeDefinition>, StateError> {
     match found {
         Ok(definition) => Ok(definition),
-        Err(QueryError::Record { context, error: error @ RecordError::State { .. } }) => {
-            Err(StateError::new(format!("{context}: {error}")))
-        }
+        Err(error @ QueryError::Record { error: RecordError::State { .. }, .. }) => Err(StateError::new(error)),
         Err(_) => Ok(None),
     }
 }

@@ -49,6 +49,7 @@ pub enum QueryError {
         /// What was tried.
         context: String,
         /// Why it failed.
+        #[source]
         error: RecordError,
     },
 }

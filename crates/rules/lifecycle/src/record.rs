@@ -21,6 +21,7 @@ pub enum RecordError {
         /// The key.
         key: String,
         /// Why it failed.
+        #[source]
         fault: StateFault,
     },
     /// A value in the state is no message of its kind.

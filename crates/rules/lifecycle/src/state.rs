@@ -28,7 +28,7 @@ impl Scope {
 /// The state could not be read or written; the caller cannot decide and should pass the message on.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct StateFault(Box<dyn std::error::Error + Send + Sync>);
+pub struct StateFault(#[source] Box<dyn std::error::Error + Send + Sync>);
 
 impl StateFault {
     /// Wraps the error of whatever holds the state.

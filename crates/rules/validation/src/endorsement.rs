@@ -156,9 +156,7 @@ impl<'a> Judge<'a> {
 /// stops Fabric's peers. It is the same on every peer, so here its chaincode is invalid.
 fn readable(error: QueryError) -> Result<String, Undecided> {
     match error {
-        QueryError::Record { error: error @ RecordError::State { .. }, context } => {
-            Err(StateError::new(format!("{context}: {error}")).into())
-        }
+        error @ QueryError::Record { error: RecordError::State { .. }, .. } => Err(StateError::new(error).into()),
         other => Ok(other.to_string()),
     }
 }

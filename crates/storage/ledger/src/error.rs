@@ -1,3 +1,4 @@
+use std::error::Error;
 use std::path::PathBuf;
 
 use ripstop_block_store::BlockStoreError;
@@ -171,19 +172,34 @@ impl RecoverError {
     /// blocks or private data are no reason to throw a state away.
     pub(crate) fn blames_state(&self) -> bool {
         match self {
-            Self::Store(error) => error.is_of_content(),
-            Self::State(_) | Self::Ahead { .. } | Self::Diverged { .. } => true,
-            Self::Replay(error) => matches!(error, ReplayError::State(_)),
-            Self::Ledger(error) => matches!(error, LedgerError::State(_)),
-            Self::Import(ImportError::State(_)) => true,
+            Self::Store(error) | Self::Import(ImportError::Store(error)) => error.is_of_content(),
+            Self::State(error)
+            | Self::Replay(ReplayError::State(error))
+            | Self::Ledger(LedgerError::State(error))
+            | Self::Import(ImportError::State(error)) => is_of_content(error),
+            Self::Ahead { .. } | Self::Diverged { .. } => true,
             Self::Blocks(_)
             | Self::Private(_)
+            | Self::Replay(_)
+            | Self::Ledger(_)
             | Self::Metadata(_)
             | Self::Snapshot(_)
             | Self::Import(_)
             | Self::Stopped => false,
         }
     }
+}
+
+/// Whether what the state holds is at fault, and not the machine that could not read it.
+fn is_of_content(error: &StateError) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(store) = error.downcast_ref::<KvError>() {
+            return store.is_of_content();
+        }
+        cause = error.source();
+    }
+    true
 }
 
 /// Why the content of a snapshot cannot become a state.

@@ -5,14 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ripstop_files::{End, Fault, Numbers, SimulatedDisk, every_seed};
+use ripstop_files::{Access, End, Fault, Numbers, SimulatedDisk, every_seed};
 use ripstop_ledger::{CommitError, Entries, Ledger, LedgerContents, LedgerOptions, Ledgers, PrivateData};
 use ripstop_rwset::{RwSetBuilder, TxPrivateRwSet};
 use ripstop_types::{Block, ValidationCode};
 use ripstop_validation::ValidatedBlock;
 
-use crate::chain::{VALID, configuration, light_genesis, next_block, only, transaction};
+use crate::chain::{VALID, channel, configuration, light_genesis, next_block, only, transaction};
 use crate::expiry::definition;
+use crate::private::{accept, block};
 
 /// How many disks are tried.
 const SEEDS: u64 = 300;
@@ -26,6 +27,11 @@ const MOST_OPERATIONS: u64 = 60;
 const MOST_BLOCKS: u64 = 10;
 const FAULTS: [Fault; 6] =
     [Fault::PowerLoss, Fault::Kill, Fault::Full, Fault::WriteError, Fault::SyncError, Fault::ReadError];
+/// How many chains lose the end of their state, each [`LAGS`] times.
+const LAG_SEEDS: u64 = 60;
+const LAGS: usize = 4;
+/// How long such a chain becomes at most.
+const CHAIN: usize = 25;
 const ROOT: &str = "/ledgers";
 
 fn open(disk: &SimulatedDisk) -> Result<Ledgers, ripstop_ledger::OpenError> {
@@ -148,6 +154,17 @@ fn grow(ledger: &Ledger, disk: &SimulatedDisk, reference: &mut Reference, number
     ledger.height()
 }
 
+fn states_set_aside(disk: &SimulatedDisk) -> usize {
+    let ledger = Path::new(ROOT).join(channel().as_str());
+    let system = disk.file_system();
+    match system.exists(&ledger).unwrap() {
+        true => {
+            system.list(&ledger).unwrap().iter().filter(|path| path.to_string_lossy().contains(".unusable")).count()
+        }
+        false => 0,
+    }
+}
+
 /// One disk, through all its accidents.
 fn live(seed: u64) {
     let mut numbers = Numbers::new(seed);
@@ -157,6 +174,7 @@ fn live(seed: u64) {
     let mut acknowledged = 0;
     for _ in 0..ROUNDS {
         let fault = numbers.one_of(&FAULTS);
+        let unusable = states_set_aside(&disk);
         disk.arm(fault, numbers.below(MOST_OPERATIONS));
         match open(&disk).map_err(|error| error.to_string()).and_then(|ledgers| {
             if ledgers.list().is_empty() {
@@ -181,6 +199,9 @@ fn live(seed: u64) {
         disk.make_room();
         let end = if fault == Fault::PowerLoss || numbers.below(3) == 0 { End::Machine } else { End::Process };
         disk.restart(end);
+        if fault == Fault::ReadError {
+            assert!(states_set_aside(&disk) <= unusable, "a read failed, and a good state was thrown away");
+        }
         let ledgers = open(&disk).unwrap_or_else(|error| panic!("after {fault:?} and {end:?}: {error}"));
         if acknowledged == 0 && ledgers.list().is_empty() {
             continue;
@@ -193,6 +214,54 @@ fn live(seed: u64) {
         // What an opened ledger shows is acknowledged, even if the machine goes off now.
         disk.restart(if numbers.below(2) == 0 { End::Machine } else { End::Process });
     }
+}
+
+/// A chain with all kinds of content, also private data that comes late or never. Except for purges: what is purged is
+/// erased only when the state is safe on disk, so no state lags behind that.
+fn grow_with_everything(ledger: &Ledger, numbers: &mut Numbers) {
+    let mut late = Vec::new();
+    for _ in 0..CHAIN {
+        let key = format!("key{}", numbers.below(6));
+        let collection = numbers.one_of(&["long", "short"]);
+        match numbers.below(6) {
+            _ if ledger.height() == 1 => commit_content(ledger, numbers),
+            0 => late.push(block(ledger, VALID, false, |set| set.private_write("cc", collection, &key, "late".into()))),
+            1 if !late.is_empty() => {
+                accept(ledger, &[&late.swap_remove(numbers.below(late.len() as u64) as usize)]);
+            }
+            _ => commit_content(ledger, numbers),
+        }
+    }
+}
+
+fn commit_content(ledger: &Ledger, numbers: &mut Numbers) {
+    let (transactions, private) = content(ledger.height(), numbers);
+    ledger.commit(next_block(ledger, &transactions), private).unwrap();
+}
+
+/// The state loses its last batches: some, or all.
+fn lag(seed: u64) {
+    let mut numbers = Numbers::new(seed);
+    let disk = SimulatedDisk::new(seed);
+    let ledgers = open(&disk).unwrap();
+    let ledger = ledgers.create(light_genesis()).unwrap();
+    grow_with_everything(&ledger, &mut numbers);
+    drop((ledger, ledgers));
+    let expected = only(&open(&disk).unwrap()).contents().unwrap();
+    let journal = Path::new(ROOT).join(channel().as_str()).join("state/journal");
+    for _ in 0..LAGS {
+        let file = disk.file_system().open(&journal, Access::Write).unwrap();
+        let length = numbers.below(file.length().unwrap());
+        file.set_length(length).unwrap();
+        let differences = expected.differences(&only(&open(&disk).unwrap()).contents().unwrap());
+        assert!(differences.is_empty(), "cut to {length} bytes:\n{}", differences.join("\n"));
+        assert_eq!(states_set_aside(&disk), 0, "the state was continued, not rebuilt");
+    }
+}
+
+#[test]
+fn a_state_that_lost_its_last_batches_comes_to_the_same() {
+    every_seed(LAG_SEEDS, NIGHTLY_SEEDS, lag);
 }
 
 #[test]
