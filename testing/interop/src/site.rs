@@ -1,4 +1,5 @@
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,6 +20,17 @@ pub struct Site {
 }
 
 impl Site {
+    /// Lets ripstop make a network in a folder, with its first transaction, and stop it again. `options` go to `up`.
+    ///
+    /// # Panics
+    /// When it does not work.
+    pub fn make(program: &Path, root: &Path, options: &[&str]) -> Self {
+        let made = Command::new(program).args(["up", "--once", "--dir"]).arg(root).args(options).output();
+        let made = made.unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        Self::open(root)
+    }
+
     /// Reads what `ripstop up` planned.
     ///
     /// # Panics

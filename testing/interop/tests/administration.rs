@@ -2,7 +2,6 @@
 //! state again.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ripstop_interop::{CHANNEL, Processes, Site};
@@ -21,9 +20,7 @@ fn a_peer_comes_to_the_same_ledger_whatever_was_done_to_it_offline() {
     let scratch = tempfile::tempdir().expect("a temporary folder can be made");
     let program = Path::new(env!("CARGO_BIN_EXE_ripstop-under-test"));
     let directory = scratch.path().join("network");
-    let made = Command::new(program).args(["up", "--once", "--dir"]).arg(&directory).output().expect("ripstop runs");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let site = Site::open(&directory);
+    let site = Site::make(program, &directory, &[]);
     let operator = Beside {
         commands: ripstop_interop::Operator::new(program, &directory),
         newest: scratch.path().join("newest.block"),

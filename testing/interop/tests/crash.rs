@@ -2,7 +2,6 @@
 //! all have the same chain. The moments come from a seed that is printed; `RIPSTOP_TEST_SEED` repeats them.
 
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,9 +31,7 @@ fn nothing_acknowledged_is_lost_when_processes_are_killed() {
     let scratch = tempfile::tempdir().expect("a temporary folder can be made");
     let program = Path::new(env!("CARGO_BIN_EXE_ripstop-under-test"));
     let directory = scratch.path().join("network");
-    let made = Command::new(program).args(["up", "--once", "--dir"]).arg(&directory).output().expect("ripstop runs");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let site = Site::open(&directory);
+    let site = Site::make(program, &directory, &[]);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("there is a runtime").block_on(kill_and_count(program, &site));
 }

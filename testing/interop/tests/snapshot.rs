@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ripstop_interop::{CHANNEL, Operator, Processes, Site};
@@ -19,10 +18,8 @@ fn a_peer_joins_by_a_snapshot_and_goes_on_like_the_others() {
     let scratch = tempfile::tempdir().expect("a temporary folder can be made");
     let program = Path::new(env!("CARGO_BIN_EXE_ripstop-under-test"));
     let directory = scratch.path().join("network");
-    let mut up = Command::new(program);
-    let made = up.args(["up", "--once", "--orgs", "3", "--dir"]).arg(&directory).output().expect("ripstop runs");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let (site, operator) = (Site::open(&directory), Operator::new(program, &directory));
+    let site = Site::make(program, &directory, &["--orgs", "3"]);
+    let operator = Operator::new(program, &directory);
     let mut processes = Processes::new(program, &site);
     processes.start_node(site.orderer_name());
     (1..=3).for_each(|organisation| processes.start_node(&site.peer_name(organisation)));

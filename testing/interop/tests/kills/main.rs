@@ -7,7 +7,6 @@ mod reference;
 mod work;
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use ripstop_interop::{History, Load, Processes, Random, SharedHistory, Site};
@@ -36,9 +35,7 @@ fn a_killed_peer_has_the_ledger_of_one_that_never_was() {
     let scratch = tempfile::tempdir().expect("a temporary folder can be made");
     let program = Path::new(env!("CARGO_BIN_EXE_ripstop-under-test"));
     let directory = scratch.path().join("network");
-    let made = Command::new(program).args(["up", "--once", "--dir"]).arg(&directory).output().expect("ripstop runs");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let site = Site::open(&directory);
+    let site = Site::make(program, &directory, &[]);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("there is a runtime").block_on(kill_and_compare(program, &site));
 }
