@@ -8,8 +8,8 @@ use ripstop_channel_config::ChannelConfig;
 use ripstop_crypto::SigningIdentity;
 use ripstop_proto::{Message, common, lifecycle, protos};
 use ripstop_rwset::{
-    KvRead, KvWrite, MemoryState, MetadataEntry, MetadataWrite, NsRwSet, RangeQuery, RangeReads, TxRwSet,
-    encode_metadata,
+    CollectionHashedRwSet, HashedWrite, KvRead, KvWrite, MemoryState, MetadataEntry, MetadataWrite, NsRwSet,
+    RangeQuery, RangeReads, TxRwSet, encode_metadata,
 };
 use ripstop_testkit::{Channel, DraftTransaction, Organization, signed_block};
 use ripstop_types::{Block, BlockNumber, ChannelId, HeaderType, Height, SerializedIdentity, TxId};
@@ -226,6 +226,16 @@ const TABLE: &[(&str, Spoil, &str)] = &[
         "an old read",
         |t| t.results = set(vec![old_read()]),
         "MVCC_READ_CONFLICT | key key (ns 'basic') was read at version 0:0, but its committed version is 1:0",
+    ),
+    (
+        "private writes to a collection that nobody defined",
+        |t| {
+            let write = HashedWrite { key_hash: "k".into(), is_delete: false, value_hash: "v".into(), is_purge: false };
+            let (collection, writes) = ("nowhere".to_owned(), vec![write]);
+            let collections = vec![CollectionHashedRwSet { collection, writes, ..CollectionHashedRwSet::default() }];
+            t.results = set(vec![NsRwSet { namespace: "basic".into(), collections, ..NsRwSet::default() }]);
+        },
+        "ENDORSEMENT_POLICY_FAILURE | validation of endorsement policy for collection nowhere chaincode basic failed",
     ),
     (
         "a range that has grown",
