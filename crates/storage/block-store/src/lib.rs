@@ -6,7 +6,8 @@
 //!
 //! Invariants:
 //! - the files have Fabric's format, so Fabric's tools read them and this crate reads files written by Fabric;
-//! - blocks are contiguous and chained by their hashes, from the genesis block or from the end of a snapshot ([`ChainBase`]); each append is one write and one `fdatasync`;
+//! - blocks are contiguous and chained by their hashes, from the genesis block or from the end of a snapshot
+//!   ([`ChainBase`]); each append is one write and one `fdatasync`;
 //! - a block that a crash cut off is removed when the store is opened; damage anywhere else is an error, never repaired
 //!   by dropping blocks that were acknowledged; so are blocks and files that are gone;
 //! - a block is visible to readers only after [`BlockStore::publish`], so that a peer can bring its state up to date first.

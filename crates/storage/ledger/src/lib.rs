@@ -8,9 +8,9 @@
 //! - The block file is the log: a block is appended and synchronised first, all else is derived from it. State, history,
 //!   index, savepoint and commit hash of a block are one atomic batch. Opening replays what the batch of a crash lost.
 //!   Killing the process at any instant is safe.
-//! - Clear private data cannot be derived, so it is synchronised before the block that it belongs to. Only what a block,
-//!   or the snapshot before it, proves by its hashes is kept, and only the valid transactions' in the state. What comes later is kept with the height at
-//!   which it came and takes effect there again when the state is rebuilt.
+//! - Clear private data cannot be derived, so it is synchronised before the block that it belongs to. Only what a block, or
+//!   the snapshot before it, proves by its hashes is kept, and only the valid transactions' in the state. What comes later is
+//!   kept with the height at which it came and takes effect there again when the state is rebuilt.
 //! - One writer a ledger, on the caller's thread. Readers hold a [`StateSnapshot`] of one exact height and never wait.
 //! - [`Ledger::commit`] is the only door into the state, and takes validated blocks only.
 //! - A configuration block swaps [`Ledger::config`] after its commit, between two blocks.
