@@ -13,7 +13,7 @@ use tonic::{Code, Status};
 use crate::layout::{self, Layout};
 use crate::peers::Peer;
 use crate::plan::Plan;
-use crate::proposal::Proposal;
+use crate::proposal::{Audience, Proposal};
 use crate::refusal::{EndorserRefusal, judge, with_details};
 use crate::service::Gateway;
 
@@ -122,7 +122,7 @@ impl Gateway {
             return Err(Status::failed_precondition(text));
         };
         let config = ledger.config();
-        let mut candidates = self.first_endorsers(&config, proposal.has_transient);
+        let mut candidates = self.first_endorsers(&config, proposal.audience);
         let mut details = Vec::new();
         let mut asked = Vec::new();
         let (first, response) = loop {
@@ -144,7 +144,7 @@ impl Gateway {
             asked.push(peer);
         };
         let interest = interest_of(&response, &proposal.chaincode);
-        let layouts = self.layouts(&ledger, &config, &interest, proposal.has_transient)?;
+        let layouts = self.layouts(&ledger, &config, &interest, proposal.audience)?;
         let mut plan = Plan::new(layouts, self.peers.endorsers(&config));
         plan.prefer(first.org());
         for peer in asked.iter().chain([&first]) {
@@ -160,11 +160,11 @@ impl Gateway {
     }
 
     /// Who may endorse first, in order: the gateway's own organisation, and then, in case none of its peers has the
-    /// chaincode, the others, unless transient data must stay at home.
-    fn first_endorsers(&self, config: &ChannelConfig, has_transient: bool) -> VecDeque<Peer> {
+    /// chaincode, the others, unless the proposal must stay at home.
+    fn first_endorsers(&self, config: &ChannelConfig, audience: Audience) -> VecDeque<Peer> {
         let mut peers = self.peers.endorsers(config);
         let mut candidates = peers.remove(self.peers.local_org()).unwrap_or_default();
-        if !has_transient {
+        if audience == Audience::Anyone {
             candidates.extend(peers.into_values().flatten());
         }
         candidates
@@ -176,19 +176,18 @@ impl Gateway {
         ledger: &Ledger,
         config: &ChannelConfig,
         interest: &protos::ChaincodeInterest,
-        has_transient: bool,
+        audience: Audience,
     ) -> Result<Vec<Layout>, Status> {
         let underivable = |why: String| {
             let text = format!("no combination of peers can be derived which satisfy the endorsement policy: {why}");
             Status::failed_precondition(text)
         };
-        // With transient data, only members of the collections may see the proposal.
-        let layouts = layouts_of(ledger, config, interest, has_transient).map_err(underivable)?;
+        let layouts = layouts_of(ledger, config, interest, audience).map_err(underivable)?;
         if !layouts.is_empty() {
             return Ok(layouts);
         }
-        let unprotected = has_transient && layouts_of(ledger, config, interest, false).is_ok_and(|l| !l.is_empty());
-        if unprotected {
+        let exposing = || layouts_of(ledger, config, interest, Audience::Anyone);
+        if audience == Audience::Trusted && exposing().is_ok_and(|layouts| !layouts.is_empty()) {
             let collections: Vec<_> = interest
                 .chaincodes
                 .iter()
@@ -219,12 +218,13 @@ fn interest_of(response: &protos::ProposalResponse, chaincode: &str) -> protos::
     }
 }
 
-/// The layouts that satisfy all calls of an interest.
+/// The layouts that satisfy all calls of an interest. Of a proposal that is not for anyone, only members of the collections may
+/// learn.
 fn layouts_of(
     ledger: &Ledger,
     config: &ChannelConfig,
     interest: &protos::ChaincodeInterest,
-    protect_collections: bool,
+    audience: Audience,
 ) -> Result<Vec<Layout>, String> {
     let empty = common::ConfigGroup::default();
     let channel = config.config().channel_group.as_ref().unwrap_or(&empty);
@@ -243,7 +243,7 @@ fn layouts_of(
                 || format!("collection {name} doesn't exist in collection config for chaincode {}", call.name);
             let policy = collection_endorsement_policy(state.as_ref(), config, &call.name, name).ok().flatten();
             demands.push(layout::of_application_policy(&policy.ok_or_else(unknown)?, channel));
-            if protect_collections || !call.no_private_reads {
+            if audience == Audience::Trusted || !call.no_private_reads {
                 let found = collection(state.as_ref(), config, &call.name, name).ok().flatten().ok_or_else(unknown)?;
                 let members = member_orgs(&found);
                 entitled = Some(match entitled {

@@ -6,7 +6,7 @@ use ripstop_types::MspId;
 use tonic::{Code, Status};
 
 use crate::peers::Peer;
-use crate::proposal::Proposal;
+use crate::proposal::{Audience, Proposal};
 use crate::refusal::with_details;
 use crate::service::Gateway;
 
@@ -26,8 +26,8 @@ impl Gateway {
             return Err(Status::unavailable(text));
         };
         let mut targets: Vec<MspId> = request.target_organizations.iter().map(|org| MspId::new(org)).collect();
-        let protected = proposal.has_transient && targets.is_empty();
-        if protected {
+        let audience = if targets.is_empty() { proposal.audience } else { Audience::Anyone };
+        if audience == Audience::Trusted {
             targets.push(self.peers.local_org().clone());
         }
         let mut peers = order(self.peers.endorsers(&config), self.peers.local_org(), &targets);
@@ -50,20 +50,19 @@ impl Gateway {
             Some(code) => {
                 with_details(code, "failed to evaluate transaction, see attached details for more info", details)
             }
-            None => no_peers(&proposal, protected),
+            None => no_peers(&proposal, audience),
         })
     }
 }
 
-fn no_peers(proposal: &Proposal, protected: bool) -> Status {
+fn no_peers(proposal: &Proposal, audience: Audience) -> Status {
     let none =
         format!("no peers available to evaluate chaincode {} in channel {}", proposal.chaincode, proposal.channel);
-    let text = if protected {
-        format!(
+    let text = match audience {
+        Audience::Anyone => none,
+        Audience::Trusted => format!(
             "no endorsers found in the gateway's organization; retry specifying target organization(s) to protect transient data: {none}"
-        )
-    } else {
-        none
+        ),
     };
     Status::new(Code::FailedPrecondition, text)
 }

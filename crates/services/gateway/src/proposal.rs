@@ -1,12 +1,21 @@
 use ripstop_proto::{common, protos};
 
+/// Who may see a proposal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// Any organisation of the channel.
+    Anyone,
+    /// Those that the client trusts with its transient data.
+    Trusted,
+}
+
 /// A proposal, parsed as far as the gateway needs to know it.
 #[derive(Debug)]
 pub(crate) struct Proposal {
     pub(crate) header: common::Header,
     pub(crate) channel: String,
     pub(crate) chaincode: String,
-    pub(crate) has_transient: bool,
+    pub(crate) audience: Audience,
     /// The bytes of the `ChaincodeInvocationSpec`.
     pub(crate) input: bytes::Bytes,
     pub(crate) signed: protos::SignedProposal,
@@ -25,7 +34,7 @@ impl Proposal {
             header,
             channel: channel_header.channel_id,
             chaincode: chaincode.unwrap_or_default(),
-            has_transient: !payload.transient_map.is_empty(),
+            audience: if payload.transient_map.is_empty() { Audience::Anyone } else { Audience::Trusted },
             input: payload.input,
             signed,
         })
