@@ -19,6 +19,7 @@ mod builder;
 mod commit_hash;
 mod memory;
 mod private;
+mod proof;
 mod range;
 mod set;
 mod state;
@@ -28,6 +29,7 @@ pub use builder::RwSetBuilder;
 pub use commit_hash::commit_hash;
 pub use memory::MemoryState;
 pub use private::{CollectionPrivateRwSet, NsPrivateRwSet, PrivateMetadataWrite, TxPrivateRwSet};
+pub use proof::Unproven;
 pub use range::{InvalidMerkleDegree, RANGE_MERKLE_DEGREE, RangeRecorder};
 pub use set::{
     CollectionHashedRwSet, HashedMetadataWrite, HashedRead, HashedWrite, KvRead, KvWrite, MerkleSummary, MetadataEntry,

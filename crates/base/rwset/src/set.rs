@@ -203,6 +203,12 @@ impl TxRwSet {
     pub fn namespace(&self, namespace: &str) -> Option<&NsRwSet> {
         self.namespaces.iter().find(|set| set.namespace == namespace)
     }
+
+    /// What is said in public of the private writes to a collection.
+    pub fn hashed_collection(&self, namespace: &str, collection: &str) -> Option<&CollectionHashedRwSet> {
+        let namespaces = self.namespaces.iter().filter(|set| set.namespace == namespace);
+        namespaces.flat_map(|set| &set.collections).find(|hashed| hashed.collection == collection)
+    }
 }
 
 impl NsRwSet {

@@ -8,7 +8,8 @@
 //! Where it stands in the journey: `_lifecycle` (in `chaincode`) calls [`approve`], [`commit`], [`check_readiness`] and
 //! the queries while it simulates; `chaincode` asks [`execution`] which package runs a name; `validation` asks
 //! [`validation_info`] and [`collection_endorsement_policy`] which policy a transaction had to satisfy; `ledger` asks
-//! [`all_collections`] which collections exist, and `committer` asks for the [`eligibility`] of its organization.
+//! [`all_collections`] which collections exist and for their [`Lifetimes`], and `committer` asks for the [`eligibility`] of its
+//! organization.
 //!
 //! Invariants: keys and values in the state are Fabric's bytes (see [`keys`]), because organizations compare hashes of
 //! them; reads happen in Fabric's order and number, because they become part of the read/write set that all endorsers
@@ -20,9 +21,11 @@
 mod approval;
 mod collection;
 mod definition;
+mod dissemination;
 mod execution;
 mod input;
 pub mod keys;
+mod lifetime;
 mod membership;
 mod policy;
 mod query;
@@ -39,8 +42,10 @@ pub use collection::{
     implicit_collection_org,
 };
 pub use definition::{ApprovedDefinition, ChaincodeDefinition, ChaincodeParameters, PackageSource, ParameterMismatch};
+pub use dissemination::{NotDisseminated, check_dissemination};
 pub use execution::{Execution, ExecutionError, execution, references};
 pub use input::{InputError, InvalidCollection, check_input, is_label};
+pub use lifetime::Lifetimes;
 pub use membership::{
     CollectionMembers, CollectionRights, Eligibility, MembershipError, PastEligibility, eligibility, opened_collections,
 };

@@ -1,29 +1,31 @@
 use std::collections::HashMap;
 
-use ripstop_lifecycle::CommittedCollections;
 use ripstop_rwset::{StateError, StateView};
 use ripstop_types::BlockNumber;
 
-/// How many blocks the values of collections live, looked up once each.
-pub(crate) struct Lifetimes<'a> {
+use crate::CommittedCollections;
+
+/// How many blocks the values of collections live (`block_to_live`), looked up once each.
+pub struct Lifetimes<'a> {
     collections: CommittedCollections<'a>,
     /// `None`: no such collection.
     known: HashMap<(String, String), Option<u64>>,
 }
 
 impl<'a> Lifetimes<'a> {
-    pub(crate) fn new(state: &'a dyn StateView) -> Self {
+    /// As the definitions in this state say.
+    pub fn of(state: &'a dyn StateView) -> Self {
         Self { collections: CommittedCollections::of(state), known: HashMap::new() }
     }
 
     /// Whether the collection exists.
-    pub(crate) fn exists(&mut self, namespace: &str, collection: &str) -> Result<bool, StateError> {
+    pub fn exists(&mut self, namespace: &str, collection: &str) -> Result<bool, StateError> {
         Ok(self.block_to_live(namespace, collection)?.is_some())
     }
 
     /// With which block a value expires that a block wrote; `None`: with none. Implicit collections and those that do not
     /// exist know no end.
-    pub(crate) fn end(
+    pub fn end(
         &mut self,
         namespace: &str,
         collection: &str,

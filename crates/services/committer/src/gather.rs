@@ -1,7 +1,7 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ripstop_ledger::{
-    Ledger, PlacedSet, PrivateData, PrivateStoreError, SetPlace, StateError, TransientSet, announced_private_data,
+    Ledger, PrivateData, PrivatePlace, PrivateSet, PrivateStoreError, StateError, TransientSet, announced_private_data,
     by_transaction,
 };
 use ripstop_lifecycle::{
@@ -28,11 +28,11 @@ pub(crate) fn gather(
     validated: &ValidatedBlock,
 ) -> Result<PrivateData, GatherError> {
     let (before, config) = (ledger.snapshot(), ledger.config());
-    let mut private = PrivateData { opened: opened(ledger, organization, validated, &*before)?, ..Default::default() };
+    let opened = opened(ledger, organization, validated, &*before)?;
     let mut collections = CommittedCollections::of(&*before);
     let mut known: BTreeMap<(String, String), Option<Eligibility>> = BTreeMap::new();
     let mut endorsed: Option<(u64, Vec<TransientSet>)> = None;
-    let (mut found, mut missing) = (Vec::new(), Vec::new());
+    let (mut found, mut missing, mut ineligible) = (Vec::new(), Vec::new(), BTreeSet::new());
     for expected in announced_private_data(validated) {
         let name = (expected.namespace.clone(), expected.collection.clone());
         let eligible = match (known.get(&name), organization) {
@@ -44,7 +44,7 @@ pub(crate) fn gather(
         match eligible {
             Some(Eligibility::Eligible) => {}
             Some(Eligibility::Ineligible) => {
-                private.kept_out.insert(name);
+                ineligible.insert(name);
                 continue;
             }
             // No such collection: forged.
@@ -62,8 +62,8 @@ pub(crate) fn gather(
         match matching(&expected, sets) {
             Some(writes) => {
                 let PrivateExpectation { tx, namespace, collection, .. } = expected;
-                let place = SetPlace { block: validated.block().number(), tx, namespace, collection };
-                found.push(PlacedSet { place, writes: writes.clone() });
+                let place = PrivatePlace { block: validated.block().number(), tx, namespace, collection };
+                found.push(PrivateSet { place, writes: writes.clone() });
             }
             None => missing.push(format!(
                 "txID: {}, seq: {}, namespace: {}, collection: {}",
@@ -72,8 +72,7 @@ pub(crate) fn gather(
         }
     }
     log(ledger, validated.block().number(), found.len(), &missing);
-    private.writes = by_transaction(found);
-    Ok(private)
+    Ok(PrivateData::from(by_transaction(found)).ineligible_for(ineligible).opening(opened))
 }
 
 /// The collections that definitions in this block open to the organisation.

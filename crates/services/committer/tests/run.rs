@@ -10,7 +10,7 @@ use ripstop_committer::{BLOCK_QUEUE, Committer, CommitterError};
 use ripstop_crypto::SigningIdentity;
 use ripstop_deliver::{BlockOrigin, PulledBlock};
 use ripstop_files::{Fault, FileSystem, SimulatedDisk};
-use ripstop_ledger::{Ledger, LedgerOptions, Ledgers, Queue, StateView, TransientSet};
+use ripstop_ledger::{Absence, Ledger, LedgerOptions, Ledgers, StateView, TransientSet};
 use ripstop_proto::protos::ChaincodeId;
 use ripstop_rwset::{RwSetBuilder, TxPrivateRwSet};
 use ripstop_testkit::{Channel, DraftTransaction, Organization, signed_block};
@@ -166,10 +166,10 @@ fn private_data_is_gathered_where_it_was_endorsed_and_noted_where_it_is_missing(
     let kept = ledger.private_data(BlockNumber::new(1), |_, _| true).unwrap();
     assert_eq!(kept.keys().copied().collect::<Vec<_>>(), [0, 2]);
     assert_eq!(kept[&2], transactions[2].1);
-    let missed = ledger.missing_private_data(Queue::First, BlockNumber::new(1), 10).unwrap();
+    let missed = ledger.missing_private_data(Absence::Missing, BlockNumber::new(1), 10).unwrap();
     assert_eq!(missed.iter().map(|place| place.tx).collect::<Vec<_>>(), [1]);
-    let kept_out = ledger.missing_private_data(Queue::KeptOut, BlockNumber::new(1), 10).unwrap();
-    assert_eq!(kept_out.iter().map(|place| place.tx).collect::<Vec<_>>(), [3]);
+    let ineligible = ledger.missing_private_data(Absence::Ineligible, BlockNumber::new(1), 10).unwrap();
+    assert_eq!(ineligible.iter().map(|place| place.tx).collect::<Vec<_>>(), [3]);
     let state = ledger.snapshot();
     let value = |key: &str| state.private("_lifecycle", own, key).unwrap().map(|found| found.value);
     assert_eq!(value("here").unwrap(), "value of here");
@@ -197,8 +197,8 @@ fn a_forged_transaction_with_very_many_collections_is_an_invalid_one_among_other
     committer.commit(block).unwrap().unwrap();
     let codes = scene.ledger.block(BlockNumber::new(1)).unwrap().unwrap().metadata.validation_codes().unwrap();
     assert_eq!(codes.as_slice(), [ValidationCode::EndorsementPolicyFailure]);
-    for queue in [Queue::First, Queue::KeptOut] {
-        assert!(scene.ledger.missing_private_data(queue, BlockNumber::new(1), 10).unwrap().is_empty());
+    for absence in [Absence::Missing, Absence::Ineligible] {
+        assert!(scene.ledger.missing_private_data(absence, BlockNumber::new(1), 10).unwrap().is_empty());
     }
 }
 

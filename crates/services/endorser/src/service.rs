@@ -5,10 +5,11 @@ use ripstop_chaincode::{ChaincodeHost, Execution, Invocation, is_system_chaincod
 use ripstop_channel_config::acl::{self, Resource};
 use ripstop_crypto::SigningIdentity;
 use ripstop_ledger::{Ledger, Ledgers, SimulationResults, TransientSet};
+use ripstop_lifecycle::check_dissemination;
 use ripstop_msp::LocalMsp;
 use ripstop_operations::Metrics;
+use ripstop_proto::protos;
 use ripstop_proto::protos::endorser_server::{Endorser, EndorserServer};
-use ripstop_proto::protos::{self, StaticCollectionConfig};
 use ripstop_transport::{ConcurrencyLimit, MAX_MESSAGE_SIZE, PeerInfo};
 use ripstop_types::{ChannelId, TxId};
 use tonic::{Request, Response, Status};
@@ -17,6 +18,9 @@ use crate::answer::{Simulated, failure};
 use crate::filter::Filters;
 use crate::metrics::{EndorserMetrics, NONE};
 use crate::proposal::{Proposal, ProposalError, short};
+
+/// How many other peers can be given private data: nothing is sent to them yet.
+const REACHABLE_PEERS: i32 = 0;
 
 /// The parts of the peer that endorsing needs.
 #[derive(Clone)]
@@ -198,9 +202,9 @@ impl Inner {
 async fn keep_private(ledger: &Arc<Ledger>, tx_id: &TxId, results: &SimulationResults) -> Result<(), String> {
     let Some(writes) = results.private.clone() else { return Ok(()) };
     let channel = ledger.channel_id();
-    check_dissemination(&results.written_collections).map_err(|refusal| {
+    check_dissemination(&results.written_collections, REACHABLE_PEERS).map_err(|refusal| {
         format!(
-            "error in simulation: failed to distribute private collection, txID {tx_id}, channel {channel}: {refusal}"
+            "error in simulation: failed to distribute private collection, txID {tx_id}, channel {channel}: {refusal} (this peer cannot send private data to others yet; a collection with requiredPeerCount 0 can be used)"
         )
     })?;
     let set = TransientSet { endorsed_at: results.height, writes };
@@ -221,33 +225,4 @@ async fn keep_private(ledger: &Arc<Ledger>, tx_id: &TxId, results: &SimulationRe
         }
     }
     Ok(())
-}
-
-/// A collection may demand that other peers have the values before an endorsement is given. Nothing is sent to other peers
-/// yet, so that cannot be met.
-fn check_dissemination(written: &[(String, StaticCollectionConfig)]) -> Result<(), String> {
-    let demanding = written.iter().find(|(_, collection)| collection.required_peer_count > 0);
-    let Some((chaincode, collection)) = demanding else { return Ok(()) };
-    let (name, required) = (&collection.name, collection.required_peer_count);
-    Err(format!(
-        "could not build private data dissemination plan for chaincode {chaincode} and collection {name}: required to disseminate to at least {required} peers, but know of only 0 eligible peers (this peer cannot send private data to others yet; a collection with requiredPeerCount 0 can be used)"
-    ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_collection_that_must_be_spread_is_refused_in_fabrics_words() {
-        let collection = |required_peer_count| {
-            let config = StaticCollectionConfig { name: "coll".to_owned(), required_peer_count, ..Default::default() };
-            ("cc".to_owned(), config)
-        };
-        assert_eq!(check_dissemination(&[collection(0)]), Ok(()));
-        let refused = check_dissemination(&[collection(0), collection(1)]).unwrap_err();
-        let expected = "could not build private data dissemination plan for chaincode cc and collection coll: required to \
-                        disseminate to at least 1 peers, but know of only 0 eligible peers";
-        assert!(refused.starts_with(expected), "{refused}");
-    }
 }

@@ -5,20 +5,21 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use ripstop_block_store::{TransactionIndex, TransactionLocation};
 use ripstop_kv::{Batch, KvError};
-use ripstop_private_store::PlacedSet;
+use ripstop_lifecycle::Lifetimes;
+use ripstop_private_store::PrivateSet;
 use ripstop_rwset::StateError;
 use ripstop_state_db::{Savepoint, StateWriter};
 use ripstop_types::{Envelope, Height, TxId};
 use ripstop_validation::ValidatedBlock;
 
-use crate::private::{Lifetimes, PrivateUpdates, PurgedKey, is_of_valid};
+use crate::private::{PrivateUpdates, PurgedKey, is_of_valid};
 use crate::{StateSnapshot, collections, expire};
 
 /// State, history, private values, index and savepoint of a block. `private` holds proven writes of any of its transactions,
 /// `purged` the clear keys behind its purges.
 pub(crate) fn batch(
     validated: &ValidatedBlock,
-    private: &[PlacedSet],
+    private: &[PrivateSet],
     purged: &[PurgedKey],
     before: &StateSnapshot,
     lifetimes: &mut Lifetimes<'_>,
@@ -27,7 +28,7 @@ pub(crate) fn batch(
     index(&mut batch, validated, before).map_err(StateError::new)?;
     let (block, updates) = (validated.block().number(), validated.updates());
     let codes = validated.codes();
-    let valid: Vec<PlacedSet> = private.iter().filter(|set| is_of_valid(set, codes)).cloned().collect();
+    let valid: Vec<PrivateSet> = private.iter().filter(|set| is_of_valid(set, codes)).cloned().collect();
     let private = PrivateUpdates::of_block(&valid, purged, updates, before)?;
     let mut writer = StateWriter::new(&mut batch);
     writer.put_updates(updates);

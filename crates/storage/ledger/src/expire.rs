@@ -7,12 +7,13 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
+use ripstop_lifecycle::Lifetimes;
 use ripstop_rwset::{StateError, StateView, UpdateBatch};
 use ripstop_state_db::{Expiry, StateWriter};
 use ripstop_types::{BlockNumber, Digest, Height};
 
 use crate::StateSnapshot;
-use crate::private::{Lifetimes, PrivateUpdates};
+use crate::private::PrivateUpdates;
 
 /// Removes what expires with this block. Keys that the block itself writes stay.
 pub(crate) fn expire(

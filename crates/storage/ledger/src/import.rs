@@ -4,15 +4,14 @@ use bytes::Bytes;
 use ripstop_block_store::TransactionIndex;
 use ripstop_channel_config::ChannelConfig;
 use ripstop_kv::{Batch, Durability, Store};
-use ripstop_lifecycle::{Eligibility, PastEligibility};
-use ripstop_private_store::{CommittedPrivateData, HashedValue, Queue, SetPlace};
+use ripstop_lifecycle::{Eligibility, Lifetimes, PastEligibility};
+use ripstop_private_store::{Absence, CommittedPrivateData, HashedValue, PrivatePlace};
 use ripstop_snapshot::{SnapshotContent, StateRecord, VerifiedSnapshot, split_hashed_namespace};
 use ripstop_state_db::{Expiry, Savepoint, StateWriter};
 use ripstop_types::MspId;
 
 use crate::StateSnapshot;
 use crate::error::ImportError;
-use crate::private::Lifetimes;
 
 /// A batch is written when its keys and values have this many bytes.
 const BATCH_BYTES: usize = 4 << 20;
@@ -54,7 +53,7 @@ pub(crate) fn import(store: &Store, snapshot: &VerifiedSnapshot) -> Result<State
 
 /// Hashes of private values, and when they expire: with the same block as on a peer that saw them being written.
 fn hashes(batches: &mut Batches<'_>, content: SnapshotContent<'_>, written: &StateSnapshot) -> Result<(), ImportError> {
-    let mut lifetimes = Lifetimes::new(written);
+    let mut lifetimes = Lifetimes::of(written);
     for record in content.private_state_hashes()? {
         let StateRecord { namespace: place, key: key_hash, value, metadata, version } = record?;
         let (namespace, collection) =
@@ -77,7 +76,7 @@ pub(crate) fn note_missing(
     organization: &MspId,
     private: &CommittedPrivateData,
 ) -> Result<(), ImportError> {
-    let mut lifetimes = Lifetimes::new(state);
+    let mut lifetimes = Lifetimes::of(state);
     let mut noted = Vec::new();
     for (namespace, collection) in state.reader().hashed_places()? {
         let definitions = state.all_collections_of(&namespace)?;
@@ -85,14 +84,14 @@ pub(crate) fn note_missing(
         for hash in state.reader().all_hashed(&namespace, &collection)? {
             let (key_hash, found) = hash?;
             let (block, tx) = (found.version.block, found.version.tx);
-            let queue = match eligibility.of_block(block) {
-                Some(Eligibility::Eligible) => Queue::First,
-                Some(Eligibility::Ineligible) => Queue::KeptOut,
+            let absence = match eligibility.of_block(block) {
+                Some(Eligibility::Eligible) => Absence::Missing,
+                Some(Eligibility::Ineligible) => Absence::Ineligible,
                 None => return Err(ImportError::NoCollection { namespace, collection, block }),
             };
             let expires = lifetimes.end(&namespace, &collection, block)?;
-            let place = SetPlace { block, tx, namespace: namespace.clone(), collection: collection.clone() };
-            noted.push(HashedValue { place, key_hash, value_hash: found.value, queue, expires });
+            let place = PrivatePlace { block, tx, namespace: namespace.clone(), collection: collection.clone() };
+            noted.push(HashedValue { place, key_hash, value_hash: found.value, absence, expires });
             if noted.len() == NOTED_AT_ONCE {
                 private.put_hashed(&std::mem::take(&mut noted))?;
             }

@@ -5,23 +5,37 @@ use std::collections::btree_map::Entry;
 
 use ripstop_block_store::BlockStore;
 use ripstop_kv::Batch;
-use ripstop_private_store::{CommittedPrivateData, PlacedSet, SetPlace};
-use ripstop_rwset::{CollectionPrivateRwSet, StateError, TxRwSet};
+use ripstop_lifecycle::Lifetimes;
+use ripstop_private_store::{CommittedPrivateData, PrivatePlace, PrivateSet};
+use ripstop_rwset::{CollectionPrivateRwSet, StateError, TxRwSet, Unproven};
 use ripstop_state_db::StateWriter;
 use ripstop_types::BlockNumber;
 
-use crate::private::{
-    Lifetimes, PrivateUpdates, Unproven, hashed, is_of_valid, is_purged, prove, prove_by_snapshot, read_set,
-};
+use crate::private::{PrivateUpdates, is_of_valid, is_purged, read_set};
 use crate::{LedgerError, ReconcileError, StateSnapshot, expire};
 
 /// Private writes that were not taken, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RejectedSet {
     /// Where they were said to belong.
-    pub place: SetPlace,
+    pub place: PrivatePlace,
     /// Why they were not taken.
-    pub reason: Unproven,
+    pub reason: Rejection,
+}
+
+/// Why late private writes are not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// The block is not committed here, or none of its transactions announces them, or the snapshot with which the ledger
+    /// begins had no hashes of them.
+    #[error("nothing in this ledger announces them")]
+    NotAnnounced,
+    /// Their time is over.
+    #[error("they have expired")]
+    Expired,
+    /// They are not what was announced.
+    #[error(transparent)]
+    Unproven(#[from] Unproven),
 }
 
 /// What became of private writes that came late.
@@ -29,7 +43,7 @@ pub(crate) enum Examined {
     /// They are here already.
     Known,
     /// They may be kept, as far as they stand here.
-    Proven(PlacedSet),
+    Proven(PrivateSet),
     /// They may not.
     Rejected(RejectedSet),
 }
@@ -48,49 +62,53 @@ pub(crate) struct Examination<'a> {
 impl<'a> Examination<'a> {
     pub(crate) fn new(blocks: &'a BlockStore, kept: &'a CommittedPrivateData, state: &'a StateSnapshot) -> Self {
         let height = state.height();
-        Self { blocks, kept, lifetimes: Lifetimes::new(state), height, public: BTreeMap::new() }
+        Self { blocks, kept, lifetimes: Lifetimes::of(state), height, public: BTreeMap::new() }
     }
 
     /// Says what becomes of some writes.
-    pub(crate) fn examine(&mut self, set: PlacedSet) -> Result<Examined, ReconcileError> {
-        let PlacedSet { place, writes } = set;
+    pub(crate) fn examine(&mut self, set: PrivateSet) -> Result<Examined, ReconcileError> {
+        let PrivateSet { place, writes } = set;
         if self.kept.contains(&place)? && place.block.get() < self.height {
             return Ok(Examined::Known);
         }
         match self.prove(&place, &writes)? {
-            Ok(writes) => Ok(Examined::Proven(PlacedSet { place, writes })),
+            Ok(writes) => Ok(Examined::Proven(PrivateSet { place, writes })),
             Err(reason) => Ok(Examined::Rejected(RejectedSet { place, reason })),
         }
     }
 
     fn prove(
         &mut self,
-        place: &SetPlace,
+        place: &PrivatePlace,
         writes: &CollectionPrivateRwSet,
-    ) -> Result<Result<CollectionPrivateRwSet, Unproven>, ReconcileError> {
+    ) -> Result<Result<CollectionPrivateRwSet, Rejection>, ReconcileError> {
         if place.block.get() >= self.height {
-            return Ok(Err(Unproven::NotAnnounced));
+            return Ok(Err(Rejection::NotAnnounced));
         }
         let end = self.lifetimes.end(&place.namespace, &place.collection, place.block).map_err(LedgerError::from)?;
         if end.is_some_and(|end| end.get() < self.height) {
-            return Ok(Err(Unproven::Expired));
+            return Ok(Err(Rejection::Expired));
         }
         let kept = self.kept;
         if place.block < self.blocks.first() {
             let hashed = kept.hashed(place)?;
             if hashed.is_empty() {
-                return Ok(Err(Unproven::NotAnnounced));
+                return Ok(Err(Rejection::NotAnnounced));
             }
-            return Ok(prove_by_snapshot(writes, &hashed, |key_hash| is_purged(kept, place, key_hash))?);
+            return Ok(writes
+                .proven_by_key(&hashed, |key_hash| is_purged(kept, place, key_hash))?
+                .map_err(Rejection::from));
         }
         let public = self.public(place)?;
-        match public.and_then(|set| hashed(set, &place.namespace, &place.collection)) {
-            Some(hashed) => Ok(prove(writes, hashed, |key_hash| is_purged(kept, place, key_hash))?),
-            None => Ok(Err(Unproven::NotAnnounced)),
+        match public.and_then(|set| set.hashed_collection(&place.namespace, &place.collection)) {
+            Some(hashed) => {
+                Ok(writes.proven_by(hashed, |key_hash| is_purged(kept, place, key_hash))?.map_err(Rejection::from))
+            }
+            None => Ok(Err(Rejection::NotAnnounced)),
         }
     }
 
-    fn public(&mut self, place: &SetPlace) -> Result<Option<&TxRwSet>, LedgerError> {
+    fn public(&mut self, place: &PrivatePlace) -> Result<Option<&TxRwSet>, LedgerError> {
         let set = match self.public.entry((place.block, place.tx)) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => {
@@ -104,17 +122,17 @@ impl<'a> Examination<'a> {
 }
 
 /// What late writes do to the state.
-pub(crate) fn batch(sets: &[PlacedSet], blocks: &BlockStore, state: &StateSnapshot) -> Result<Batch, LedgerError> {
+pub(crate) fn batch(sets: &[PrivateSet], blocks: &BlockStore, state: &StateSnapshot) -> Result<Batch, LedgerError> {
     let valid = of_valid_transactions(sets, blocks)?;
     let updates = PrivateUpdates::of_late_sets(&valid, state)?;
     let mut batch = Batch::new();
     let mut writer = StateWriter::new(&mut batch);
     updates.put(&mut writer);
-    expire::schedule_values(&mut writer, &updates, &mut Lifetimes::new(state))?;
+    expire::schedule_values(&mut writer, &updates, &mut Lifetimes::of(state))?;
     Ok(batch)
 }
 
-fn of_valid_transactions(sets: &[PlacedSet], blocks: &BlockStore) -> Result<Vec<PlacedSet>, LedgerError> {
+fn of_valid_transactions(sets: &[PrivateSet], blocks: &BlockStore) -> Result<Vec<PrivateSet>, LedgerError> {
     let mut valid = Vec::with_capacity(sets.len());
     let mut codes = BTreeMap::new();
     for set in sets {

@@ -7,11 +7,11 @@ use parking_lot::Mutex;
 use ripstop_block_store::{BlockStore, Follower, IndexedTransaction, TransactionLocation};
 use ripstop_channel_config::ChannelConfig;
 use ripstop_kv::{Durability, Entries, Options, Store};
+use ripstop_lifecycle::Lifetimes;
 use ripstop_private_store::{
-    PlacedSet, PrivateStore, PrivateStoreError, Queue, SetPlace, TransientStore, by_transaction,
+    Absence, PrivatePlace, PrivateSet, PrivateStore, PrivateStoreError, TransientStore, by_transaction,
 };
 use ripstop_proto::common;
-use ripstop_proto::protos::CollectionConfigPackage;
 use ripstop_rwset::{CHANNEL_CONFIG_KEY, CHANNEL_CONFIG_NAMESPACE, StateView, TxPrivateRwSet};
 use ripstop_snapshot::SignableMetadata;
 use ripstop_types::{Block, BlockNumber, ChannelId, Digest, MspId, TxId, ValidationCode};
@@ -22,7 +22,7 @@ use crate::directory::LedgerDirectory;
 use crate::error::{ImportError, LedgerConfigError};
 use crate::import::note_missing;
 use crate::late::{self, Examination, Examined};
-use crate::private::{Lifetimes, arrange, purged_keys};
+use crate::private::{arrange, purged_keys};
 use crate::recover::{Origin, open_state};
 use crate::rollback::{FormerHeight, open_blocks};
 use crate::snapshots::{Snapshots, SnapshotsDirectory};
@@ -59,15 +59,28 @@ pub struct CommittedTransaction {
 /// announced, is noted as missing.
 #[derive(Debug, Clone, Default)]
 pub struct PrivateData {
-    /// The clear private writes that were gathered, by the transaction's place in the block.
-    pub writes: BTreeMap<u64, TxPrivateRwSet>,
-    /// The collections that this peer's organisation does not belong to: namespace and collection. Their writes are not
-    /// looked for.
-    pub kept_out: BTreeSet<(String, String)>,
-    /// The collections that the block opens to this peer's organisation: what was kept from it is missing from now on.
-    pub opened: Vec<(String, String)>,
+    pub(crate) writes: BTreeMap<u64, TxPrivateRwSet>,
+    pub(crate) ineligible: BTreeSet<(String, String)>,
+    pub(crate) opened: Vec<(String, String)>,
 }
 
+impl PrivateData {
+    /// Names the collections that this peer's organisation does not belong to, by namespace and collection: their writes are
+    /// not missed.
+    #[must_use]
+    pub fn ineligible_for(self, collections: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self { ineligible: collections.into_iter().collect(), ..self }
+    }
+
+    /// Names the collections that the block opens to this peer's organisation, by namespace and collection: what was kept from
+    /// it is missed from now on.
+    #[must_use]
+    pub fn opening(self, collections: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self { opened: collections.into_iter().collect(), ..self }
+    }
+}
+
+/// The clear private writes that were gathered, by the transaction's place in the block.
 impl From<BTreeMap<u64, TxPrivateRwSet>> for PrivateData {
     fn from(writes: BTreeMap<u64, TxPrivateRwSet>) -> Self {
         Self { writes, ..Self::default() }
@@ -236,15 +249,6 @@ impl Ledger {
         Arc::clone(&self.current.load().state)
     }
 
-    /// The collections of a chaincode that were in force for block `below`; see [`StateSnapshot::collections_below`].
-    pub fn collections_below(
-        &self,
-        chaincode: &str,
-        below: BlockNumber,
-    ) -> Result<Option<(BlockNumber, CollectionConfigPackage)>, LedgerError> {
-        Ok(self.snapshot().collections_below(chaincode, below)?)
-    }
-
     /// Requests a snapshot of the state after a block: the last one, or one to come; block 0 stands for the last one. It is
     /// made while commits go on, and the request survives a crash.
     pub fn request_snapshot(&self, block: BlockNumber) -> Result<(), SnapshotRequestError> {
@@ -306,16 +310,16 @@ impl Ledger {
     }
 
     /// What this peer misses of private data that is for its organisation, block by block, beginning with the newest at or
-    /// below `newest`, from at most `max_blocks` blocks. [`Queue::First`] holds what is worth looking for at once,
-    /// [`Queue::Later`] what nobody had before. ([`Queue::KeptOut`] holds what is for other organisations.)
+    /// below `newest`, from at most `max_blocks` blocks. [`Absence::Missing`] holds what is worth looking for at once,
+    /// [`Absence::NotFound`] what nobody had before. ([`Absence::Ineligible`] holds what is for other organisations.)
     pub fn missing_private_data(
         &self,
-        queue: Queue,
+        absence: Absence,
         newest: BlockNumber,
         max_blocks: usize,
-    ) -> Result<Vec<SetPlace>, PrivateStoreError> {
+    ) -> Result<Vec<PrivatePlace>, PrivateStoreError> {
         let Some(last) = self.height().checked_sub(1).map(BlockNumber::new) else { return Ok(vec![]) };
-        self.private.committed().missing(queue, newest.min(last), max_blocks)
+        self.private.committed().missing(absence, newest.min(last), max_blocks)
     }
 
     /// Takes private writes that come after their blocks, and lets wait what was looked for in vain. Each set is compared with
@@ -323,8 +327,8 @@ impl Ledger {
     /// never stored. The clear state follows where the hash still stands for the value.
     pub fn accept_private_data(
         &self,
-        arrived: Vec<PlacedSet>,
-        not_found: &[SetPlace],
+        arrived: Vec<PrivateSet>,
+        not_found: &[PrivatePlace],
     ) -> Result<Vec<RejectedSet>, ReconcileError> {
         let mut committing = self.committing.lock();
         if *committing == Committing::Failed {
@@ -400,7 +404,7 @@ impl Ledger {
             }
         };
         let kept = self.private.committed();
-        let mut lifetimes = Lifetimes::new(&*before.state);
+        let mut lifetimes = Lifetimes::of(&*before.state);
         let sets = arrange(&validated, &private, kept, &mut lifetimes)?;
         let (purged, purges) = (purged_keys(sets.purges, &sets.present, kept)?, !sets.purges.is_empty());
         let batch = apply::batch(&validated, &sets.present, &purged, &before.state, &mut lifetimes)

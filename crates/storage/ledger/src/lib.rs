@@ -48,17 +48,17 @@ pub use error::{
     CommitError, CreateError, GenerateError, LedgerError, OpenError, ReconcileError, SnapshotRequestError,
 };
 pub use history::{History, KeyModification};
-pub use late::RejectedSet;
+pub use late::{RejectedSet, Rejection};
 pub use ledger::{ChainInfo, CommittedTransaction, Ledger, PrivateData};
 pub use lifecycle_state::SimulatedLifecycle;
-pub use private::{Unproven, announced_private_data};
+pub use private::announced_private_data;
 pub use registry::{LedgerOptions, Ledgers};
 pub use ripstop_block_store::{BlockStoreError, Follower};
 pub use ripstop_kv::Entries;
 pub use ripstop_private_store::{
-    PlacedSet, PrivateStoreError, Queue, SetPlace, TransientSet, TransientStore, by_transaction,
+    Absence, PrivatePlace, PrivateSet, PrivateStoreError, TransientSet, TransientStore, by_transaction,
 };
-pub use ripstop_rwset::{StateError, StateIter, StateValue, StateView};
+pub use ripstop_rwset::{StateError, StateIter, StateValue, StateView, Unproven};
 pub use simulate::{KeyValue, RangeId, SimulateError, SimulationResults, Simulator, VersionText, WrittenKey};
 pub use snapshot::StateSnapshot;
 pub use stopped::{AdministrationError, StoppedLedgers};

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use ripstop_block_store::{BlockStore, TransactionIndex};
 use ripstop_files::FileSystem;
 use ripstop_kv::{Batch, Durability, Keyspace, Options, Store, set_aside_on};
-use ripstop_private_store::{PlacedSet, PrivateStore};
+use ripstop_lifecycle::Lifetimes;
+use ripstop_private_store::{PrivateSet, PrivateStore};
 use ripstop_rwset::commit_hash;
 use ripstop_snapshot::SnapshotFiles;
 use ripstop_state_db::{KEYSPACES, Savepoint, StateReader, StateWriter};
@@ -17,7 +18,7 @@ use ripstop_validation::ValidatedBlock;
 
 use crate::error::RecoverError;
 use crate::import::import;
-use crate::private::{Lifetimes, announced_private_data, purged_keys};
+use crate::private::{announced_private_data, purged_keys};
 use crate::{OpenError, StateSnapshot, apply, late};
 
 /// How often the progress of a long replay is logged, in blocks.
@@ -177,9 +178,9 @@ fn replay_next(
     let mut sets = if announced.is_empty() { vec![] } else { private.committed().on_time(number)? };
     // A set that its block announces was compared with the hashes when it was stored.
     let announced: HashSet<_> = announced.iter().map(|set| (set.tx, &set.namespace, &set.collection)).collect();
-    sets.retain(|PlacedSet { place, .. }| announced.contains(&(place.tx, &place.namespace, &place.collection)));
+    sets.retain(|PrivateSet { place, .. }| announced.contains(&(place.tx, &place.namespace, &place.collection)));
     let purged = purged_keys(validated.updates().purges(), &sets, private.committed())?;
-    let batch = apply::batch(&validated, &sets, &purged, &current, &mut Lifetimes::new(&current))?;
+    let batch = apply::batch(&validated, &sets, &purged, &current, &mut Lifetimes::of(&current))?;
     store.write(batch, Durability::Buffered)?;
     Ok(StateSnapshot::new(store.snapshot(), number.next().get(), recorded))
 }

@@ -9,7 +9,7 @@ use ripstop_types::{BlockNumber, Digest};
 
 use crate::committed::{purged, read_places, read_set};
 use crate::keys::{self, EXPIRING, HASHED, KEYS, LATE, MISSING, PURGED, PURGING, WRITTEN};
-use crate::{HashedValue, PlacedSet, PrivateStoreError, Queue, SetPlace};
+use crate::{Absence, HashedValue, PrivatePlace, PrivateSet, PrivateStoreError};
 
 /// A batch that sees its own changes of markers, which several steps make.
 pub(crate) struct Change {
@@ -43,8 +43,8 @@ impl Change {
     pub(crate) fn clear_block(&mut self, block: BlockNumber) -> Result<()> {
         self.remove_sets(block, |_| true)?;
         let Some(snapshot) = self.snapshot.clone() else { return Ok(()) };
-        for queue in Queue::ALL {
-            for entry in snapshot.prefix(&MISSING, &keys::missing_from(queue, block))? {
+        for absence in Absence::ALL {
+            for entry in snapshot.prefix(&MISSING, &keys::missing_from(absence, block))? {
                 self.markers.insert(entry?.0, BTreeSet::new());
             }
         }
@@ -52,8 +52,8 @@ impl Change {
     }
 
     /// Keeps a set that came at this height.
-    pub(crate) fn put_set(&mut self, set: &PlacedSet, arrived: u64) {
-        let PlacedSet { place, writes } = set;
+    pub(crate) fn put_set(&mut self, set: &PrivateSet, arrived: u64) {
+        let PrivateSet { place, writes } = set;
         let key = keys::written(place);
         for write in &writes.writes {
             self.batch.put(&KEYS, index_key(place, &write.key), write.key.clone());
@@ -66,37 +66,38 @@ impl Change {
 
     /// Keeps the hashes of a value, and notes that the set it stands in is not here.
     pub(crate) fn put_hashed(&mut self, value: &HashedValue) -> Result<()> {
-        let HashedValue { place, key_hash, value_hash, queue, expires } = value;
+        let HashedValue { place, key_hash, value_hash, absence, expires } = value;
         self.batch.put(&HASHED, keys::hashed(place, key_hash), value_hash.clone());
         if let Some(at) = expires {
             self.expire_with(*at, place.block, &place.namespace, &place.collection);
         }
-        self.mark(*queue, place)
+        self.mark(*absence, place)
     }
 
     /// Notes that a set is not here.
-    pub(crate) fn mark(&mut self, queue: Queue, place: &SetPlace) -> Result<()> {
-        self.marker(queue, place)?.insert(place.tx);
+    pub(crate) fn mark(&mut self, absence: Absence, place: &PrivatePlace) -> Result<()> {
+        self.marker(absence, place)?.insert(place.tx);
         Ok(())
     }
 
     /// Takes the marker of a set away, and the hashes that stood in for its block.
-    pub(crate) fn unmark(&mut self, place: &SetPlace) -> Result<()> {
-        for queue in Queue::ALL {
-            self.marker(queue, place)?.remove(&place.tx);
+    pub(crate) fn unmark(&mut self, place: &PrivatePlace) -> Result<()> {
+        for absence in Absence::ALL {
+            self.marker(absence, place)?.remove(&place.tx);
         }
         self.remove_hashes(&keys::hashed_prefix(place), |_| true)
     }
 
-    /// Lets a missed set wait behind others. One that is not in the first queue stays where it is.
-    pub(crate) fn defer(&mut self, place: &SetPlace) -> Result<()> {
-        if self.marker(Queue::First, place)?.remove(&place.tx) {
-            self.mark(Queue::Later, place)?;
+    /// Lets a missed set wait behind others. One that is not `Missing` stays what it is.
+    pub(crate) fn defer(&mut self, place: &PrivatePlace) -> Result<()> {
+        if self.marker(Absence::Missing, place)?.remove(&place.tx) {
+            self.mark(Absence::NotFound, place)?;
         }
         Ok(())
     }
 
-    /// What was kept from this organisation in these collections is missed from now on.
+    /// What was kept from this organisation in these collections is missed from now on. All markers of that reason are looked
+    /// at: definitions that open a collection are rare, and an index would cost every block another entry.
     pub(crate) fn open(&mut self, collections: &[(String, String)]) -> Result<()> {
         if collections.is_empty() {
             return Ok(());
@@ -106,8 +107,10 @@ impl Change {
                 collections.iter().any(|opened| opened.0 == namespace && opened.1 == collection)
             })
         };
-        let (start, end) =
-            (keys::missing_from(Queue::KeptOut, BlockNumber::new(u64::MAX)), keys::missing_end(Queue::KeptOut));
+        let (start, end) = (
+            keys::missing_from(Absence::Ineligible, BlockNumber::new(u64::MAX)),
+            keys::missing_end(Absence::Ineligible),
+        );
         let mut found: BTreeSet<Vec<u8>> =
             self.markers.keys().filter(|key| key.starts_with(&start[..1]) && is_opened(key)).cloned().collect();
         if let Some(snapshot) = &self.snapshot {
@@ -121,8 +124,8 @@ impl Change {
         for key in found {
             let places = std::mem::take(self.marker_at(key.clone())?);
             let Some((block, namespace, collection)) = keys::read_missing(&key) else { continue };
-            let first = keys::missing(Queue::First, block, &namespace, &collection);
-            self.marker_at(first)?.extend(places);
+            let missing = keys::missing(Absence::Missing, block, &namespace, &collection);
+            self.marker_at(missing)?.extend(places);
         }
         Ok(())
     }
@@ -139,11 +142,11 @@ impl Change {
             let (key, _) = entry?;
             let (written, namespace, collection) =
                 keys::read_expiring(&key).ok_or(PrivateStoreError::DamagedKey("expiring"))?;
-            let expires = |place: &SetPlace| place.namespace == namespace && place.collection == collection;
+            let expires = |place: &PrivatePlace| place.namespace == namespace && place.collection == collection;
             self.remove_sets(written, expires)?;
             self.remove_hashes(&keys::written_prefix(written), expires)?;
-            for queue in Queue::ALL {
-                self.markers.insert(keys::missing(queue, written, &namespace, &collection), BTreeSet::new());
+            for absence in Absence::ALL {
+                self.markers.insert(keys::missing(absence, written, &namespace, &collection), BTreeSet::new());
             }
             self.batch.delete(&EXPIRING, key);
         }
@@ -168,7 +171,7 @@ impl Change {
     /// Erases writes of purged keys out of their sets.
     pub(crate) fn erase_purged(&mut self, height: u64) -> Result<()> {
         let Some(snapshot) = self.snapshot.clone() else { return Ok(()) };
-        let mut gone: BTreeMap<SetPlace, HashSet<String>> = BTreeMap::new();
+        let mut gone: BTreeMap<PrivatePlace, HashSet<String>> = BTreeMap::new();
         for entry in snapshot.range(&PURGING, &[], None)? {
             let (key, _) = entry?;
             let Some(purge) = purged(&snapshot, &key)?.filter(|purge| purge.block.get() < height) else { continue };
@@ -183,7 +186,7 @@ impl Change {
                     break;
                 }
                 let (namespace, collection) = keys::read_purged(&key).ok_or_else(damaged)?;
-                let place = SetPlace { block: version.block, tx: version.tx, namespace, collection };
+                let place = PrivatePlace { block: version.block, tx: version.tx, namespace, collection };
                 gone.entry(place).or_default().insert(String::from_utf8(clear.to_vec()).map_err(|_| damaged())?);
                 self.batch.delete(&KEYS, index);
             }
@@ -199,11 +202,11 @@ impl Change {
         Ok(())
     }
 
-    fn remove_sets(&mut self, block: BlockNumber, which: impl Fn(&SetPlace) -> bool) -> Result<()> {
+    fn remove_sets(&mut self, block: BlockNumber, which: impl Fn(&PrivatePlace) -> bool) -> Result<()> {
         let Some(snapshot) = &self.snapshot else { return Ok(()) };
         for entry in snapshot.prefix(&WRITTEN, &keys::written_prefix(block))? {
             let (key, value) = entry?;
-            let (arrived, PlacedSet { place, writes }) = read_set(&key, value)?;
+            let (arrived, PrivateSet { place, writes }) = read_set(&key, value)?;
             if !which(&place) {
                 continue;
             }
@@ -216,7 +219,7 @@ impl Change {
         Ok(())
     }
 
-    fn remove_hashes(&mut self, prefix: &[u8], which: impl Fn(&SetPlace) -> bool) -> Result<()> {
+    fn remove_hashes(&mut self, prefix: &[u8], which: impl Fn(&PrivatePlace) -> bool) -> Result<()> {
         let Some(snapshot) = &self.snapshot else { return Ok(()) };
         for entry in snapshot.prefix(&HASHED, prefix)? {
             let (key, _) = entry?;
@@ -227,8 +230,8 @@ impl Change {
         Ok(())
     }
 
-    fn marker(&mut self, queue: Queue, place: &SetPlace) -> Result<&mut BTreeSet<u64>> {
-        self.marker_at(keys::missing(queue, place.block, &place.namespace, &place.collection))
+    fn marker(&mut self, absence: Absence, place: &PrivatePlace) -> Result<&mut BTreeSet<u64>> {
+        self.marker_at(keys::missing(absence, place.block, &place.namespace, &place.collection))
     }
 
     fn marker_at(&mut self, key: Vec<u8>) -> Result<&mut BTreeSet<u64>> {
@@ -247,7 +250,7 @@ impl Change {
     }
 }
 
-fn index_key(place: &SetPlace, clear: &str) -> Vec<u8> {
+fn index_key(place: &PrivatePlace, clear: &str) -> Vec<u8> {
     let hash = Digest::of(clear.as_bytes());
     let prefix = keys::clear_key(&place.namespace, &place.collection, hash.as_bytes());
     keys::clear_key_at(&prefix, place.height())

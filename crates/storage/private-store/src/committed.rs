@@ -13,7 +13,7 @@ use crate::store::LazyStore;
 
 /// The private writes of one transaction to one collection: where they belong.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SetPlace {
+pub struct PrivatePlace {
     /// The block.
     pub block: BlockNumber,
     /// The transaction's place in it.
@@ -24,7 +24,7 @@ pub struct SetPlace {
     pub collection: String,
 }
 
-impl SetPlace {
+impl PrivatePlace {
     /// The version of what it writes.
     pub fn height(&self) -> Height {
         Height::new(self.block, self.tx)
@@ -33,35 +33,35 @@ impl SetPlace {
 
 /// Private writes with their place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlacedSet {
+pub struct PrivateSet {
     /// Where they belong.
-    pub place: SetPlace,
+    pub place: PrivatePlace,
     /// The writes.
     pub writes: CollectionPrivateRwSet,
 }
 
 /// Why private writes are not here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Queue {
+pub enum Absence {
     /// They are missed, and looked for first.
-    First,
+    Missing,
     /// They are missed, but nobody had them when they were looked for.
-    Later,
+    NotFound,
     /// They are for other organisations.
-    KeptOut,
+    Ineligible,
 }
 
 /// A value that is not here, and neither is its block: a snapshot had its hashes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HashedValue {
     /// The set it stands in.
-    pub place: SetPlace,
+    pub place: PrivatePlace,
     /// SHA-256 of the key.
     pub key_hash: Bytes,
     /// SHA-256 of the value.
     pub value_hash: Bytes,
     /// Why the set is not here.
-    pub queue: Queue,
+    pub absence: Absence,
     /// With which block it expires, if with any.
     pub expires: Option<BlockNumber>,
 }
@@ -70,11 +70,11 @@ pub struct HashedValue {
 #[derive(Default)]
 pub struct BlockSets<'a> {
     /// The private writes that came with it.
-    pub present: Vec<PlacedSet>,
+    pub present: Vec<PrivateSet>,
     /// Those that did not, though they are for this organisation.
-    pub missing: Vec<SetPlace>,
+    pub missing: Vec<PrivatePlace>,
     /// Those that are not for this organisation.
-    pub kept_out: Vec<SetPlace>,
+    pub ineligible: Vec<PrivatePlace>,
     /// Collections that are open to this organisation from now on: namespace and collection.
     pub opened: &'a [(String, String)],
     /// With which block its sets in a collection expire: namespace, collection, block.
@@ -105,9 +105,9 @@ impl CommittedPrivateData {
         for set in &sets.present {
             change.put_set(set, block.get());
         }
-        for (queue, places) in [(Queue::First, &sets.missing), (Queue::KeptOut, &sets.kept_out)] {
+        for (absence, places) in [(Absence::Missing, &sets.missing), (Absence::Ineligible, &sets.ineligible)] {
             for place in places {
-                change.mark(queue, place)?;
+                change.mark(absence, place)?;
             }
         }
         change.open(sets.opened)?;
@@ -129,8 +129,8 @@ impl CommittedPrivateData {
     }
 
     /// Keeps private writes that came after their blocks, when the ledger had this height, and takes their markers away.
-    /// What is not found anywhere waits in the later queue. Returns after all of it is safe on disk.
-    pub fn add(&self, height: u64, sets: &[PlacedSet], not_found: &[SetPlace]) -> Result<(), PrivateStoreError> {
+    /// What is not found anywhere is looked for after what was not looked for yet. Returns after all of it is safe on disk.
+    pub fn add(&self, height: u64, sets: &[PrivateSet], not_found: &[PrivatePlace]) -> Result<(), PrivateStoreError> {
         let mut change = Change::new(self.0.snapshot());
         for set in sets {
             change.put_set(set, height);
@@ -153,7 +153,7 @@ impl CommittedPrivateData {
     }
 
     /// The values in a set that is not here, as far as a snapshot had their hashes.
-    pub fn hashed(&self, place: &SetPlace) -> Result<Vec<HashedWrite>, PrivateStoreError> {
+    pub fn hashed(&self, place: &PrivatePlace) -> Result<Vec<HashedWrite>, PrivateStoreError> {
         let Some(snapshot) = self.0.snapshot() else { return Ok(vec![]) };
         let prefix = keys::hashed_prefix(place);
         snapshot
@@ -183,12 +183,12 @@ impl CommittedPrivateData {
     }
 
     /// The private writes kept for a block, without purged ones.
-    pub fn get(&self, block: BlockNumber) -> Result<Vec<PlacedSet>, PrivateStoreError> {
+    pub fn get(&self, block: BlockNumber) -> Result<Vec<PrivateSet>, PrivateStoreError> {
         Ok(self.of_block(block)?.into_iter().map(|(_, set)| set).collect())
     }
 
     /// Whether a set is kept here.
-    pub fn contains(&self, place: &SetPlace) -> Result<bool, PrivateStoreError> {
+    pub fn contains(&self, place: &PrivatePlace) -> Result<bool, PrivateStoreError> {
         match self.0.snapshot() {
             Some(snapshot) => Ok(snapshot.get(&WRITTEN, &keys::written(place))?.is_some()),
             None => Ok(false),
@@ -196,13 +196,13 @@ impl CommittedPrivateData {
     }
 
     /// The private writes kept for a block that came with it, without purged ones.
-    pub fn on_time(&self, block: BlockNumber) -> Result<Vec<PlacedSet>, PrivateStoreError> {
+    pub fn on_time(&self, block: BlockNumber) -> Result<Vec<PrivateSet>, PrivateStoreError> {
         let on_time = self.of_block(block)?.into_iter().filter(|(arrived, _)| *arrived == block.get());
         Ok(on_time.map(|(_, set)| set).collect())
     }
 
     /// The private writes that came after their blocks, when the ledger had a height from `from` up to, but without, `to`.
-    pub fn late(&self, from: u64, to: Option<u64>) -> Result<Vec<PlacedSet>, PrivateStoreError> {
+    pub fn late(&self, from: u64, to: Option<u64>) -> Result<Vec<PrivateSet>, PrivateStoreError> {
         let Some(snapshot) = self.0.snapshot() else { return Ok(vec![]) };
         let end = to.map(u64::to_be_bytes);
         let mut sets = Vec::new();
@@ -216,16 +216,16 @@ impl CommittedPrivateData {
         Ok(sets)
     }
 
-    /// What is missing in a queue, block by block from the newest at or below `newest` on, of at most so many blocks.
+    /// What is absent for a reason, block by block from the newest at or below `newest` on, of at most so many blocks.
     pub fn missing(
         &self,
-        queue: Queue,
+        absence: Absence,
         newest: BlockNumber,
         max_blocks: usize,
-    ) -> Result<Vec<SetPlace>, PrivateStoreError> {
+    ) -> Result<Vec<PrivatePlace>, PrivateStoreError> {
         let Some(snapshot) = self.0.snapshot() else { return Ok(vec![]) };
-        let (mut places, mut blocks): (Vec<SetPlace>, _) = (Vec::new(), 0);
-        let (start, end) = (keys::missing_from(queue, newest), keys::missing_end(queue));
+        let (mut places, mut blocks): (Vec<PrivatePlace>, _) = (Vec::new(), 0);
+        let (start, end) = (keys::missing_from(absence, newest), keys::missing_end(absence));
         for entry in snapshot.range(&MISSING, &start, Some(&end))? {
             let (key, value) = entry?;
             let (block, namespace, collection) =
@@ -236,7 +236,7 @@ impl CommittedPrivateData {
             if blocks > max_blocks {
                 break;
             }
-            let place = |tx| SetPlace { block, tx, namespace: namespace.clone(), collection: collection.clone() };
+            let place = |tx| PrivatePlace { block, tx, namespace: namespace.clone(), collection: collection.clone() };
             places.extend(read_places(&value)?.into_iter().map(place));
         }
         Ok(places)
@@ -274,7 +274,7 @@ impl CommittedPrivateData {
         Ok(None)
     }
 
-    fn of_block(&self, block: BlockNumber) -> Result<Vec<(u64, PlacedSet)>, PrivateStoreError> {
+    fn of_block(&self, block: BlockNumber) -> Result<Vec<(u64, PrivateSet)>, PrivateStoreError> {
         let Some(snapshot) = self.0.snapshot() else { return Ok(vec![]) };
         snapshot
             .prefix(&WRITTEN, &keys::written_prefix(block))?
@@ -288,9 +288,9 @@ impl CommittedPrivateData {
 }
 
 /// Puts sets of one block together by transaction, each in the order of namespaces and collections.
-pub fn by_transaction(sets: impl IntoIterator<Item = PlacedSet>) -> BTreeMap<u64, TxPrivateRwSet> {
+pub fn by_transaction(sets: impl IntoIterator<Item = PrivateSet>) -> BTreeMap<u64, TxPrivateRwSet> {
     let mut transactions: BTreeMap<u64, TxPrivateRwSet> = BTreeMap::new();
-    for PlacedSet { place, writes } in sets {
+    for PrivateSet { place, writes } in sets {
         let namespaces = &mut transactions.entry(place.tx).or_default().namespaces;
         match namespaces.iter_mut().find(|ns| ns.namespace == place.namespace) {
             Some(ns) => ns.collections.push(writes),
@@ -301,12 +301,12 @@ pub fn by_transaction(sets: impl IntoIterator<Item = PlacedSet>) -> BTreeMap<u64
 }
 
 /// An entry of `written`: when it came, and what.
-pub(crate) fn read_set(key: &[u8], value: Bytes) -> Result<(u64, PlacedSet), PrivateStoreError> {
+pub(crate) fn read_set(key: &[u8], value: Bytes) -> Result<(u64, PrivateSet), PrivateStoreError> {
     let place = keys::read_written(key).ok_or(PrivateStoreError::DamagedKey("written"))?;
     let arrived = value.first_chunk::<8>().ok_or(PrivateStoreError::DamagedKey("written"))?;
     let arrived = u64::from_be_bytes(*arrived);
     let writes = CollectionPrivateRwSet::parse(&place.namespace, place.collection.clone(), value.slice(8..))?;
-    Ok((arrived, PlacedSet { place, writes }))
+    Ok((arrived, PrivateSet { place, writes }))
 }
 
 pub(crate) fn read_places(value: &[u8]) -> Result<Vec<u64>, PrivateStoreError> {
@@ -325,8 +325,8 @@ pub(crate) fn purged(snapshot: &Snapshot, key: &[u8]) -> Result<Option<Height>, 
 }
 
 /// Leaves out writes that were purged at their version or later (Fabric: `removePurgedDataFromCollPvtRWset`).
-fn without_purged(snapshot: &Snapshot, mut set: PlacedSet) -> Result<PlacedSet, PrivateStoreError> {
-    let PlacedSet { place, writes } = &mut set;
+fn without_purged(snapshot: &Snapshot, mut set: PrivateSet) -> Result<PrivateSet, PrivateStoreError> {
+    let PrivateSet { place, writes } = &mut set;
     let mut gone = HashSet::new();
     for write in &writes.writes {
         let hash = Digest::of(write.key.as_bytes());

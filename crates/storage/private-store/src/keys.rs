@@ -7,7 +7,7 @@
 //! | `written` | block (u64) place in it (u64) namespace `00` collection | height of the ledger when it came (u64), then the `kvrwset.KVRWSet` |
 //! | `late` | height of the ledger when it came (u64) key in `written` | empty |
 //! | `keys` | namespace `00` collection `00` SHA-256 of a clear key, block (u64) place in it (u64) | the clear key |
-//! | `missing` | queue (1 byte) ¬block (u64) namespace `00` collection | places in the block (u64 each, in order) |
+//! | `missing` | reason (1 byte) ¬block (u64) namespace `00` collection | places in the block (u64 each, in order) |
 //! | `expiring` | block with which it expires (u64) block (u64) namespace `00` collection | empty |
 //! | `hashed` | block (u64) place in it (u64) namespace `00` collection `00` SHA-256 of a clear key | SHA-256 of its value |
 //! | `purged` | namespace `00` collection `00` SHA-256 of a clear key | block (u64) place in it (u64) of the last purge |
@@ -21,7 +21,7 @@
 use ripstop_kv::{Keyspace, Reads};
 use ripstop_types::{BlockNumber, Digest, Height, TxId};
 
-use crate::{Queue, SetPlace};
+use crate::{Absence, PrivatePlace};
 
 pub(crate) const TRANSIENT: Keyspace = Keyspace { name: "transient", reads: Reads::Range };
 pub(crate) const ENDORSED: Keyspace = Keyspace { name: "endorsed", reads: Reads::Range };
@@ -38,15 +38,15 @@ pub(crate) const PURGING: Keyspace = Keyspace { name: "purging", reads: Reads::R
 pub(crate) const KEYSPACES: [Keyspace; 10] =
     [TRANSIENT, ENDORSED, WRITTEN, LATE, KEYS, MISSING, EXPIRING, HASHED, PURGED, PURGING];
 
-/// The queues of `missing`.
-impl Queue {
-    pub(crate) const ALL: [Self; 3] = [Self::First, Self::Later, Self::KeptOut];
+/// The reasons in `missing`.
+impl Absence {
+    pub(crate) const ALL: [Self; 3] = [Self::Missing, Self::NotFound, Self::Ineligible];
 
     const fn byte(self) -> u8 {
         match self {
-            Self::First => 0,
-            Self::Later => 1,
-            Self::KeptOut => 2,
+            Self::Missing => 0,
+            Self::NotFound => 1,
+            Self::Ineligible => 2,
         }
     }
 }
@@ -78,7 +78,7 @@ fn take_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     Some((u64::from_be_bytes(*number), rest))
 }
 
-pub(crate) fn written(place: &SetPlace) -> Vec<u8> {
+pub(crate) fn written(place: &PrivatePlace) -> Vec<u8> {
     let collection = collection(&place.namespace, &place.collection);
     [&place.block.get().to_be_bytes()[..], &place.tx.to_be_bytes(), &collection].concat()
 }
@@ -88,11 +88,11 @@ pub(crate) fn written_prefix(block: BlockNumber) -> [u8; 8] {
     block.get().to_be_bytes()
 }
 
-pub(crate) fn read_written(key: &[u8]) -> Option<SetPlace> {
+pub(crate) fn read_written(key: &[u8]) -> Option<PrivatePlace> {
     let (block, rest) = take_number(key)?;
     let (tx, rest) = take_number(rest)?;
     let (namespace, collection) = read_collection(rest)?;
-    Some(SetPlace { block: BlockNumber::new(block), tx, namespace, collection })
+    Some(PrivatePlace { block: BlockNumber::new(block), tx, namespace, collection })
 }
 
 pub(crate) fn late(arrived: u64, written: &[u8]) -> Vec<u8> {
@@ -105,16 +105,16 @@ pub(crate) fn read_late(key: &[u8]) -> Option<(u64, &[u8])> {
 }
 
 /// The beginning of all keys in `hashed` of a set.
-pub(crate) fn hashed_prefix(place: &SetPlace) -> Vec<u8> {
+pub(crate) fn hashed_prefix(place: &PrivatePlace) -> Vec<u8> {
     [&written(place)[..], &[0]].concat()
 }
 
-pub(crate) fn hashed(place: &SetPlace, key_hash: &[u8]) -> Vec<u8> {
+pub(crate) fn hashed(place: &PrivatePlace, key_hash: &[u8]) -> Vec<u8> {
     [&hashed_prefix(place)[..], key_hash].concat()
 }
 
 /// The set that a key in `hashed` belongs to.
-pub(crate) fn read_hashed(key: &[u8]) -> Option<SetPlace> {
+pub(crate) fn read_hashed(key: &[u8]) -> Option<PrivatePlace> {
     // Names hold no zero byte; what a forged transaction takes for a hash may, and have any length.
     let (end, _) = key.iter().enumerate().skip(16).filter(|(_, byte)| **byte == 0).nth(1)?;
     read_written(key.get(..end)?)
@@ -156,20 +156,20 @@ pub(crate) fn read_purged(key: &[u8]) -> Option<(String, String)> {
     read_collection(names.strip_suffix(&[0])?)
 }
 
-pub(crate) fn missing(queue: Queue, block: BlockNumber, namespace: &str, collection_name: &str) -> Vec<u8> {
-    [&missing_from(queue, block)[..], &collection(namespace, collection_name)].concat()
+pub(crate) fn missing(absence: Absence, block: BlockNumber, namespace: &str, collection_name: &str) -> Vec<u8> {
+    [&missing_from(absence, block)[..], &collection(namespace, collection_name)].concat()
 }
 
-/// Where the markers of a block, and of those before it, begin in a queue.
-pub(crate) fn missing_from(queue: Queue, block: BlockNumber) -> [u8; 9] {
-    let mut bytes = [queue.byte(); 9];
+/// Where the markers of a block, and of those before it, begin.
+pub(crate) fn missing_from(absence: Absence, block: BlockNumber) -> [u8; 9] {
+    let mut bytes = [absence.byte(); 9];
     bytes[1..].copy_from_slice(&(!block.get()).to_be_bytes());
     bytes
 }
 
-/// Where a queue ends.
-pub(crate) const fn missing_end(queue: Queue) -> [u8; 1] {
-    [queue.byte() + 1]
+/// Where the markers of a reason end.
+pub(crate) const fn missing_end(absence: Absence) -> [u8; 1] {
+    [absence.byte() + 1]
 }
 
 /// Block, namespace and collection of a marker.
@@ -196,8 +196,8 @@ pub(crate) fn read_expiring(key: &[u8]) -> Option<(BlockNumber, String, String)>
 mod tests {
     use super::*;
 
-    fn place(block: u64, tx: u64) -> SetPlace {
-        SetPlace {
+    fn place(block: u64, tx: u64) -> PrivatePlace {
+        PrivatePlace {
             block: BlockNumber::new(block),
             tx,
             namespace: "cc".to_owned(),
@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(read_written(&written), Some(place.clone()));
         assert_eq!(read_late(&late(7, &written)), Some((7, written.as_slice())));
         assert_eq!(read_hashed(&hashed(&place, &[0; 32])), Some(place.clone()));
-        assert_eq!(read_missing(&missing(Queue::Later, place.block, namespace, collection)), Some(names.clone()));
+        assert_eq!(read_missing(&missing(Absence::NotFound, place.block, namespace, collection)), Some(names.clone()));
         assert_eq!(read_expiring(&expiring(BlockNumber::new(9), place.block, namespace, collection)), Some(names));
         let height = Height::new(BlockNumber::new(5), 6);
         let purged = clear_key(namespace, collection, &[0; 32]);
@@ -229,10 +229,10 @@ mod tests {
 
     #[test]
     fn newer_markers_come_first_and_queues_stay_apart() {
-        let key = |queue, block| missing(queue, BlockNumber::new(block), "cc", "coll");
-        assert!(key(Queue::First, 9) < key(Queue::First, 8));
-        assert!(key(Queue::First, 0) < missing_end(Queue::First).to_vec());
-        assert!(missing_end(Queue::First).to_vec() < key(Queue::Later, u64::MAX));
-        assert!(missing_from(Queue::Later, BlockNumber::new(8)).to_vec() > key(Queue::Later, 9));
+        let key = |absence, block| missing(absence, BlockNumber::new(block), "cc", "coll");
+        assert!(key(Absence::Missing, 9) < key(Absence::Missing, 8));
+        assert!(key(Absence::Missing, 0) < missing_end(Absence::Missing).to_vec());
+        assert!(missing_end(Absence::Missing).to_vec() < key(Absence::NotFound, u64::MAX));
+        assert!(missing_from(Absence::NotFound, BlockNumber::new(8)).to_vec() > key(Absence::NotFound, 9));
     }
 }

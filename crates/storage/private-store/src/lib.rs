@@ -22,6 +22,6 @@ mod keys;
 mod store;
 mod transient;
 
-pub use committed::{BlockSets, CommittedPrivateData, HashedValue, PlacedSet, Queue, SetPlace, by_transaction};
+pub use committed::{Absence, BlockSets, CommittedPrivateData, HashedValue, PrivatePlace, PrivateSet, by_transaction};
 pub use store::{PrivateStore, PrivateStoreError};
 pub use transient::{TransientSet, TransientStore};

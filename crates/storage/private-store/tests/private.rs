@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use ripstop_private_store::{
-    BlockSets, CommittedPrivateData, HashedValue, PlacedSet, PrivateStore, Queue, SetPlace, TransientSet,
+    Absence, BlockSets, CommittedPrivateData, HashedValue, PrivatePlace, PrivateSet, PrivateStore, TransientSet,
 };
 use ripstop_rwset::{CollectionPrivateRwSet, Purge, RwSetBuilder, TxPrivateRwSet};
 use ripstop_types::{BlockNumber, Digest, Height, TxId};
@@ -22,17 +22,17 @@ fn transient(endorsed_at: u64, value: &str) -> TransientSet {
     TransientSet { endorsed_at, writes: writes(&[("key", value)]) }
 }
 
-fn place(block: u64, tx: u64) -> SetPlace {
-    SetPlace { block: BlockNumber::new(block), tx, namespace: "cc".to_owned(), collection: "coll".to_owned() }
+fn place(block: u64, tx: u64) -> PrivatePlace {
+    PrivatePlace { block: BlockNumber::new(block), tx, namespace: "cc".to_owned(), collection: "coll".to_owned() }
 }
 
-fn set(block: u64, tx: u64, keys: &[(&str, &str)]) -> PlacedSet {
+fn set(block: u64, tx: u64, keys: &[(&str, &str)]) -> PrivateSet {
     let writes = if keys.is_empty() {
         CollectionPrivateRwSet { collection: "coll".to_owned(), ..Default::default() }
     } else {
         writes(keys).namespaces[0].collections[0].clone()
     };
-    PlacedSet { place: place(block, tx), writes }
+    PrivateSet { place: place(block, tx), writes }
 }
 
 /// A store on disk that can be closed and opened again.
@@ -68,13 +68,13 @@ impl Disk {
     /// The keys of a block's sets: `tx:keys`.
     fn keys(&self, block: u64) -> String {
         let sets = self.committed().get(BlockNumber::new(block)).unwrap();
-        let keys = |set: &PlacedSet| set.writes.writes.iter().map(|write| write.key.clone()).collect::<String>();
+        let keys = |set: &PrivateSet| set.writes.writes.iter().map(|write| write.key.clone()).collect::<String>();
         sets.iter().map(|set| format!("{}:{} ", set.place.tx, keys(set))).collect()
     }
 
-    /// The markers of a queue: `block.tx`.
-    fn missing(&self, queue: Queue) -> String {
-        let missing = self.committed().missing(queue, BlockNumber::new(u64::MAX), usize::MAX).unwrap();
+    /// The markers of a reason: `block.tx`.
+    fn missing(&self, absence: Absence) -> String {
+        let missing = self.committed().missing(absence, BlockNumber::new(u64::MAX), usize::MAX).unwrap();
         missing.iter().map(|place| format!("{}.{} ", place.block, place.tx)).collect()
     }
 }
@@ -126,11 +126,11 @@ fn what_a_block_leaves_is_replaced_as_a_whole() {
     disk.put(8, BlockSets::default());
     assert!(!disk.path().exists(), "a block without private data makes no store");
     let present = vec![set(9, 0, &[("a", "1")]), set(9, 3, &[("b", "2")])];
-    let (missing, kept_out) = (vec![place(9, 1), place(9, 2)], vec![place(9, 4)]);
-    disk.put(9, BlockSets { present, missing, kept_out, ..Default::default() });
+    let (missing, ineligible) = (vec![place(9, 1), place(9, 2)], vec![place(9, 4)]);
+    disk.put(9, BlockSets { present, missing, ineligible, ..Default::default() });
     disk.reopen();
     assert_eq!(disk.keys(9), "0:a 3:b ");
-    assert_eq!((disk.missing(Queue::First), disk.missing(Queue::KeptOut)), ("9.1 9.2 ".into(), "9.4 ".into()));
+    assert_eq!((disk.missing(Absence::Missing), disk.missing(Absence::Ineligible)), ("9.1 9.2 ".into(), "9.4 ".into()));
     // A crash prevented the block; it comes again, with other verdicts.
     disk.put(
         9,
@@ -138,7 +138,7 @@ fn what_a_block_leaves_is_replaced_as_a_whole() {
     );
     disk.reopen();
     assert_eq!(disk.keys(9), "3:c ");
-    assert_eq!((disk.missing(Queue::First), disk.missing(Queue::KeptOut)), ("9.0 ".into(), String::new()));
+    assert_eq!((disk.missing(Absence::Missing), disk.missing(Absence::Ineligible)), ("9.0 ".into(), String::new()));
     assert_eq!(disk.committed().clear_key("cc", "coll", hash("b").as_bytes()).unwrap(), None);
     assert_eq!(disk.committed().clear_key("cc", "coll", hash("c").as_bytes()).unwrap(), Some("c".to_owned()));
 }
@@ -150,17 +150,20 @@ fn missing_sets_are_named_from_the_newest_block_on() {
         disk.put(block, BlockSets { missing: vec![place(block, 1), place(block, 0)], ..Default::default() });
     }
     let missing = |newest, max| {
-        let found = disk.committed().missing(Queue::First, BlockNumber::new(newest), max).unwrap();
+        let found = disk.committed().missing(Absence::Missing, BlockNumber::new(newest), max).unwrap();
         found.iter().map(|place| (place.block.get(), place.tx)).collect::<Vec<_>>()
     };
     assert_eq!(missing(1000, 2), [(700, 0), (700, 1), (5, 0), (5, 1)]);
     assert_eq!(missing(699, 1), [(5, 0), (5, 1)]);
     assert_eq!(missing(2, 9), []);
-    // What nobody has waits in the later queue; what came is missed no more.
+    // What nobody has is looked for later; what came is missed no more.
     disk.committed().add(701, &[set(700, 0, &[("a", "1")])], &[place(5, 0), place(4, 4)]).unwrap();
-    assert_eq!((disk.missing(Queue::First), disk.missing(Queue::Later)), ("700.1 5.1 3.0 3.1 ".into(), "5.0 ".into()));
+    assert_eq!(
+        (disk.missing(Absence::Missing), disk.missing(Absence::NotFound)),
+        ("700.1 5.1 3.0 3.1 ".into(), "5.0 ".into())
+    );
     disk.committed().add(702, &[set(5, 0, &[("a", "1")])], &[]).unwrap();
-    assert_eq!(disk.missing(Queue::Later), "");
+    assert_eq!(disk.missing(Absence::NotFound), "");
 }
 
 #[test]
@@ -181,12 +184,15 @@ fn late_sets_are_known_by_the_height_at_which_they_came() {
 #[test]
 fn an_opened_collection_turns_what_was_kept_out_into_what_is_missing() {
     let disk = Disk::new();
-    let other = |place: SetPlace| SetPlace { collection: "other".to_owned(), ..place };
-    disk.put(2, BlockSets { kept_out: vec![place(2, 0), other(place(2, 0))], ..Default::default() });
+    let other = |place: PrivatePlace| PrivatePlace { collection: "other".to_owned(), ..place };
+    disk.put(2, BlockSets { ineligible: vec![place(2, 0), other(place(2, 0))], ..Default::default() });
     let opened = [("cc".to_owned(), "coll".to_owned())];
-    let (missing, kept_out) = (vec![place(3, 1)], vec![place(3, 0)]);
-    disk.put(3, BlockSets { missing, kept_out, opened: &opened, ..Default::default() });
-    assert_eq!((disk.missing(Queue::First), disk.missing(Queue::KeptOut)), ("3.0 3.1 2.0 ".into(), "2.0 ".into()));
+    let (missing, ineligible) = (vec![place(3, 1)], vec![place(3, 0)]);
+    disk.put(3, BlockSets { missing, ineligible, opened: &opened, ..Default::default() });
+    assert_eq!(
+        (disk.missing(Absence::Missing), disk.missing(Absence::Ineligible)),
+        ("3.0 3.1 2.0 ".into(), "2.0 ".into())
+    );
 }
 
 #[test]
@@ -194,8 +200,8 @@ fn expired_sets_and_markers_are_gone_from_the_disk() {
     let mut disk = Disk::new();
     let expiring = |at| vec![("cc".to_owned(), "coll".to_owned(), BlockNumber::new(at))];
     let present = vec![set(2, 0, &[("a", "1")])];
-    let (missing, kept_out) = (vec![place(2, 1), place(2, 3)], vec![place(2, 2)]);
-    disk.put(2, BlockSets { present, missing, kept_out, expiring: expiring(4), ..Default::default() });
+    let (missing, ineligible) = (vec![place(2, 1), place(2, 3)], vec![place(2, 2)]);
+    disk.put(2, BlockSets { present, missing, ineligible, expiring: expiring(4), ..Default::default() });
     disk.put(3, BlockSets { present: vec![set(3, 0, &[("a", "2")])], expiring: expiring(5), ..Default::default() });
     disk.committed().add(4, &[set(2, 1, &[("b", "1")])], &[place(2, 3)]).unwrap();
     assert_eq!(disk.keys(2), "0:a 1:b ");
@@ -205,8 +211,8 @@ fn expired_sets_and_markers_are_gone_from_the_disk() {
     disk.reopen();
     assert_eq!((disk.keys(2), disk.keys(3)), (String::new(), "0:a ".into()));
     assert!(disk.committed().late(0, None).unwrap().is_empty());
-    for queue in [Queue::First, Queue::Later, Queue::KeptOut] {
-        assert_eq!(disk.missing(queue), "");
+    for absence in [Absence::Missing, Absence::NotFound, Absence::Ineligible] {
+        assert_eq!(disk.missing(absence), "");
     }
     assert_eq!(disk.committed().clear_key("cc", "coll", hash("b").as_bytes()).unwrap(), None);
     // Blocks may have been passed over without private data.
@@ -257,7 +263,7 @@ fn hashes_of_a_snapshot_stay_until_their_set_comes_or_expires() {
         place: place(block, tx),
         key_hash: hash(key).to_bytes(),
         value_hash: hash("value").to_bytes(),
-        queue: Queue::First,
+        absence: Absence::Missing,
         expires: expires.map(BlockNumber::new),
     };
     // A set may be told in several parts, and a forged one may have hashes of any length.
@@ -268,10 +274,10 @@ fn hashes_of_a_snapshot_stay_until_their_set_comes_or_expires() {
     let counts = |disk: &Disk| {
         [(2, 0), (2, 1), (3, 0), (3, 1)].map(|(block, tx)| disk.committed().hashed(&place(block, tx)).unwrap().len())
     };
-    assert_eq!((counts(&disk), disk.missing(Queue::First)), ([2, 1, 1, 1], "3.0 3.1 2.0 2.1 ".to_owned()));
+    assert_eq!((counts(&disk), disk.missing(Absence::Missing)), ([2, 1, 1, 1], "3.0 3.1 2.0 2.1 ".to_owned()));
     disk.committed().add(8, &[set(2, 0, &[("a", "value")])], &[]).unwrap();
-    assert_eq!((counts(&disk), disk.missing(Queue::First)), ([0, 1, 1, 1], "3.0 3.1 2.1 ".to_owned()));
+    assert_eq!((counts(&disk), disk.missing(Absence::Missing)), ([0, 1, 1, 1], "3.0 3.1 2.1 ".to_owned()));
     disk.committed().forget_expired(BlockNumber::new(9)).unwrap();
-    assert_eq!((counts(&disk), disk.missing(Queue::First)), ([0, 1, 0, 0], "2.1 ".to_owned()));
+    assert_eq!((counts(&disk), disk.missing(Absence::Missing)), ([0, 1, 0, 0], "2.1 ".to_owned()));
     assert_eq!(disk.keys(2), "0:a ");
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use prost::Message;
-use ripstop_ledger::{Ledger, PlacedSet, Queue, SetPlace, StateView, Unproven};
+use ripstop_ledger::{Absence, Ledger, PrivatePlace, PrivateSet, Rejection, StateView, Unproven};
 use ripstop_proto::protos::{self, deliver_response::Type};
 use ripstop_rwset::{NsPrivateRwSet, RwSetBuilder, TxPrivateRwSet};
 use ripstop_types::BlockNumber;
@@ -75,16 +75,16 @@ pub(crate) fn kept(report: &mut Report, when: &str, lines: &[Value], ledger: &Le
 /// there, as they must be here.
 pub(crate) fn reconcile(report: &mut Report, lines: &[Value], ledger: &Ledger) {
     let sets = sets(lines);
-    let places: Vec<SetPlace> = sets.iter().map(|set| set.place.clone()).collect();
+    let places: Vec<PrivatePlace> = sets.iter().map(|set| set.place.clone()).collect();
     let wrong = sets.first().map(|first| {
         let place = first.place.clone();
         let writes = sets.get(1).map(|other| other.writes.clone()).unwrap_or_default();
-        vec![PlacedSet { place, writes }]
+        vec![PrivateSet { place, writes }]
     });
     let rejected = ledger.accept_private_data(wrong.unwrap_or_default(), &[]);
     if let Some(rejected) = report.check(LATE, "a wrong set", rejected) {
-        let reasons: Vec<Unproven> = rejected.into_iter().map(|set| set.reason).collect();
-        report.compare(LATE, "a wrong set", &vec![Unproven::Incomplete], &reasons, "");
+        let reasons: Vec<Rejection> = rejected.into_iter().map(|set| set.reason).collect();
+        report.compare(LATE, "a wrong set", &vec![Unproven::Incomplete.into()], &reasons, "");
     }
     let before = missing(report, ledger);
     let known = places.iter().all(|place| before.contains(place));
@@ -108,22 +108,22 @@ pub(crate) fn reconcile_joined(report: &mut Report, lines: &[Value], ledger: &Le
         &(live.is_empty(), stale.is_empty()),
         "",
     );
-    let unproven: Vec<_> = stale.iter().map(|_| Unproven::NotAnnounced).collect();
+    let unproven: Vec<_> = stale.iter().map(|_| Rejection::NotAnnounced).collect();
     for (name, sets, expected) in [("what does not count", stale, unproven), ("what counts", live, vec![])] {
         if let Some(rejected) = report.check(JOINED, name, ledger.accept_private_data(sets, &[])) {
-            let reasons: Vec<Unproven> = rejected.into_iter().map(|set| set.reason).collect();
+            let reasons: Vec<Rejection> = rejected.into_iter().map(|set| set.reason).collect();
             report.compare(JOINED, name, &expected, &reasons, "");
         }
     }
 }
 
-fn sets(lines: &[Value]) -> Vec<PlacedSet> {
+fn sets(lines: &[Value]) -> Vec<PrivateSet> {
     let sets = delivered(lines).into_iter();
     sets.flat_map(|(block, sets)| sets.into_iter().flat_map(move |(tx, set)| placed(block, tx, set))).collect()
 }
 
-fn missing(report: &mut Report, ledger: &Ledger) -> Vec<SetPlace> {
-    let all = ledger.missing_private_data(Queue::First, BlockNumber::new(u64::MAX), usize::MAX);
+fn missing(report: &mut Report, ledger: &Ledger) -> Vec<PrivatePlace> {
+    let all = ledger.missing_private_data(Absence::Missing, BlockNumber::new(u64::MAX), usize::MAX);
     report.check(LATE, "what is missing", all).unwrap_or_default()
 }
 
@@ -131,7 +131,7 @@ fn missing(report: &mut Report, ledger: &Ledger) -> Vec<SetPlace> {
 pub(crate) fn reconcile_purged(report: &mut Report, ledger: &Ledger) {
     let (block, tx) = PURGED_AS_A_WHOLE;
     let place =
-        SetPlace { block: BlockNumber::new(block), tx, namespace: "basic".into(), collection: "collOrg1".into() };
+        PrivatePlace { block: BlockNumber::new(block), tx, namespace: "basic".into(), collection: "collOrg1".into() };
     let mut builder = RwSetBuilder::new();
     builder.private_write("basic", "collOrg1", "ok2", "made up".into());
     let sets = placed(place.block, tx, builder.build().1.unwrap_or_default());
@@ -164,11 +164,11 @@ pub(crate) fn clear_state(report: &mut Report, ledger: &Ledger) -> BTreeMap<Stri
     all
 }
 
-fn placed(block: BlockNumber, tx: u64, set: TxPrivateRwSet) -> Vec<PlacedSet> {
+fn placed(block: BlockNumber, tx: u64, set: TxPrivateRwSet) -> Vec<PrivateSet> {
     let placed = |NsPrivateRwSet { namespace, collections }| {
         collections.into_iter().map(move |writes| {
             let collection = writes.collection.clone();
-            PlacedSet { place: SetPlace { block, tx, namespace: String::clone(&namespace), collection }, writes }
+            PrivateSet { place: PrivatePlace { block, tx, namespace: String::clone(&namespace), collection }, writes }
         })
     };
     set.namespaces.into_iter().flat_map(placed).collect()

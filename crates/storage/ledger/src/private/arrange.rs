@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use ripstop_private_store::{BlockSets, CommittedPrivateData, PlacedSet, PrivateStoreError, SetPlace};
+use ripstop_lifecycle::Lifetimes;
+use ripstop_private_store::{BlockSets, CommittedPrivateData, PrivatePlace, PrivateSet, PrivateStoreError};
 use ripstop_rwset::{CollectionPrivateRwSet, PrivateExpectation};
 use ripstop_validation::ValidatedBlock;
 
-use super::{Lifetimes, announced_private_data, hashed, is_purged, prove, read_set};
+use super::{announced_private_data, read_set};
 use crate::{CommitError, LedgerError, PrivateData};
 
 /// Puts in order what a block leaves in the private store: what is proven, what is missing, what expires and is purged. Sets
@@ -21,7 +22,7 @@ pub(crate) fn arrange<'a>(
     let mut sets = BlockSets { opened: &gathered.opened, purges, ..BlockSets::default() };
     let announced = announced_private_data(validated);
     let known = if announced.is_empty() { vec![] } else { kept.get(block)? };
-    let known = known.into_iter().map(|PlacedSet { place, writes }| (place, writes)).collect();
+    let known = known.into_iter().map(|PrivateSet { place, writes }| (place, writes)).collect();
     for PrivateExpectation { tx, namespace, collection, hash } in announced {
         // Nobody keeps what a forged transaction announces for a collection that does not exist.
         if !lifetimes.exists(&namespace, &collection).map_err(LedgerError::from)? {
@@ -30,15 +31,15 @@ pub(crate) fn arrange<'a>(
         if let Some(end) = lifetimes.end(&namespace, &collection, block).map_err(LedgerError::from)? {
             sets.expiring.push((namespace.clone(), collection.clone(), end));
         }
-        let place = SetPlace { block, tx, namespace, collection };
+        let place = PrivatePlace { block, tx, namespace, collection };
         let found = match proven(&place, &hash, gathered) {
             Some(set) => Some(set),
             None => still_proven(&place, validated, &known, kept)?,
         };
         match found {
             Some(set) => sets.present.push(set),
-            None if gathered.kept_out.contains(&(place.namespace.clone(), place.collection.clone())) => {
-                sets.kept_out.push(place);
+            None if gathered.ineligible.contains(&(place.namespace.clone(), place.collection.clone())) => {
+                sets.ineligible.push(place);
             }
             None => sets.missing.push(place),
         }
@@ -47,8 +48,8 @@ pub(crate) fn arrange<'a>(
 }
 
 /// What was gathered, if the block proves it.
-fn proven(place: &SetPlace, hash: &Bytes, gathered: &PrivateData) -> Option<PlacedSet> {
-    let SetPlace { block, tx, namespace, collection } = place;
+fn proven(place: &PrivatePlace, hash: &Bytes, gathered: &PrivateData) -> Option<PrivateSet> {
+    let PrivatePlace { block, tx, namespace, collection } = place;
     let writes = gathered.writes.get(tx)?.collection(namespace, collection)?;
     if writes.hash().as_bytes()[..] != *hash {
         tracing::warn!(
@@ -56,20 +57,30 @@ fn proven(place: &SetPlace, hash: &Bytes, gathered: &PrivateData) -> Option<Plac
         );
         return None;
     }
-    Some(PlacedSet { place: place.clone(), writes: writes.clone() })
+    Some(PrivateSet { place: place.clone(), writes: writes.clone() })
 }
 
 /// What the store has from before, if the block proves it; keys may have been purged since.
 fn still_proven(
-    place: &SetPlace,
+    place: &PrivatePlace,
     validated: &ValidatedBlock,
-    known: &BTreeMap<SetPlace, CollectionPrivateRwSet>,
+    known: &BTreeMap<PrivatePlace, CollectionPrivateRwSet>,
     kept: &CommittedPrivateData,
-) -> Result<Option<PlacedSet>, PrivateStoreError> {
+) -> Result<Option<PrivateSet>, PrivateStoreError> {
     let Some(writes) = known.get(place) else { return Ok(None) };
     let raw = usize::try_from(place.tx).ok().and_then(|tx| validated.block().data.get(tx));
     let Some(public) = raw.and_then(read_set) else { return Ok(None) };
-    let Some(hashed) = hashed(&public, &place.namespace, &place.collection) else { return Ok(None) };
-    let proven = prove(writes, hashed, |key_hash| is_purged(kept, place, key_hash))?;
-    Ok(proven.ok().map(|writes| PlacedSet { place: place.clone(), writes }))
+    let Some(hashed) = public.hashed_collection(&place.namespace, &place.collection) else { return Ok(None) };
+    let proven = writes.proven_by(hashed, |key_hash| is_purged(kept, place, key_hash))?;
+    Ok(proven.ok().map(|writes| PrivateSet { place: place.clone(), writes }))
+}
+
+/// Whether a key of a set was purged at its version or later.
+pub(crate) fn is_purged(
+    kept: &CommittedPrivateData,
+    place: &PrivatePlace,
+    key_hash: &Bytes,
+) -> Result<bool, PrivateStoreError> {
+    let purge = kept.purged(&place.namespace, &place.collection, key_hash)?;
+    Ok(purge.is_some_and(|purge| place.height() <= purge))
 }

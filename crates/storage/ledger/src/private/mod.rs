@@ -2,14 +2,9 @@
 
 mod announced;
 mod arrange;
-mod lifetime;
-mod proof;
 mod updates;
 
 pub use announced::announced_private_data;
 pub(crate) use announced::read_set;
-pub(crate) use arrange::arrange;
-pub(crate) use lifetime::Lifetimes;
-pub use proof::Unproven;
-pub(crate) use proof::{hashed, is_purged, prove, prove_by_snapshot};
+pub(crate) use arrange::{arrange, is_purged};
 pub(crate) use updates::{PrivateUpdates, PurgedKey, is_of_valid, purged_keys};

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
-use ripstop_private_store::{CommittedPrivateData, PlacedSet, PrivateStoreError};
+use ripstop_private_store::{CommittedPrivateData, PrivateSet, PrivateStoreError};
 use ripstop_rwset::{Purge, StateError, StateView, UpdateBatch};
 use ripstop_state_db::StateWriter;
 use ripstop_types::{Digest, Height, ValidationCodes};
@@ -20,7 +20,7 @@ pub(crate) struct PurgedKey {
 /// transaction's own writes may be missing.
 pub(crate) fn purged_keys(
     purges: &[Purge],
-    block: &[PlacedSet],
+    block: &[PrivateSet],
     kept: &CommittedPrivateData,
 ) -> Result<Vec<PurgedKey>, PrivateStoreError> {
     let (own, mut found) = (own_keys(purges, block), Vec::new());
@@ -39,10 +39,10 @@ pub(crate) fn purged_keys(
 }
 
 /// The clear keys that a block itself names in the collections of purges, by their hashes.
-fn own_keys<'a>(purges: &'a [Purge], block: &'a [PlacedSet]) -> HashMap<(&'a str, &'a str), HashMap<Bytes, &'a str>> {
+fn own_keys<'a>(purges: &'a [Purge], block: &'a [PrivateSet]) -> HashMap<(&'a str, &'a str), HashMap<Bytes, &'a str>> {
     let collections = purges.iter().map(|purge| (purge.namespace.as_str(), purge.collection.as_str()));
     let mut own: HashMap<_, _> = collections.map(|name| (name, HashMap::new())).collect();
-    for PlacedSet { place, writes } in block {
+    for PrivateSet { place, writes } in block {
         let Some(keys) = own.get_mut(&(place.namespace.as_str(), place.collection.as_str())) else { continue };
         for write in &writes.writes {
             keys.insert(Digest::of(write.key.as_bytes()).to_bytes(), write.key.as_str());
@@ -53,7 +53,7 @@ fn own_keys<'a>(purges: &'a [Purge], block: &'a [PlacedSet]) -> HashMap<(&'a str
 
 /// Whether a set belongs to a valid transaction, by the verdicts of its block. Private writes of an invalid one are kept, but
 /// change nothing.
-pub(crate) fn is_of_valid(set: &PlacedSet, codes: &ValidationCodes) -> bool {
+pub(crate) fn is_of_valid(set: &PrivateSet, codes: &ValidationCodes) -> bool {
     let code = usize::try_from(set.place.tx).ok().and_then(|tx| codes.as_slice().get(tx));
     code.is_some_and(|code| code.is_valid())
 }
@@ -65,7 +65,7 @@ pub(crate) struct PrivateUpdates(BTreeMap<PrivateKey, (Option<Bytes>, Height)>);
 impl PrivateUpdates {
     /// What a block does: the proven writes of its valid transactions, in block order, and its purges.
     pub(crate) fn of_block(
-        sets: &[PlacedSet],
+        sets: &[PrivateSet],
         purged: &[PurgedKey],
         updates: &UpdateBatch,
         before: &dyn StateView,
@@ -97,7 +97,7 @@ impl PrivateUpdates {
     /// What writes of valid transactions do that came after their blocks: only those count that the hashes still stand for,
     /// be it with a newer version because metadata was written since; a delete counts where there is no hash any more
     /// (Fabric: `RemoveStaleAndCommitPvtDataOfOldBlocks`).
-    pub(crate) fn of_late_sets(sets: &[PlacedSet], state: &dyn StateView) -> Result<Self, StateError> {
+    pub(crate) fn of_late_sets(sets: &[PrivateSet], state: &dyn StateView) -> Result<Self, StateError> {
         let mut newest: BTreeMap<PrivateKey, (Option<Bytes>, Height)> = BTreeMap::new();
         for set in sets {
             for (key, value) in writes(set) {
@@ -135,7 +135,7 @@ impl PrivateUpdates {
     /// stands for (Fabric: `incrementPvtdataVersionIfNeeded`).
     fn follow_metadata(
         &mut self,
-        sets: &[PlacedSet],
+        sets: &[PrivateSet],
         hashed: impl Fn(&str, &str, &[u8]) -> Result<Option<(Bytes, Height)>, StateError>,
         before: &dyn StateView,
     ) -> Result<(), StateError> {
@@ -181,11 +181,11 @@ impl PrivateUpdates {
     }
 }
 
-fn private_key(set: &PlacedSet, key: &str) -> PrivateKey {
+fn private_key(set: &PrivateSet, key: &str) -> PrivateKey {
     (set.place.namespace.clone(), set.place.collection.clone(), key.to_owned())
 }
 
-fn writes(set: &PlacedSet) -> impl Iterator<Item = (PrivateKey, Option<Bytes>)> {
+fn writes(set: &PrivateSet) -> impl Iterator<Item = (PrivateKey, Option<Bytes>)> {
     set.writes.writes.iter().map(move |write| {
         let value = (!write.deletes()).then(|| write.value.clone());
         (private_key(set, &write.key), value)
@@ -194,7 +194,7 @@ fn writes(set: &PlacedSet) -> impl Iterator<Item = (PrivateKey, Option<Bytes>)> 
 
 #[cfg(test)]
 mod tests {
-    use ripstop_private_store::{PrivateStore, SetPlace};
+    use ripstop_private_store::{PrivatePlace, PrivateStore};
     use ripstop_rwset::RwSetBuilder;
     use ripstop_types::BlockNumber;
 
@@ -210,9 +210,9 @@ mod tests {
         keys.iter().for_each(|key| builder.private_purge("cc", "coll", key));
         let (_, Some(private)) = builder.build() else { panic!("something was written") };
         let block = BlockNumber::new(9);
-        let place = SetPlace { block, tx: 0, namespace: "cc".to_owned(), collection: "coll".to_owned() };
+        let place = PrivatePlace { block, tx: 0, namespace: "cc".to_owned(), collection: "coll".to_owned() };
         let version = place.height();
-        let sets = [PlacedSet { place, writes: private.namespaces[0].collections[0].clone() }];
+        let sets = [PrivateSet { place, writes: private.namespaces[0].collections[0].clone() }];
         let purge = |collection: &str, key: &str| Purge {
             namespace: "cc".to_owned(),
             collection: collection.to_owned(),

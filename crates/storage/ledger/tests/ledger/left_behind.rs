@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use ripstop_ledger::{Ledger, PlacedSet, PrivateData, Queue, SetPlace, Unproven};
+use ripstop_ledger::{Absence, Ledger, PrivateData, PrivatePlace, PrivateSet, Rejection, Unproven};
 use ripstop_lifecycle::implicit_collection_config;
 use ripstop_proto::protos::StaticCollectionConfig;
 use ripstop_rwset::RwSetBuilder;
@@ -38,11 +38,11 @@ fn fill(set: &mut RwSetBuilder, collection: &str, entries: Entries<'_>) {
 }
 
 /// Commits a block that writes keys; those without a value are deleted.
-fn write(ledger: &Ledger, collection: &str, entries: Entries<'_>) -> PlacedSet {
+fn write(ledger: &Ledger, collection: &str, entries: Entries<'_>) -> PrivateSet {
     block(ledger, VALID, true, |set| fill(set, collection, entries))
 }
 
-fn purge(ledger: &Ledger, key: &str) -> PlacedSet {
+fn purge(ledger: &Ledger, key: &str) -> PrivateSet {
     block(ledger, VALID, true, |set| set.private_purge("cc", "open", key))
 }
 
@@ -56,9 +56,9 @@ fn follow(new: &Ledger, old: &Ledger) {
 }
 
 /// Where sets are missing: block and collection.
-fn missing(ledger: &Ledger, queue: Queue) -> Vec<String> {
-    let missing = ledger.missing_private_data(queue, BlockNumber::new(u64::MAX), 100).unwrap();
-    missing.iter().map(|SetPlace { block, collection, .. }| format!("{block} {collection}")).collect()
+fn missing(ledger: &Ledger, absence: Absence) -> Vec<String> {
+    let missing = ledger.missing_private_data(absence, BlockNumber::new(u64::MAX), 100).unwrap();
+    missing.iter().map(|PrivatePlace { block, collection, .. }| format!("{block} {collection}")).collect()
 }
 
 /// All clear values with their versions.
@@ -85,31 +85,31 @@ fn only_what_the_hashes_of_a_snapshot_prove_is_taken() {
     purge(&ledger, "p");
     let new = Peer::join(&old.snapshot());
     let joined = new.ledger();
-    assert_eq!(missing(&joined, Queue::First), ["3 open", "2 open"]);
-    assert_eq!(missing(&joined, Queue::KeptOut), ["5 closed"]);
+    assert_eq!(missing(&joined, Absence::Missing), ["3 open", "2 open"]);
+    assert_eq!(missing(&joined, Absence::Ineligible), ["5 closed"]);
 
-    let reason = |set: &PlacedSet| accept(&joined, &[set]).first().map(|rejected| rejected.reason);
+    let reason = |set: &PrivateSet| accept(&joined, &[set]).first().map(|rejected| rejected.reason);
     let wrong = |entries: Entries<'_>| {
         let mut builder = RwSetBuilder::new();
         fill(&mut builder, "open", entries);
         let writes = builder.build().1.map(|set| set.namespaces[0].collections[0].clone());
-        reason(&PlacedSet { place: live.place.clone(), writes: writes.unwrap_or_default() })
+        reason(&PrivateSet { place: live.place.clone(), writes: writes.unwrap_or_default() })
     };
-    assert_eq!(wrong(&[("a", "2"), ("c", "9")]), Some(Unproven::Mismatch));
-    assert_eq!(wrong(&[("a", "2"), ("c", "")]), Some(Unproven::Mismatch));
-    assert_eq!(wrong(&[("a", "2")]), Some(Unproven::Incomplete));
-    assert_eq!(wrong(&[]), Some(Unproven::Incomplete));
-    let elsewhere = PlacedSet { place: SetPlace { tx: 1, ..live.place.clone() }, ..live.clone() };
+    assert_eq!(wrong(&[("a", "2"), ("c", "9")]), Some(Unproven::Mismatch.into()));
+    assert_eq!(wrong(&[("a", "2"), ("c", "")]), Some(Unproven::Mismatch.into()));
+    assert_eq!(wrong(&[("a", "2")]), Some(Unproven::Incomplete.into()));
+    assert_eq!(wrong(&[]), Some(Unproven::Incomplete.into()));
+    let elsewhere = PrivateSet { place: PrivatePlace { tx: 1, ..live.place.clone() }, ..live.clone() };
     for unknown in [&delete, &purged, &elsewhere] {
-        assert_eq!(reason(unknown), Some(Unproven::NotAnnounced));
+        assert_eq!(reason(unknown), Some(Rejection::NotAnnounced));
     }
-    assert_eq!((missing(&joined, Queue::First).len(), clear(&joined).len()), (2, 0));
+    assert_eq!((missing(&joined, Absence::Missing).len(), clear(&joined).len()), (2, 0));
     assert_eq!([2, 3, 4, 6].map(|block| keys(&joined, block)), [const { None }; 4]);
 
     // What others wrote since is no longer proven, and dropped.
     assert_eq!((reason(&overwritten), reason(&live)), (None, None));
     assert_eq!([2, 3].map(|block| keys(&joined, block).unwrap()), ["d", "ac"]);
-    assert_eq!(missing(&joined, Queue::First), [""; 0]);
+    assert_eq!(missing(&joined, Absence::Missing), [""; 0]);
     assert_eq!(clear(&joined), clear(&ledger));
     assert_eq!(clear(&joined).len(), 3);
     // It is known now, whatever it is.
@@ -128,7 +128,7 @@ fn values_of_a_snapshot_that_come_late_end_like_those_that_were_always_there() {
     let joined = new.ledger();
     joined.accept_private_data(vec![], std::slice::from_ref(&first.place)).unwrap();
     assert_eq!(
-        (missing(&joined, Queue::First), missing(&joined, Queue::Later)),
+        (missing(&joined, Absence::Missing), missing(&joined, Absence::NotFound)),
         (vec!["3 open".into()], vec!["2 open".into()])
     );
     // Purged and overwritten before the values come, and after.
@@ -145,13 +145,13 @@ fn values_of_a_snapshot_that_come_late_end_like_those_that_were_always_there() {
     assert_eq!(keys(&joined, 3).unwrap(), "e");
     // What the purges themselves wrote in private is not given to others.
     assert_eq!(
-        (missing(&joined, Queue::First), missing(&joined, Queue::Later)),
+        (missing(&joined, Absence::Missing), missing(&joined, Absence::NotFound)),
         (vec!["7 open".into(), "5 open".into()], vec![])
     );
     // What was for others is missed when it becomes ours.
-    let opened = PrivateData { opened: vec![("cc".to_owned(), "closed".to_owned())], ..PrivateData::default() };
+    let opened = PrivateData::default().opening([("cc".to_owned(), "closed".to_owned())]);
     joined.commit(next_block(&joined, &[]), opened).unwrap();
-    assert_eq!(missing(&joined, Queue::First), ["7 open", "5 open", "4 closed"]);
+    assert_eq!(missing(&joined, Absence::Missing), ["7 open", "5 open", "4 closed"]);
     assert_eq!(accept(&joined, &[&closed]), []);
 
     let seen = joined.contents().unwrap();
@@ -170,15 +170,15 @@ fn values_of_a_snapshot_expire_whether_they_came_or_not() {
     let lacking = write(&ledger, "short", &[("b", "1")]);
     let new = Peer::join(&old.snapshot());
     let joined = new.ledger();
-    assert_eq!(missing(&joined, Queue::First), ["3 short", "2 short"]);
+    assert_eq!(missing(&joined, Absence::Missing), ["3 short", "2 short"]);
     assert_eq!(accept(&joined, &[&comes]), []);
     let next = || {
         commit(&ledger, &[]);
         follow(&joined, &ledger);
-        (keys(&joined, 2).is_some(), clear(&joined).len(), missing(&joined, Queue::First).len())
+        (keys(&joined, 2).is_some(), clear(&joined).len(), missing(&joined, Absence::Missing).len())
     };
     assert_eq!([next(), next(), next(), next()], [(true, 1, 1), (true, 1, 1), (false, 0, 1), (false, 0, 0)]);
-    assert_eq!(accept(&joined, &[&lacking])[0].reason, Unproven::Expired);
+    assert_eq!(accept(&joined, &[&lacking])[0].reason, Rejection::Expired);
     assert!(joined.contents().unwrap().private.is_empty());
     drop(joined);
     assert_eq!(clear(&rebuilt(new).ledger()), [""; 0]);

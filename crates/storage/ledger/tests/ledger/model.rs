@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use ripstop_ledger::{Ledger, PlacedSet, PrivateData, Queue, SetPlace, StateView};
+use ripstop_ledger::{Absence, Ledger, PrivateData, PrivatePlace, PrivateSet, StateView};
 use ripstop_rwset::{RwSetBuilder, TxPrivateRwSet, TxRwSet};
 use ripstop_types::{BlockNumber, Digest, Height, ValidationCode};
 
@@ -147,15 +147,15 @@ fn transaction_of(block: u64, tx: u64, public: &TxRwSet) -> bytes::Bytes {
     transaction(&format!("tx{block}.{tx}"), public)
 }
 
-fn missing(ledger: &Ledger) -> Vec<SetPlace> {
-    ledger.missing_private_data(Queue::First, BlockNumber::new(u64::MAX), usize::MAX).unwrap()
+fn missing(ledger: &Ledger) -> Vec<PrivatePlace> {
+    ledger.missing_private_data(Absence::Missing, BlockNumber::new(u64::MAX), usize::MAX).unwrap()
 }
 
 fn check(rounds: &[Round]) {
     let (in_time, mut late) = (Disk::new(), Disk::new());
     let mut model = Model::default();
-    let mut sets: BTreeMap<SetPlace, PlacedSet> = BTreeMap::new();
-    let arrive = |ledger: &Ledger, sets: &BTreeMap<SetPlace, PlacedSet>, count: usize| {
+    let mut sets: BTreeMap<PrivatePlace, PrivateSet> = BTreeMap::new();
+    let arrive = |ledger: &Ledger, sets: &BTreeMap<PrivatePlace, PrivateSet>, count: usize| {
         let arrived = missing(ledger).iter().take(count).map(|place| sets[place].clone()).collect();
         assert_eq!(ledger.accept_private_data(arrived, &[]).unwrap(), []);
     };
@@ -165,8 +165,8 @@ fn check(rounds: &[Round]) {
         for (tx, (_, private)) in (0..).zip(&built) {
             let ns = &private.namespaces[0];
             let collection = ns.collections[0].collection.clone();
-            let place = SetPlace { block: BlockNumber::new(number), tx, namespace: "cc".to_owned(), collection };
-            sets.insert(place.clone(), PlacedSet { place, writes: ns.collections[0].clone() });
+            let place = PrivatePlace { block: BlockNumber::new(number), tx, namespace: "cc".to_owned(), collection };
+            sets.insert(place.clone(), PrivateSet { place, writes: ns.collections[0].clone() });
         }
         commit(&in_time.ledger(), round, &built, true);
         commit(&late.ledger(), round, &built, false);

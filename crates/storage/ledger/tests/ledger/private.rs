@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use ripstop_ledger::{Ledger, PlacedSet, PrivateData, Queue, RejectedSet, SetPlace, StateView, Unproven};
+use ripstop_ledger::{
+    Absence, Ledger, PrivateData, PrivatePlace, PrivateSet, RejectedSet, Rejection, StateView, Unproven,
+};
 use ripstop_private_store::{BlockSets, PrivateStore};
 use ripstop_rwset::{CollectionPrivateRwSet, Purge, RwSetBuilder, TxPrivateRwSet};
 use ripstop_types::{BlockNumber, Digest, ValidationCode};
@@ -22,7 +24,7 @@ pub(crate) fn block(
     code: ValidationCode,
     here: bool,
     fill: impl FnOnce(&mut RwSetBuilder),
-) -> PlacedSet {
+) -> PrivateSet {
     let mut builder = RwSetBuilder::new();
     fill(&mut builder);
     let (public, private) = builder.build();
@@ -32,26 +34,26 @@ pub(crate) fn block(
     let gathered: BTreeMap<u64, TxPrivateRwSet> = here.then(|| (0, private.clone())).into_iter().collect();
     ledger.commit(validated, PrivateData::from(gathered)).unwrap();
     let ns = &private.namespaces[0];
-    let place = SetPlace {
+    let place = PrivatePlace {
         block: BlockNumber::new(number),
         tx: 0,
         namespace: ns.namespace.clone(),
         collection: ns.collections[0].collection.clone(),
     };
-    PlacedSet { place, writes: ns.collections[0].clone() }
+    PrivateSet { place, writes: ns.collections[0].clone() }
 }
 
-fn write(ledger: &Ledger, here: bool, key: &str, value: &str) -> PlacedSet {
+fn write(ledger: &Ledger, here: bool, key: &str, value: &str) -> PrivateSet {
     block(ledger, VALID, here, |set| {
         set.private_write("cc", COLLECTION, key, Bytes::copy_from_slice(value.as_bytes()));
     })
 }
 
-fn purge(ledger: &Ledger, here: bool, key: &str) -> PlacedSet {
+fn purge(ledger: &Ledger, here: bool, key: &str) -> PrivateSet {
     block(ledger, VALID, here, |set| set.private_purge("cc", COLLECTION, key))
 }
 
-pub(crate) fn accept(ledger: &Ledger, sets: &[&PlacedSet]) -> Vec<RejectedSet> {
+pub(crate) fn accept(ledger: &Ledger, sets: &[&PrivateSet]) -> Vec<RejectedSet> {
     ledger.accept_private_data(sets.iter().map(|set| (*set).clone()).collect(), &[]).unwrap()
 }
 
@@ -68,9 +70,9 @@ fn clear(ledger: &Ledger, key: &str) -> String {
     }
 }
 
-fn missing(ledger: &Ledger, queue: Queue) -> Vec<u64> {
+fn missing(ledger: &Ledger, absence: Absence) -> Vec<u64> {
     let newest = BlockNumber::new(u64::MAX);
-    ledger.missing_private_data(queue, newest, 100).unwrap().iter().map(|place| place.block.get()).collect()
+    ledger.missing_private_data(absence, newest, 100).unwrap().iter().map(|place| place.block.get()).collect()
 }
 
 pub(crate) fn keys(ledger: &Ledger, block: u64) -> Option<String> {
@@ -129,16 +131,16 @@ fn late_values_reach_the_state_where_their_hashes_still_stand() {
     let stale = write(&ledger, false, "a", "1");
     let newest = write(&ledger, false, "a", "2");
     let other = write(&ledger, false, "b", "1");
-    assert_eq!(missing(&ledger, Queue::First), [4, 3, 2]);
+    assert_eq!(missing(&ledger, Absence::Missing), [4, 3, 2]);
     assert!(accept(&ledger, &[&stale, &other]).is_empty());
-    assert_eq!(missing(&ledger, Queue::First), [3]);
+    assert_eq!(missing(&ledger, Absence::Missing), [3]);
     drop(ledger);
     disk.check(|ledger| assert_eq!((clear(ledger, "a"), clear(ledger, "b")), (String::new(), "1".into())));
     assert!(accept(&disk.ledger(), &[&newest, &newest]).is_empty());
     disk.check(|ledger| {
         assert_eq!(clear(ledger, "a"), "2");
         assert_eq!(keys(ledger, 2), Some("a".to_owned()), "old values are kept for other peers");
-        assert_eq!(missing(ledger, Queue::First), [0; 0]);
+        assert_eq!(missing(ledger, Absence::Missing), [0; 0]);
     });
     // A second time it is known already.
     assert!(accept(&disk.ledger(), &[&stale, &newest]).is_empty());
@@ -163,7 +165,7 @@ fn wrong_values_are_given_back_and_never_stored() {
     let disk = Disk::new();
     let ledger = disk.ledger();
     let right = write(&ledger, false, "a", "1");
-    let wrong = |change: fn(&mut PlacedSet)| {
+    let wrong = |change: fn(&mut PrivateSet)| {
         let mut set = right.clone();
         change(&mut set);
         let place = set.place.clone();
@@ -171,23 +173,23 @@ fn wrong_values_are_given_back_and_never_stored() {
         assert_eq!(rejected.iter().map(|set| &set.place).collect::<Vec<_>>(), [&place]);
         rejected[0].reason
     };
-    let other_value = |set: &mut PlacedSet| {
+    let other_value = |set: &mut PrivateSet| {
         let mut builder = RwSetBuilder::new();
         builder.private_write("cc", COLLECTION, "a", "2".into());
         set.writes = builder.build().1.unwrap().namespaces[0].collections[0].clone();
     };
-    assert_eq!(wrong(other_value), Unproven::Mismatch);
-    assert_eq!(wrong(|set| set.writes = CollectionPrivateRwSet::default()), Unproven::Incomplete);
-    assert_eq!(wrong(|set| set.place.collection = "short".to_owned()), Unproven::NotAnnounced);
-    assert_eq!(wrong(|set| set.place.tx = 9), Unproven::NotAnnounced);
-    assert_eq!(wrong(|set| set.place.block = BlockNumber::new(1)), Unproven::NotAnnounced);
-    assert_eq!(wrong(|set| set.place.block = BlockNumber::new(99)), Unproven::NotAnnounced);
-    assert_eq!((keys(&ledger, 2), missing(&ledger, Queue::First)), (None, vec![2]));
-    // Nobody has it: it waits in the later queue, and is taken from there.
+    assert_eq!(wrong(other_value), Unproven::Mismatch.into());
+    assert_eq!(wrong(|set| set.writes = CollectionPrivateRwSet::default()), Unproven::Incomplete.into());
+    assert_eq!(wrong(|set| set.place.collection = "short".to_owned()), Rejection::NotAnnounced);
+    assert_eq!(wrong(|set| set.place.tx = 9), Rejection::NotAnnounced);
+    assert_eq!(wrong(|set| set.place.block = BlockNumber::new(1)), Rejection::NotAnnounced);
+    assert_eq!(wrong(|set| set.place.block = BlockNumber::new(99)), Rejection::NotAnnounced);
+    assert_eq!((keys(&ledger, 2), missing(&ledger, Absence::Missing)), (None, vec![2]));
+    // Nobody has it: it is looked for later, and is taken also then.
     ledger.accept_private_data(vec![], std::slice::from_ref(&right.place)).unwrap();
-    assert_eq!((missing(&ledger, Queue::First), missing(&ledger, Queue::Later)), (vec![], vec![2]));
+    assert_eq!((missing(&ledger, Absence::Missing), missing(&ledger, Absence::NotFound)), (vec![], vec![2]));
     assert!(accept(&ledger, &[&right]).is_empty());
-    assert_eq!((clear(&ledger, "a"), missing(&ledger, Queue::Later)), ("1".to_owned(), vec![]));
+    assert_eq!((clear(&ledger, "a"), missing(&ledger, Absence::NotFound)), ("1".to_owned(), vec![]));
 }
 
 #[test]
@@ -197,7 +199,7 @@ fn private_data_of_invalid_transactions_is_kept_beside_the_state() {
     let fill = |set: &mut RwSetBuilder| set.private_write("cc", COLLECTION, "a", "1".into());
     block(&ledger, ValidationCode::MvccReadConflict, true, fill);
     let late = block(&ledger, ValidationCode::EndorsementPolicyFailure, false, fill);
-    assert_eq!(missing(&ledger, Queue::First), [3]);
+    assert_eq!(missing(&ledger, Absence::Missing), [3]);
     assert!(accept(&ledger, &[&late]).is_empty());
     drop(ledger);
     disk.check(|ledger| {
@@ -229,7 +231,7 @@ fn a_purged_key_leaves_nothing_and_takes_nothing() {
             [2, 3, 4, 5].map(|block| keys(ledger, block)),
             [Some("b".into()), Some("b".into()), Some(String::new()), None]
         );
-        assert_eq!(missing(ledger, Queue::First), [5]);
+        assert_eq!(missing(ledger, Absence::Missing), [5]);
     });
     let ledger = disk.ledger();
     write(&ledger, true, "a", "3");
@@ -302,13 +304,13 @@ fn late_values_expire_with_the_others() {
     drop(ledger);
     disk.check(|ledger| assert_eq!((value(ledger), keys(ledger, 2)), (None, None)));
     let ledger = disk.ledger();
-    assert_eq!(accept(&ledger, &[&late])[0].reason, Unproven::Expired);
+    assert_eq!(accept(&ledger, &[&late])[0].reason, Rejection::Expired);
     // What was missing when it expired is missed no more.
     block(&ledger, VALID, false, short);
-    assert_eq!(missing(&ledger, Queue::First), [5]);
+    assert_eq!(missing(&ledger, Absence::Missing), [5]);
     write(&ledger, true, "x", "3");
     write(&ledger, true, "x", "4");
-    assert_eq!(missing(&ledger, Queue::First), [0; 0]);
+    assert_eq!(missing(&ledger, Absence::Missing), [0; 0]);
 }
 
 #[test]
@@ -340,7 +342,7 @@ fn what_a_lost_block_left_counts_when_it_comes_again() {
     drop(ledger);
     disk.check(|ledger| {
         assert_eq!((keys(ledger, 2), clear(ledger, "a")), (Some("a".into()), "1".into()));
-        assert_eq!(missing(ledger, Queue::First), [0; 0]);
+        assert_eq!(missing(ledger, Absence::Missing), [0; 0]);
     });
 }
 
@@ -352,17 +354,17 @@ fn what_was_kept_out_is_missing_when_its_collection_opens() {
     builder.private_write("cc", COLLECTION, "a", "1".into());
     let (public, private) = builder.build();
     let name = ("cc".to_owned(), COLLECTION.to_owned());
-    let private_data = PrivateData { kept_out: [name.clone()].into(), ..Default::default() };
+    let private_data = PrivateData::default().ineligible_for([name.clone()]);
     ledger.commit(next_block(&ledger, &[(transaction("out", &public), VALID)]), private_data).unwrap();
-    assert_eq!((missing(&ledger, Queue::First), missing(&ledger, Queue::KeptOut)), (vec![], vec![2]));
-    let private_data = PrivateData { opened: vec![name], ..Default::default() };
+    assert_eq!((missing(&ledger, Absence::Missing), missing(&ledger, Absence::Ineligible)), (vec![], vec![2]));
+    let private_data = PrivateData::default().opening([name]);
     ledger.commit(next_block(&ledger, &[]), private_data).unwrap();
-    let found = ledger.missing_private_data(Queue::First, BlockNumber::new(2), 1).unwrap();
-    assert_eq!((found.len(), missing(&ledger, Queue::KeptOut)), (1, vec![]));
+    let found = ledger.missing_private_data(Absence::Missing, BlockNumber::new(2), 1).unwrap();
+    assert_eq!((found.len(), missing(&ledger, Absence::Ineligible)), (1, vec![]));
     let writes = private.unwrap().namespaces[0].collections[0].clone();
-    assert!(accept(&ledger, &[&PlacedSet { place: found[0].clone(), writes }]).is_empty());
+    assert!(accept(&ledger, &[&PrivateSet { place: found[0].clone(), writes }]).is_empty());
     drop(ledger);
-    disk.check(|ledger| assert_eq!((clear(ledger, "a"), missing(ledger, Queue::First)), ("1".into(), vec![])));
+    disk.check(|ledger| assert_eq!((clear(ledger, "a"), missing(ledger, Absence::Missing)), ("1".into(), vec![])));
 }
 
 #[test]

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ripstop_ledger::{LedgerOptions, LedgerStatus, Ledgers, OpenError, PrivateData};
-use ripstop_private_store::{BlockSets, PlacedSet, SetPlace};
+use ripstop_private_store::{BlockSets, PrivatePlace, PrivateSet};
 use ripstop_rwset::TxPrivateRwSet;
 use ripstop_types::BlockNumber;
 
@@ -181,13 +181,13 @@ fn private_data_of_a_block_that_never_came_does_no_harm() {
     // The writes were stored, then the process ended before the block: the block comes again, with better writes.
     let store = ripstop_private_store::PrivateStore::open(&part(root.path(), "private")).unwrap();
     let ns = &private.namespaces[0];
-    let place = SetPlace {
+    let place = PrivatePlace {
         block: BlockNumber::new(9),
         tx: 7,
         namespace: ns.namespace.clone(),
         collection: ns.collections[0].collection.clone(),
     };
-    let present = vec![PlacedSet { place, writes: ns.collections[0].clone() }];
+    let present = vec![PrivateSet { place, writes: ns.collections[0].clone() }];
     store.committed().put(BlockNumber::new(9), &BlockSets { present, ..Default::default() }).unwrap();
     drop(store);
     let ledgers = open(root.path());

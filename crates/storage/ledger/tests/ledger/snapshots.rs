@@ -339,7 +339,7 @@ fn collections_are_remembered_by_the_block_that_defined_them() {
     let new = Peer::join(&old.snapshot());
     for ledger in [old.ledger(), new.ledger()] {
         let defined = |below| {
-            let found = ledger.collections_below("cc", BlockNumber::new(below)).unwrap();
+            let found = ledger.snapshot().collections_below("cc", BlockNumber::new(below)).unwrap();
             found.map(|(block, collections)| (block.get(), collections.config.len()))
         };
         assert_eq!(defined(0), None);
@@ -348,7 +348,7 @@ fn collections_are_remembered_by_the_block_that_defined_them() {
         assert_eq!(defined(4), Some((1, 2)));
         assert_eq!(defined(5), Some((4, 2)));
         assert_eq!(defined(u64::MAX), Some((4, 2)));
-        assert!(ledger.collections_below("c", BlockNumber::new(9)).unwrap().is_none());
+        assert!(ledger.snapshot().collections_below("c", BlockNumber::new(9)).unwrap().is_none());
     }
 }
 
