@@ -9,6 +9,7 @@
 //! Absent: any meaning. Parsing into domain types happens once, in `ripstop-types` and the crates that own a rule.
 
 mod read;
+pub mod schema;
 pub mod wire;
 
 pub use prost::{Message, Name};

@@ -10,40 +10,18 @@
 use prost::bytes::Buf;
 use prost::{DecodeError, Message, Name};
 
-use crate::wire::{Fields, Malformed, WireType};
+use crate::schema::{self, Kind};
+use crate::wire::{Fields, Malformed};
 
 /// How deep messages are nested at most in [`known_fields`]; `prost` refuses what is deeper.
 const MAX_DEPTH: usize = 100;
 
-/// A message type.
-struct Schema {
-    name: &'static str,
-    fields: &'static [Field],
-}
-
-struct Field {
-    number: u32,
-    kind: Kind,
-}
-
-/// In which form the content of a field may come.
-enum Kind {
-    Scalar(WireType),
-    /// Repeated numbers: one by one, or many in one field.
-    Packable(WireType),
-    /// A message: its place in [`MESSAGES`].
-    Message(usize),
-}
-
-static MESSAGES: &[Schema] = include!(concat!(env!("OUT_DIR"), "/schema.rs"));
-
 /// Decodes a message and ignores whatever Go ignores.
 pub fn read<M: Message + Name + Default>(raw: impl Buf + Clone + AsRef<[u8]>) -> Result<M, DecodeError> {
     M::decode(raw.clone()).or_else(|error| {
-        let name = M::full_name();
-        let Ok(index) = MESSAGES.binary_search_by(|schema| schema.name.cmp(&name)) else { return Err(error) };
+        let Some(schema) = schema::message(&M::full_name()) else { return Err(error) };
         let mut known = Vec::with_capacity(raw.as_ref().len());
-        match known_fields(index, raw.as_ref(), &mut known, 0) {
+        match known_fields(schema, raw.as_ref(), &mut known, 0) {
             Ok(()) if known != raw.as_ref() => M::decode(known.as_slice()),
             _ => Err(error),
         }
@@ -51,25 +29,20 @@ pub fn read<M: Message + Name + Default>(raw: impl Buf + Clone + AsRef<[u8]>) ->
 }
 
 /// Copies the fields that the message type knows in the form in which they stand.
-fn known_fields(schema: usize, message: &[u8], known: &mut Vec<u8>, depth: usize) -> Result<(), Malformed> {
-    let fields = MESSAGES.get(schema).ok_or(Malformed)?.fields;
+fn known_fields(schema: &schema::Message, message: &[u8], known: &mut Vec<u8>, depth: usize) -> Result<(), Malformed> {
     for found in Fields::of(message) {
         let found = found?;
-        let Some(field) = fields.iter().find(|field| field.number == found.number) else { continue };
+        let Some(field) = schema.field(found.number).filter(|field| field.comes_as(found.wire_type)) else { continue };
         match field.kind {
-            Kind::Message(_) if found.wire_type == WireType::Length && depth >= MAX_DEPTH => return Err(Malformed),
-            Kind::Message(inner) if found.wire_type == WireType::Length => {
+            Kind::Message(_) if depth >= MAX_DEPTH => return Err(Malformed),
+            Kind::Message(inner) => {
                 let mut content = Vec::with_capacity(found.content.len());
                 known_fields(inner, found.content, &mut content, depth + 1)?;
                 prost::encoding::encode_key(found.number, prost::encoding::WireType::LengthDelimited, known);
                 prost::encoding::encode_varint(content.len() as u64, known);
                 known.append(&mut content);
             }
-            Kind::Scalar(wire_type) if found.wire_type == wire_type => known.extend_from_slice(found.whole),
-            Kind::Packable(wire_type) if found.wire_type == wire_type || found.wire_type == WireType::Length => {
-                known.extend_from_slice(found.whole);
-            }
-            Kind::Message(_) | Kind::Scalar(_) | Kind::Packable(_) => {}
+            _ => known.extend_from_slice(found.whole),
         }
     }
     Ok(())
@@ -160,13 +133,5 @@ mod tests {
             common::Payload::decode(OTHER_TYPE.as_slice()).is_err(),
             "prost has changed; read is not needed any more"
         );
-    }
-
-    #[test]
-    fn every_message_is_in_the_table_in_order() {
-        assert!(MESSAGES.windows(2).all(|pair| pair[0].name < pair[1].name));
-        for name in [common::Envelope::full_name(), kvrwset::KvrwSet::full_name(), protos::Transaction::full_name()] {
-            assert!(MESSAGES.iter().any(|schema| schema.name == name), "{name}");
-        }
     }
 }
