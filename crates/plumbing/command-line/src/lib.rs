@@ -1,0 +1,16 @@
+//! Command lines as Fabric's tools read them, with their words for what is wrong and for help.
+//!
+//! What question this crate answers: *what did the operator ask for, and what is said when it makes no sense?* `cryptogen`,
+//! `osnadmin`, `discover` and `configtxlator` of Fabric share one library for this (Kingpin); scripts know its exit statuses
+//! and some know its texts. A command is declared with clap as everywhere else; [`parse`] reads it and puts what clap
+//! answers into Kingpin's words.
+//!
+//! Invariants: help goes to standard error with exit status 0, a fault with 1; only `--help` asks for help, `-h` is a flag
+//! like any other.
+//!
+//! Absent: arguments in files (`@file`), shell completion, manual pages; `peer` and `orderer` have a library of their own.
+
+mod help;
+mod kingpin;
+
+pub use kingpin::{Stop, parse};
