@@ -24,6 +24,9 @@ pub enum AuthorityError {
     /// What was made is no certificate: the request holds something that cannot be encoded.
     #[error("the certificate cannot be made: {0}")]
     Certificate(#[from] CertificateError),
+    /// A host name with other characters than certificates can name.
+    #[error("x509: {0:?} cannot be encoded as an IA5String")]
+    Host(String),
     /// A point in time outside of what certificates can say.
     #[error("{0} seconds since 1970 cannot be written into a certificate")]
     Time(i64),
@@ -219,7 +222,7 @@ fn build(
         sequence(&[time(request.validity.not_before)?, time(request.validity.not_after)?]),
         request.subject.to_der(),
         public.spki().to_vec(),
-        explicit(3, &sequence(&extensions(request, public, purpose, issuer_key_id))),
+        explicit(3, &sequence(&extensions(request, public, purpose, issuer_key_id)?)),
     ]);
     Ok(Certificate::from_der(&sign_outer(&signed, key)?)?)
 }
@@ -229,7 +232,7 @@ fn extensions(
     public: &PublicKey,
     purpose: Purpose,
     issuer_key_id: Option<&Bytes>,
-) -> Vec<Vec<u8>> {
+) -> Result<Vec<Vec<u8>>, AuthorityError> {
     const CRITICAL: Option<()> = Some(());
     let mut out = Vec::new();
     if !request.key_usage.is_empty() {
@@ -250,19 +253,20 @@ fn extensions(
         out.push(extension(35, None, &sequence(&[der::tagged(0x80, id)])));
     }
     if !request.hosts.is_empty() {
-        // Names stand before addresses.
-        let (addresses, names): (Vec<_>, Vec<_>) =
-            request.hosts.iter().partition(|host| host.parse::<IpAddr>().is_ok());
-        let name = |host: &&String| der::tagged(0x82, host.as_bytes());
-        let address = |host: &&String| match host.parse::<IpAddr>() {
-            Ok(IpAddr::V4(address)) => Some(der::tagged(0x87, &address.octets())),
-            Ok(IpAddr::V6(address)) => Some(der::tagged(0x87, &address.octets())),
-            Err(_) => None,
-        };
-        let all: Vec<_> = names.iter().map(name).chain(addresses.iter().filter_map(address)).collect();
+        // Names stand before addresses, and addresses of version 4 in their short form.
+        let (mut names, mut addresses) = (Vec::new(), Vec::new());
+        for host in &request.hosts {
+            match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
+                Ok(IpAddr::V4(address)) => addresses.push(der::tagged(0x87, &address.octets())),
+                Ok(IpAddr::V6(address)) => addresses.push(der::tagged(0x87, &address.octets())),
+                Err(_) if host.is_ascii() => names.push(der::tagged(0x82, host.as_bytes())),
+                Err(_) => return Err(AuthorityError::Host(host.clone())),
+            }
+        }
+        let all = [names, addresses].concat();
         out.push(extension(17, None, &sequence(&all)));
     }
-    out
+    Ok(out)
 }
 
 /// An extension of the arc 2.5.29; `critical` is present or not.
