@@ -1,34 +1,36 @@
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use ripstop_command_line::parse;
 
 use crate::CryptoConfig;
 use crate::config::Kind;
 use crate::organization::write_organization;
 
 const DEFAULT_CONFIG: &str = include_str!("crypto-config.yaml");
+/// The exit status of a configuration that cannot be carried out: Fabric ends with -1.
+const BAD_CONFIGURATION: u8 = 255;
 
 /// Utility for generating Hyperledger Fabric key material
-#[derive(Debug, Parser)]
-#[command(name = "cryptogen", disable_version_flag = true)]
+#[derive(Debug, clap::Parser)]
+#[command(name = "cryptogen")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Generate key material
     Generate {
         /// The output directory in which to place artifacts
         #[arg(long, default_value = "crypto-config")]
-        output: PathBuf,
+        output: String,
         /// The configuration template to use
-        #[arg(long)]
-        config: Option<PathBuf>,
+        #[arg(long, value_parser = read_config)]
+        config: Option<String>,
     },
     /// Show the default configuration template
     Showtemplate,
@@ -38,61 +40,67 @@ enum Command {
     Extend {
         /// The input directory in which existing network place
         #[arg(long, default_value = "crypto-config")]
-        input: PathBuf,
+        input: String,
         /// The configuration template to use
-        #[arg(long)]
-        config: Option<PathBuf>,
+        #[arg(long, value_parser = read_config)]
+        config: Option<String>,
     },
 }
 
 /// Runs the command with the arguments of a process, the program's name first.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(args) {
+    let arguments: Arguments = match parse(args) {
         Ok(arguments) => arguments,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1));
-        }
+        Err(stop) => return stop.report("cryptogen"),
     };
-    let done = match arguments.command {
-        Command::Generate { output, config } => write_all(config.as_deref(), &output),
-        Command::Extend { input, config } => write_all(config.as_deref(), &input),
+    match arguments.command {
+        Command::Generate { output, config } => write_all(config.as_deref(), Path::new(&output)),
+        Command::Extend { input, config } => write_all(config.as_deref(), Path::new(&input)),
         Command::Showtemplate => {
             print!("{DEFAULT_CONFIG}");
-            Ok(())
+            ExitCode::SUCCESS
         }
         Command::Version => {
             print_version();
-            Ok(())
-        }
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("{message}");
-            ExitCode::FAILURE
+            ExitCode::SUCCESS
         }
     }
 }
 
-/// Writes what is missing; says which peer organisation it is at.
-fn write_all(config: Option<&Path>, dir: &Path) -> Result<(), String> {
-    let text = match config {
-        Some(path) => fs::read_to_string(path)
-            .map_err(|error| format!("Error reading configuration: {}: {error}", path.display()))?,
-        None => DEFAULT_CONFIG.to_owned(),
+/// The text of a configuration, whose file the flag names: a file that cannot be read makes no sense as an argument.
+fn read_config(path: &str) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => format!("open {path}: no such file or directory"),
+        _ => format!("open {path}: {error}"),
+    })
+}
+
+/// Writes what is missing; says on standard output, as Fabric does, which peer organisation it is at and what went wrong.
+fn write_all(config: Option<&str>, dir: &Path) -> ExitCode {
+    let config = match CryptoConfig::parse(config.unwrap_or(DEFAULT_CONFIG)) {
+        Ok(config) => config,
+        Err(error) => {
+            println!("Error reading config: {error}");
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
     };
-    let config = CryptoConfig::parse(&text).map_err(|error| format!("Error reading config: {error}"))?;
-    for organization in &config.peer_orgs {
-        println!("{}", organization.domain);
-        write_organization(organization, Kind::Peer, dir)
-            .map_err(|error| format!("Error processing peer configuration: {error}"))?;
+    for (kind, organization) in config.organizations() {
+        let organization = match organization.clone().render(kind) {
+            Ok(organization) => organization,
+            Err(error) => {
+                println!("Error processing {} configuration: {error}", kind.name());
+                return ExitCode::from(BAD_CONFIGURATION);
+            }
+        };
+        if kind == Kind::Peer {
+            println!("{}", organization.domain);
+        }
+        if let Err(error) = write_organization(&organization, kind, dir) {
+            println!("Error generating material for org {}:\n{error}", organization.domain);
+            return ExitCode::FAILURE;
+        }
     }
-    for organization in &config.orderer_orgs {
-        write_organization(organization, Kind::Orderer, dir)
-            .map_err(|error| format!("Error processing orderer configuration: {error}"))?;
-    }
-    Ok(())
+    ExitCode::SUCCESS
 }
 
 fn print_version() {

@@ -1,4 +1,4 @@
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::template::{Template, TemplateError};
 
@@ -18,8 +18,10 @@ pub enum ConfigError {
 #[serde(rename_all = "PascalCase", default)]
 pub struct CryptoConfig {
     /// Organisations that run orderers.
+    #[serde(deserialize_with = "given")]
     pub orderer_orgs: Vec<OrganizationSpec>,
     /// Organisations that run peers.
+    #[serde(deserialize_with = "given")]
     pub peer_orgs: Vec<OrganizationSpec>,
 }
 
@@ -28,20 +30,25 @@ pub struct CryptoConfig {
 #[serde(rename_all = "PascalCase", default)]
 pub struct OrganizationSpec {
     /// A name for people; nothing is made of it.
+    #[serde(deserialize_with = "given")]
     pub name: String,
     /// The domain: the end of all host names, and the name of the organisation's folder.
+    #[serde(deserialize_with = "given")]
     pub domain: String,
     /// Whether organisational units mark roles.
-    #[serde(rename = "EnableNodeOUs")]
+    #[serde(rename = "EnableNodeOUs", deserialize_with = "given")]
     pub enable_node_ous: bool,
     /// The authorities. Host name and common name have defaults.
-    #[serde(rename = "CA")]
+    #[serde(rename = "CA", deserialize_with = "given")]
     pub ca: NodeSpec,
     /// Nodes by the dozen.
+    #[serde(deserialize_with = "given")]
     pub template: NodeTemplate,
     /// Nodes one by one.
+    #[serde(deserialize_with = "given")]
     pub specs: Vec<NodeSpec>,
     /// Users beside the administrator, who is always made.
+    #[serde(deserialize_with = "given")]
     pub users: UsersSpec,
 }
 
@@ -50,25 +57,34 @@ pub struct OrganizationSpec {
 #[serde(rename_all = "PascalCase", default)]
 pub struct NodeSpec {
     /// The host's name without the domain.
+    #[serde(deserialize_with = "given")]
     pub hostname: String,
     /// The full name, or a template of it; `{{.Hostname}}.{{.Domain}}` when empty.
+    #[serde(deserialize_with = "given")]
     pub common_name: String,
     /// For authorities: the country; `US` when empty.
+    #[serde(deserialize_with = "given")]
     pub country: String,
     /// For authorities: the state or province; `California` when empty.
+    #[serde(deserialize_with = "given")]
     pub province: String,
     /// For authorities: the locality; `San Francisco` when empty.
+    #[serde(deserialize_with = "given")]
     pub locality: String,
     /// For authorities: an organisational unit of theirs and of all they issue to.
+    #[serde(deserialize_with = "given")]
     pub organizational_unit: String,
     /// For authorities: a street address.
+    #[serde(deserialize_with = "given")]
     pub street_address: String,
     /// For authorities: a postal code.
+    #[serde(deserialize_with = "given")]
     pub postal_code: String,
     /// Further host names and addresses, or templates of them.
-    #[serde(rename = "SANS")]
+    #[serde(rename = "SANS", deserialize_with = "given")]
     pub sans: Vec<String>,
     /// The kind of its keys.
+    #[serde(deserialize_with = "given")]
     pub public_key_algorithm: KeyAlgorithm,
 }
 
@@ -76,16 +92,20 @@ pub struct NodeSpec {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NodeTemplate {
-    /// How many.
-    pub count: u32,
+    /// How many; none when negative.
+    #[serde(deserialize_with = "given")]
+    pub count: i64,
     /// The number of the first.
-    pub start: u32,
+    #[serde(deserialize_with = "given")]
+    pub start: i64,
     /// A template of the host name; `{{.Prefix}}{{.Index}}` when empty.
+    #[serde(deserialize_with = "given")]
     pub hostname: String,
     /// Further host names and addresses, or templates of them.
-    #[serde(rename = "SANS")]
+    #[serde(rename = "SANS", deserialize_with = "given")]
     pub sans: Vec<String>,
     /// The kind of their keys.
+    #[serde(deserialize_with = "given")]
     pub public_key_algorithm: KeyAlgorithm,
 }
 
@@ -94,21 +114,39 @@ pub struct NodeTemplate {
 #[serde(rename_all = "PascalCase", default)]
 pub struct UsersSpec {
     /// How many beside the administrator.
-    pub count: u32,
+    #[serde(deserialize_with = "given")]
+    pub count: i64,
     /// The kind of their keys.
+    #[serde(deserialize_with = "given")]
     pub public_key_algorithm: KeyAlgorithm,
 }
 
 /// A kind of key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub enum KeyAlgorithm {
     /// ECDSA over P-256.
     #[default]
-    #[serde(rename = "ecdsa", alias = "")]
     Ecdsa,
     /// Ed25519.
-    #[serde(rename = "ed25519")]
     Ed25519,
+}
+
+impl TryFrom<String> for KeyAlgorithm {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        match name.as_str() {
+            "" | "ecdsa" => Ok(Self::Ecdsa),
+            "ed25519" => Ok(Self::Ed25519),
+            other => Err(format!("Unsupported key algorithm: {other}; there are ecdsa and ed25519")),
+        }
+    }
+}
+
+/// A value, or the default where the key stands without one.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// What organisations of a kind call their nodes.
@@ -119,7 +157,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const fn prefix(self) -> &'static str {
+    /// How Fabric calls such nodes: in templates, units and messages.
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Orderer => "orderer",
             Self::Peer => "peer",
@@ -134,15 +173,22 @@ impl CryptoConfig {
             serde_saphyr::from_str(text).map_err(|error| ConfigError::Yaml(error.to_string()))?;
         Ok(parsed.unwrap_or_default())
     }
+
+    /// All organisations, those that run peers first.
+    pub(crate) fn organizations(&self) -> impl Iterator<Item = (Kind, &OrganizationSpec)> {
+        let peers = self.peer_orgs.iter().map(|organization| (Kind::Peer, organization));
+        peers.chain(self.orderer_orgs.iter().map(|organization| (Kind::Orderer, organization)))
+    }
 }
 
 impl OrganizationSpec {
     /// Fills in templates and defaults: afterwards every node has its names, and nodes of the template stand among the others.
     pub(crate) fn render(mut self, kind: Kind) -> Result<Self, ConfigError> {
         let hostname = Template::parse(or_default(&self.template.hostname, "{{.Prefix}}{{.Index}}"))?;
-        for index in (self.template.start..).take(self.template.count as usize) {
-            let index = index.to_string();
-            let hostname = hostname.fill(&[("Prefix", kind.prefix()), ("Index", &index), ("Domain", &self.domain)])?;
+        for index in 0..self.template.count {
+            let index = index.saturating_add(self.template.start).to_string();
+            let fields = [("Prefix", kind.name()), ("Index", &index), ("Domain", &self.domain)];
+            let hostname = hostname.fill("HostnameData", &fields)?;
             self.specs.push(NodeSpec {
                 hostname,
                 sans: self.template.sans.clone(),
@@ -166,7 +212,8 @@ impl NodeSpec {
     fn render(&mut self, domain: &str) -> Result<(), TemplateError> {
         let template = Template::parse(or_default(&self.common_name, "{{.Hostname}}.{{.Domain}}"))?;
         let names = |common_name: &str, template: Template| {
-            template.fill(&[("Hostname", &self.hostname), ("Domain", domain), ("CommonName", common_name)])
+            let fields = [("Hostname", self.hostname.as_str()), ("Domain", domain), ("CommonName", common_name)];
+            template.fill("SpecData", &fields)
         };
         let common_name = names("", template)?;
         let mut sans = vec![common_name.clone(), self.hostname.clone()];

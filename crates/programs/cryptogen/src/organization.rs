@@ -61,6 +61,17 @@ pub enum GenerateError {
         /// What is wrong.
         source: CertificateError,
     },
+    /// An authority without the one or the other half.
+    #[error(
+        "{}: the authority's {missing} is missing: put it back, or remove the organisation's whole folder to make a new one",
+        dir.display()
+    )]
+    Half {
+        /// Its folder.
+        dir: PathBuf,
+        /// What is not there.
+        missing: &'static str,
+    },
     /// An authority's key and certificate do not belong together.
     #[error("{}: the key is not that of the certificate", .0.display())]
     Mismatch(PathBuf),
@@ -69,27 +80,24 @@ pub enum GenerateError {
 /// Writes the certificates and keys of all organisations below a folder. What exists stays as it is; where an
 /// organisation's authorities exist they issue what is missing.
 pub fn generate(config: &CryptoConfig, out: &Path) -> Result<(), GenerateError> {
-    for organization in &config.peer_orgs {
-        write_organization(organization, Kind::Peer, out)?;
-    }
-    for organization in &config.orderer_orgs {
-        write_organization(organization, Kind::Orderer, out)?;
+    for (kind, organization) in config.organizations() {
+        write_organization(&organization.clone().render(kind)?, kind, out)?;
     }
     Ok(())
 }
 
-/// Writes one organisation.
+/// Writes one organisation, whose templates are filled in.
 pub(crate) fn write_organization(spec: &OrganizationSpec, kind: Kind, out: &Path) -> Result<(), GenerateError> {
-    let spec = spec.clone().render(kind)?;
-    let (family, nodes, unit) = match kind {
-        Kind::Peer => ("peerOrganizations", "peers", "peer"),
-        Kind::Orderer => ("ordererOrganizations", "orderers", "orderer"),
+    let unit = kind.name();
+    let (family, nodes) = match kind {
+        Kind::Peer => ("peerOrganizations", "peers"),
+        Kind::Orderer => ("ordererOrganizations", "orderers"),
     };
     let dir = out.join(family).join(&spec.domain);
     let writer = Writer {
-        signing: issuer(&spec, &spec.ca.common_name, &dir.join("ca"))?,
-        tls: issuer(&spec, &format!("tls{}", spec.ca.common_name), &dir.join("tlsca"))?,
-        spec: &spec,
+        signing: issuer(spec, &spec.ca.common_name, &dir.join("ca"))?,
+        tls: issuer(spec, &format!("tls{}", spec.ca.common_name), &dir.join("tlsca"))?,
+        spec,
     };
     writer.verifying_msp(&dir.join("msp"))?;
     for node in &spec.specs {
@@ -140,32 +148,59 @@ impl Issuer {
     }
 }
 
-/// The authority in a folder; made where there is none.
+/// The authority in a folder, whatever its files are called; made where there is none.
 fn issuer(spec: &OrganizationSpec, name: &str, dir: &Path) -> Result<Issuer, GenerateError> {
-    let (certificate_path, key_path) = (dir.join(certificate_file(name)), dir.join(KEY_FILE));
-    let authority = if certificate_path.exists() && key_path.exists() {
-        let key_error = |source| GenerateError::Key { path: key_path.clone(), source };
-        let key = PrivateKey::from_pem(&read(&key_path)?).map_err(key_error)?;
-        let certificate = Certificate::from_pem(&read(&certificate_path)?)
-            .map_err(|source| GenerateError::Certificate { path: certificate_path.clone(), source })?;
-        if key.public_key() != certificate.public_key() {
-            return Err(GenerateError::Mismatch(certificate_path));
-        }
-        Authority::new(certificate, key)
-    } else {
-        create_dir(dir)?;
-        let key = make_key(&key_path, spec.ca.public_key_algorithm)?;
-        let mut request = request(spec, name);
-        request.subject.organization = vec![spec.domain.clone()];
-        request.key_usage =
-            vec![KeyUsage::DigitalSignature, KeyUsage::KeyEncipherment, KeyUsage::CertSign, KeyUsage::CrlSign];
-        request.extended_key_usage = vec![ExtendedKeyUsage::ClientAuth, ExtendedKeyUsage::ServerAuth];
-        let authority = Authority::root(&request, key)
-            .map_err(|source| GenerateError::Authority { name: name.to_owned(), source })?;
-        write(&certificate_path, authority.certificate().to_pem().as_bytes())?;
-        authority
+    let authority = match (file_ending(dir, ".pem")?, file_ending(dir, "_sk")?) {
+        (Some(certificate), Some(key)) => load_authority(&certificate, &key)?,
+        (None, None) => make_authority(spec, name, dir)?,
+        // A new authority would not be that of the certificates it issued before.
+        (Some(_), None) => return Err(GenerateError::Half { dir: dir.to_owned(), missing: "key" }),
+        (None, Some(_)) => return Err(GenerateError::Half { dir: dir.to_owned(), missing: "certificate" }),
     };
     Ok(Issuer { name: name.to_owned(), authority })
+}
+
+/// The last file of a folder with an ending; none where there is no folder.
+fn file_ending(dir: &Path, ending: &str) -> Result<Option<PathBuf>, GenerateError> {
+    let failed = |source| GenerateError::File { path: dir.to_owned(), source };
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut last = None;
+    for entry in entries {
+        let path = entry.map_err(failed)?.path();
+        if path.to_string_lossy().ends_with(ending) {
+            last = last.max(Some(path));
+        }
+    }
+    Ok(last)
+}
+
+fn load_authority(certificate_path: &Path, key_path: &Path) -> Result<Authority, GenerateError> {
+    let key = PrivateKey::from_pem(&read(key_path)?)
+        .map_err(|source| GenerateError::Key { path: key_path.to_owned(), source })?;
+    let certificate = Certificate::from_pem(&read(certificate_path)?)
+        .map_err(|source| GenerateError::Certificate { path: certificate_path.to_owned(), source })?;
+    if key.public_key() != certificate.public_key() {
+        return Err(GenerateError::Mismatch(certificate_path.to_owned()));
+    }
+    Ok(Authority::new(certificate, key))
+}
+
+fn make_authority(spec: &OrganizationSpec, name: &str, dir: &Path) -> Result<Authority, GenerateError> {
+    create_dir(dir)?;
+    let key = make_key(&dir.join(KEY_FILE), spec.ca.public_key_algorithm)?;
+    let mut request = request(spec, name);
+    request.subject.organization = vec![spec.domain.clone()];
+    request.key_usage =
+        vec![KeyUsage::DigitalSignature, KeyUsage::KeyEncipherment, KeyUsage::CertSign, KeyUsage::CrlSign];
+    request.extended_key_usage = vec![ExtendedKeyUsage::ClientAuth, ExtendedKeyUsage::ServerAuth];
+    let authority =
+        Authority::root(&request, key).map_err(|source| GenerateError::Authority { name: name.to_owned(), source })?;
+    write(&dir.join(certificate_file(name)), authority.certificate().to_pem().as_bytes())?;
+    Ok(authority)
 }
 
 /// What all certificates of an organisation have in common.

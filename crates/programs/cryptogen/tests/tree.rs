@@ -17,7 +17,7 @@ OrdererOrgs:
     EnableNodeOUs: true
     Specs:
       - Hostname: orderer
-        SANS: [localhost, 127.0.0.1]
+        SANS: [localhost, "::ffff:127.0.0.1"]
 PeerOrgs:
   - Name: Org1
     Domain: org1.example.com
@@ -122,6 +122,10 @@ fn certificates_say_what_fabrics_say() {
     assert_eq!(tls.dns_names(), ["peer3.org1.example.com", "peer3", "peer3.alt.org1.example.com"]);
     assert!(tls.is_issued_by(&read("tlsca/tlsca.org1.example.com-cert.pem")));
     assert_eq!(read("users/User1@org1.example.com/tls/client.crt").subject_alternative_name(), None);
+
+    let orderer = read("../../ordererOrganizations/example.com/orderers/orderer.example.com/tls/server.crt");
+    let names = orderer.subject_alternative_name().unwrap();
+    assert!(names.ends_with(&[0x87, 4, 127, 0, 0, 1]), "addresses of version 4 stand in their short form");
 }
 
 #[test]
@@ -170,7 +174,44 @@ fn broken_configurations_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(
         generate(&bad_template, dir.path()).unwrap_err().to_string(),
-        "Error executing template: can't evaluate field Nothing"
+        "Error executing template: template: parse:1:2: executing \"parse\" at <.Nothing>: can't evaluate field Nothing in \
+         type main.SpecData"
     );
+    let foreign = CryptoConfig::parse("PeerOrgs: [{Domain: d, Specs: [{Hostname: münchen}]}]").unwrap();
+    let message = generate(&foreign, dir.path()).unwrap_err().to_string();
+    assert!(message.ends_with("x509: \"münchen.d\" cannot be encoded as an IA5String"), "{message}");
     assert!(CryptoConfig::parse("").unwrap().peer_orgs.is_empty());
+}
+
+#[test]
+fn keys_without_a_value_mean_the_default() {
+    let config = CryptoConfig::parse(
+        "OrdererOrgs:\nPeerOrgs: [{Name: , Domain: d, EnableNodeOUs: , CA: , Specs: , Template: {Count: -1}, Users: }]",
+    );
+    let config = config.unwrap();
+    assert!(config.orderer_orgs.is_empty());
+    let dir = tempfile::tempdir().unwrap();
+    generate(&config, dir.path()).unwrap();
+    let files = files(dir.path());
+    assert!(files.contains_key("peerOrganizations/d/users/Admin@d/msp/signcerts/Admin@d-cert.pem"));
+    assert!(!files.keys().any(|file| file.contains("/peers/")));
+}
+
+#[test]
+fn an_authority_is_found_whatever_its_files_are_called_and_never_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = CryptoConfig::parse(CONFIG).unwrap();
+    generate(&config, dir.path()).unwrap();
+    let ca = dir.path().join("peerOrganizations/org2.example.com/ca");
+    fs::rename(ca.join("priv_sk"), ca.join("0f3c_sk")).unwrap();
+    config.peer_orgs[1].template.count = 2;
+    generate(&config, dir.path()).unwrap();
+    assert!(!ca.join("priv_sk").exists());
+    let folder = dir.path().join("peerOrganizations/org2.example.com/peers/peer1.org2.example.com/msp");
+    let local = LocalIdentity::load(&folder, &MspId::new("Org2MSP")).unwrap();
+    local.msp.identify(&local.signer.identity().raw).unwrap().validate().unwrap();
+
+    fs::remove_file(ca.join("0f3c_sk")).unwrap();
+    let message = generate(&config, dir.path()).unwrap_err().to_string();
+    assert!(message.contains("the authority's key is missing"), "{message}");
 }
