@@ -219,7 +219,8 @@ impl ChannelConfig {
         roots.into_iter().collect()
     }
 
-    /// Checks that the channel is at a level that Fabric 3 networks run at: V2_0 everywhere. Nodes ask when they join.
+    /// Checks that the channel is at a level that Fabric 3 networks run at: V2_0 for the channel and its ordering. Nodes
+    /// ask when they join. Its applications may still be below: see [`Self::lifecycle_v2`].
     pub fn check_level(&self) -> Result<(), ConfigError> {
         let too_old = |group: &str, kind| {
             Err(ConfigError::new(
@@ -233,10 +234,13 @@ impl ChannelConfig {
         if self.orderer.as_ref().is_some_and(|orderer| !orderer.capabilities.is_v2()) {
             return too_old("/Orderer", "orderer");
         }
-        if self.application.as_ref().is_some_and(|application| !application.capabilities.lifecycle_v2()) {
-            return too_old("/Application", "application");
-        }
         Ok(())
+    }
+
+    /// Whether chaincode can be deployed and run: with application capability V2_0. Below it, configurations are all that
+    /// happens on the channel, until one of them raises it.
+    pub fn lifecycle_v2(&self) -> bool {
+        self.application.as_ref().is_some_and(|application| application.capabilities.lifecycle_v2())
     }
 
     /// Checks that `next` may follow this configuration, whoever signed for it (Fabric: `Bundle.ValidateNew`).

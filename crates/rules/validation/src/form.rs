@@ -129,6 +129,9 @@ fn content(envelope: &Envelope, transaction: &Transaction, config: &ChannelConfi
     }
     let action = transaction.action().map_err(Refusal::Action)?;
     let rwset = TxRwSet::parse(action.results).map_err(Refusal::RwSet)?;
+    if !config.lifecycle_v2() {
+        return Err(Refusal::NoLifecycle);
+    }
     let invoked = extension.chaincode_id.ok_or(Refusal::NoChaincode("header extension"))?.name;
     let chaincode = action.chaincode.ok_or(Refusal::NoChaincode("ChaincodeAction"))?;
     check_names(&invoked, &chaincode).map_err(Refusal::ChaincodeName)?;

@@ -24,6 +24,7 @@
 //! | 8.1 | header extension decodes | `BAD_HEADER_EXTENSION` |
 //! | 8.1 | endorsed action present and decodes | `BAD_RESPONSE_PAYLOAD` |
 //! | 8.1 | read/write set decodes | `BAD_RWSET` |
+//! | 8.1 | the channel has application capability V2_0 | `INVALID_OTHER_REASON` |
 //! | 8.2 | chaincode named in header and action | `INVALID_OTHER_REASON` |
 //! | 8.2 | name not empty, the same in both, version not empty | `INVALID_CHAINCODE` |
 //! | 8.3 | event, if any, decodes and is of this chaincode | `INVALID_OTHER_REASON` |
@@ -50,7 +51,8 @@
 //! An invalid transaction is a value, an error means that nothing can be decided. The same block, configuration and state
 //! give the same [`ValidatedBlock`], whatever runs the checks. No byte of a block makes anything panic.
 //!
-//! Absent: I/O, threads (callers bring a runner), private data itself, validation plugins, channels below V2_0.
+//! Absent: I/O, threads (callers bring a runner), private data itself, validation plugins, the rules by which Fabric
+//! judged chaincode of channels below V2_0 (nothing endorsed is valid there).
 
 mod check;
 mod conflict;

@@ -78,6 +78,11 @@ pub enum Refusal {
     /// The read/write set does not decode.
     #[error("txRWSet.FromProtoBytes failed: {0}")]
     RwSet(RwSetError),
+    /// No chaincode can be defined on the channel.
+    #[error(
+        "the channel's application capability is below V2_0: no chaincode can be deployed or run before it is raised"
+    )]
+    NoLifecycle,
     /// Header or action name no chaincode.
     #[error("nil ChaincodeId in {0}")]
     NoChaincode(&'static str),
@@ -277,7 +282,9 @@ impl Refusal {
             Self::HeaderExtension(_) => Code::BadHeaderExtension,
             Self::NoAction | Self::Action(_) => Code::BadResponsePayload,
             Self::RwSet(_) => Code::BadRwset,
-            Self::NoChaincode(_) | Self::Event(_) | Self::ForeignEvent { .. } => Code::InvalidOtherReason,
+            Self::NoLifecycle | Self::NoChaincode(_) | Self::Event(_) | Self::ForeignEvent { .. } => {
+                Code::InvalidOtherReason
+            }
             Self::ChaincodeName(_) | Self::Definition { .. } => Code::InvalidChaincode,
             Self::RepeatedNamespace(_) => Code::IllegalWriteset,
             Self::Endorsement { .. } | Self::PolicyChanged { .. } => Code::EndorsementPolicyFailure,

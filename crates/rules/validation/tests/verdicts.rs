@@ -34,9 +34,14 @@ fn height(block: u64, tx: u64) -> Height {
 
 impl Scene {
     fn new() -> Self {
+        Self::with_capability("V2_5")
+    }
+
+    /// The channel's applications have this capability.
+    fn with_capability(application_capability: &'static str) -> Self {
         let orderer_org = Organization::new("OrdererMSP");
         let orgs = [Organization::new("Org1MSP"), Organization::new("Org2MSP")];
-        let config = Channel::new(&orderer_org, &orgs).config();
+        let config = Channel { application_capability, ..Channel::new(&orderer_org, &orgs) }.config();
         let mut scene = Self {
             orderer: orderer_org.orderer("orderer"),
             client: orgs[0].client("client"),
@@ -258,6 +263,18 @@ fn each_flaw_has_its_verdict_and_reason() {
         let verdict = scene.verdicts(vec![draft.bytes()]);
         assert!(verdict.starts_with(expected), "{name}: expected {expected}, got {verdict}");
     }
+}
+
+#[test]
+fn nothing_endorsed_is_valid_before_the_application_capability_is_v2_0() {
+    let scene = Scene::with_capability("V1_3");
+    let verdict = scene.verdicts(vec![scene.draft().bytes()]);
+    assert!(
+        verdict.starts_with("INVALID_OTHER_REASON | the channel's application capability is below V2_0"),
+        "{verdict}"
+    );
+    let scene = Scene::with_capability("V2_0");
+    assert_eq!(scene.verdicts(vec![scene.draft().bytes()]), "VALID | ");
 }
 
 /// One flaw of each step, in the order of the steps, with its code and the part of the transaction that it spoils.

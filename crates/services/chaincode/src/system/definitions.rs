@@ -29,14 +29,21 @@ pub(super) fn answer(request: &SystemCall) -> Answer {
             return Err(format!("lifecycle scc operations require exactly two arguments but received {count}").into());
         }
     };
+    let ledger = request.call.ledger.as_deref();
+    let config = ledger.map(|ledger| ledger.config());
+    if config.as_ref().is_some_and(|config| !config.lifecycle_v2()) {
+        let channel = request.call.channel();
+        return Err(format!(
+            "cannot use new lifecycle for channel '{channel}' as it does not have the required capabilities enabled"
+        )
+        .into());
+    }
     let name = format!("{NAMESPACE}/{function}");
     let denied = |reason: &dyn std::fmt::Display| {
         Refusal::from(format!("Failed to authorize invocation due to failed ACL check: {reason}"))
     };
     let resource = Resource::from_name(&name).ok_or_else(|| denied(&format!("Unmapped policy for {name}")))?;
-    let ledger = request.call.ledger.as_deref();
     request.host.authorize(resource, ledger, &request.call.signed).map_err(|error| denied(&error))?;
-    let config = ledger.map(|ledger| ledger.config());
     let work = Work { request, function: &function, config: config.as_deref() };
     work.dispatch(resource, input).map_err(|refusal| match refusal {
         Refusal::Failed(text) => {

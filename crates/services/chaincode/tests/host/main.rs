@@ -368,6 +368,22 @@ async fn names_that_lead_nowhere_are_refused_in_fabrics_words() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_below_v2_0_has_no_lifecycle_but_takes_configurations() {
+    let peer = Peer::with_capability("V1_3").await;
+    let refused = peer
+        .lifecycle::<lifecycle::QueryChaincodeDefinitionsResult>(
+            "QueryChaincodeDefinitions",
+            &lifecycle::QueryChaincodeDefinitionsArgs {},
+        )
+        .await
+        .unwrap_err();
+    let expected =
+        "cannot use new lifecycle for channel 'mychannel' as it does not have the required capabilities enabled";
+    assert_eq!(refused, (500, expected.to_owned()));
+    assert_eq!(peer.ledger().height(), 1, "the channel was joined");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_definition_that_asks_for_initialization_gets_it_once() {
     let peer = Peer::new(|_| {}).await;
     let listener = Listener::bind("127.0.0.1:0").await.unwrap();
