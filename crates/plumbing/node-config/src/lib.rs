@@ -16,6 +16,7 @@ mod client;
 mod environment;
 mod error;
 mod file;
+mod keys;
 mod orderer;
 mod peer;
 mod server;
@@ -30,8 +31,8 @@ pub use error::ConfigError;
 pub use file::{CONFIG_PATH_VARIABLE, open_configtx, open_core, open_orderer};
 pub use orderer::{AdminConfig, ClusterConfig, ConsensusConfig, OrdererConfig, ReplicationPolicy, ThrottlingConfig};
 pub use peer::{
-    AddressOverride, ChaincodeConfig, DeliveryClientConfig, DeliveryPolicy, DiscoveryConfig, ExternalBuilder,
-    GatewayConfig, GossipConfig, LedgerConfig, LimitsConfig, PeerConfig, PeerTlsConfig, ProposalFilter, StateDatabase,
+    AddressOverride, ChaincodeConfig, DeliveryClientConfig, ExternalBuilder, GatewayConfig, LedgerConfig, LimitsConfig,
+    PeerConfig, PeerTlsConfig, ProposalFilter, StateDatabase,
 };
 pub use server::{
     BackoffConfig, ClientKeepalive, MetricsConfig, MspLocation, OperationsConfig, ServerKeepalive, ServerTlsConfig,
@@ -44,6 +45,8 @@ pub use warning::Warning;
 
 use std::path::PathBuf;
 
+const LOG: &str = "localconfig";
+
 /// A node's configuration and what an operator should know about the file it came from.
 #[derive(Debug, Clone)]
 pub struct Loaded<T> {
@@ -51,6 +54,20 @@ pub struct Loaded<T> {
     pub config: T,
     /// The file it came from.
     pub file: PathBuf,
-    /// Keys and variables without effect; a program logs each once.
+    /// Keys and variables without effect.
     pub warnings: Vec<Warning>,
+}
+
+impl<T> Loaded<T> {
+    /// Tells the log where the configuration came from and, once each, what of it has no effect; and hands it over.
+    pub fn announce(self) -> T {
+        tracing::info!(target: LOG, "Configuration is {}, overridden by the environment", self.file.display());
+        for warning in &self.warnings {
+            match warning {
+                Warning::NoEffect { .. } => tracing::info!(target: LOG, "{warning}"),
+                Warning::UnknownKey(_) | Warning::UnknownVariable(_) => tracing::warn!(target: LOG, "{warning}"),
+            }
+        }
+        self.config
+    }
 }

@@ -1,12 +1,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::server::DEFAULT_MAX_MESSAGE_SIZE;
-use crate::warning::{self, NoEffect};
+use crate::server::{DEFAULT_MAX_MESSAGE_SIZE, PathBase, read_profile};
 use crate::{
     BackoffConfig, ConfigError, Environment, Loaded, MetricsConfig, MspLocation, OperationsConfig, ServerKeepalive,
     ServerTlsConfig, Settings, Warning, open_orderer,
 };
+use crate::{keys, warning};
 
 /// The configuration of an ordering node: `orderer.yaml` under `ORDERER_…` (Fabric: `orderer/common/localconfig`).
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +37,8 @@ pub struct OrdererConfig {
     pub max_send_message_size: u32,
     /// Limits on the rate of messages.
     pub throttling: ThrottlingConfig,
+    /// Host and port of the profiling server; `None` when profiling is off.
+    pub profile_address: Option<String>,
     /// The directory of the ledgers.
     pub ledger_directory: PathBuf,
     /// The server for operators.
@@ -130,20 +132,6 @@ pub struct ConsensusConfig {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Keys of Fabric's orderer without effect here.
-const NO_EFFECT: &[NoEffect] = &[
-    NoEffect { key: "general.bootstrapmethod", why: "" },
-    NoEffect { key: "general.genesismethod", why: "the system channel is gone; join channels with osnadmin" },
-    NoEffect { key: "general.genesisfile", why: "the system channel is gone; join channels with osnadmin" },
-    NoEffect { key: "general.bootstrapfile", why: "the system channel is gone; join channels with osnadmin" },
-    NoEffect { key: "general.profile", why: "" },
-    NoEffect { key: "general.bccsp", why: "only private keys in files are supported" },
-    NoEffect { key: "fileledger.prefix", why: "it has none in Fabric either" },
-    NoEffect { key: "debug", why: "requests are traced through the log" },
-    NoEffect { key: "channelparticipation.enabled", why: "" },
-    NoEffect { key: "kafka", why: "Kafka consensus is gone" },
-];
-
 impl OrdererConfig {
     /// Opens `orderer.yaml` and reads it under the environment.
     pub fn load(environment: &Environment) -> Result<Loaded<Self>, ConfigError> {
@@ -154,7 +142,7 @@ impl OrdererConfig {
 
     /// What has no effect in settings from which an [`OrdererConfig`] was read.
     pub fn warnings(settings: &Settings) -> Vec<Warning> {
-        warning::collect(settings, NO_EFFECT)
+        warning::collect(settings, keys::ORDERER)
     }
 
     /// Reads opened settings.
@@ -170,7 +158,7 @@ impl OrdererConfig {
         let message_size =
             |key| Ok::<_, ConfigError>(s.size(key)?.filter(|size| *size != 0).unwrap_or(DEFAULT_MAX_MESSAGE_SIZE));
         Ok(Self {
-            tls: ServerTlsConfig::read_orderer(s, "General.TLS")?,
+            tls: ServerTlsConfig::read_orderer(s, "General.TLS", PathBase::File)?,
             cluster: ClusterConfig::read(s, &listen_host)?,
             listen_host,
             listen_port,
@@ -194,9 +182,10 @@ impl OrdererConfig {
                 rate: s.count("General.Throttling.Rate")?.unwrap_or(0),
                 inactivity_timeout: s.duration_or("General.Throttling.InactivityTimeout", 5 * SECOND)?,
             },
+            profile_address: read_profile(s, "General.Profile.Enabled", "General.Profile.Address")?,
             operations: OperationsConfig {
                 listen_address: Some(s.non_empty("Operations.ListenAddress")?.unwrap_or_else(|| "127.0.0.1:0".into())),
-                tls: ServerTlsConfig::read_orderer(s, "Operations.TLS")?,
+                tls: ServerTlsConfig::read_orderer(s, "Operations.TLS", PathBase::WorkingDirectory)?,
             },
             metrics: MetricsConfig::read(s)?,
             admin: AdminConfig::read(s)?,
@@ -210,8 +199,8 @@ impl ClusterConfig {
     fn read(s: &Settings, listen_host: &str) -> Result<Self, ConfigError> {
         let port: Option<u16> = s.count("General.Cluster.ListenPort")?.filter(|port| *port != 0);
         let host = s.non_empty("General.Cluster.ListenAddress")?;
-        let server_certificate = s.path("General.Cluster.ServerCertificate")?;
-        let server_private_key = s.path("General.Cluster.ServerPrivateKey")?;
+        let server_certificate = s.working_path("General.Cluster.ServerCertificate")?;
+        let server_private_key = s.working_path("General.Cluster.ServerPrivateKey")?;
         let given = [port.is_some(), server_certificate.is_some(), server_private_key.is_some(), host.is_some()];
         // Fabric: `configureClusterListener` takes the four keys together or none of them.
         if given.contains(&true) && given.contains(&false) {
@@ -249,7 +238,7 @@ impl ClusterConfig {
 
 impl AdminConfig {
     fn read(s: &Settings) -> Result<Self, ConfigError> {
-        let tls = ServerTlsConfig::read_orderer(s, "Admin.TLS")?;
+        let tls = ServerTlsConfig::read_orderer(s, "Admin.TLS", PathBase::WorkingDirectory)?;
         if tls.as_ref().is_some_and(|tls| !tls.client_auth_required) {
             return Err(ConfigError::Conflict(
                 "Admin.TLS.ClientAuthRequired must be set to true if Admin.TLS.Enabled is set to true".into(),
@@ -267,7 +256,7 @@ impl ConsensusConfig {
     /// Where the file says nothing, both directories are under that of the ledgers.
     fn read(s: &Settings, ledger_directory: &Path) -> Result<Self, ConfigError> {
         let directory =
-            |key, default| Ok::<_, ConfigError>(s.path(key)?.unwrap_or_else(|| ledger_directory.join(default)));
+            |key, default| Ok::<_, ConfigError>(s.working_path(key)?.unwrap_or_else(|| ledger_directory.join(default)));
         Ok(Self {
             wal_directory: directory("Consensus.WALDir", "etcdraft/wal")?,
             snapshot_directory: directory("Consensus.SnapDir", "etcdraft/snapshot")?,

@@ -3,12 +3,12 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::server::DEFAULT_MAX_MESSAGE_SIZE;
-use crate::warning::{self, NoEffect};
+use crate::server::{DEFAULT_MAX_MESSAGE_SIZE, read_profile};
 use crate::{
     ClientKeepalive, ConfigError, Environment, Loaded, MetricsConfig, MspLocation, OperationsConfig, ServerKeepalive,
     ServerTlsConfig, Settings, Value, Warning, open_core,
 };
+use crate::{keys, warning};
 
 /// The configuration of a peer: `core.yaml` under `CORE_…` (Fabric: `core/peer/config.go` and its neighbours).
 #[derive(Debug, Clone, PartialEq)]
@@ -42,22 +42,20 @@ pub struct PeerConfig {
     pub authentication_time_window: Duration,
     /// The checks that proposals pass before the endorser, in order.
     pub proposal_filters: Vec<ProposalFilter>,
-    /// Who the peer is to other peers.
-    pub gossip: GossipConfig,
+    /// Host and port under which peers of other organisations know this one (`peer.gossip.externalEndpoint`).
+    pub external_endpoint: Option<String>,
     /// The pulling of blocks from ordering nodes.
     pub delivery_client: DeliveryClientConfig,
     /// The gateway service.
     pub gateway: GatewayConfig,
-    /// The discovery service.
-    pub discovery: DiscoveryConfig,
     /// How many requests run at once.
     pub limits: LimitsConfig,
-    /// How many transactions are validated at once; `None` leaves it to the machine.
-    pub validator_pool_size: Option<usize>,
     /// Running chaincode.
     pub chaincode: ChaincodeConfig,
     /// The ledgers.
     pub ledger: LedgerConfig,
+    /// Host and port of the profiling server; `None` when profiling is off.
+    pub profile_address: Option<String>,
     /// The directory of everything the peer keeps.
     pub file_system_path: PathBuf,
     /// The server for operators.
@@ -88,49 +86,19 @@ pub enum ProposalFilter {
     TimeWindow,
 }
 
-/// Who the peer is to other peers. Spreading blocks by gossip comes later.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GossipConfig {
-    /// Host and port for peers of the same organisation, where it is not [`PeerConfig::address`].
-    pub endpoint: Option<String>,
-    /// Host and port for peers of other organisations; without it they do not learn of this peer.
-    pub external_endpoint: Option<String>,
-    /// Peers of the same organisation to begin with.
-    pub bootstrap: Vec<String>,
-    /// Whether the organisation's peers choose the one that pulls from ordering nodes.
-    pub use_leader_election: bool,
-    /// Whether this peer pulls from ordering nodes.
-    pub org_leader: bool,
-}
-
 /// The pulling of blocks from ordering nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryClientConfig {
-    /// Give up after this time without a connection.
-    pub reconnect_total_time_threshold: Duration,
     /// The longest wait between attempts.
     pub reconnect_backoff_threshold: Duration,
     /// The shortest wait between attempts.
     pub minimal_reconnect_interval: Duration,
     /// How long connecting may take.
     pub connection_timeout: Duration,
-    /// After how long without blocks, while others have them, a node counts as withholding.
-    pub block_censorship_timeout: Duration,
     /// How ordering nodes are pinged.
     pub keepalive: ClientKeepalive,
     /// Addresses to replace.
     pub address_overrides: Vec<AddressOverride>,
-    /// Whether other nodes are asked for headers under byzantine consensus.
-    pub policy: DeliveryPolicy,
-}
-
-/// Which ordering nodes a peer asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeliveryPolicy {
-    /// One at a time.
-    Simple,
-    /// One for blocks and, under byzantine consensus, others for headers.
-    Cluster,
 }
 
 /// An address of an ordering node in channel configurations, and what to use instead.
@@ -155,21 +123,6 @@ pub struct GatewayConfig {
     pub broadcast_timeout: Duration,
     /// How long connecting may take.
     pub dial_timeout: Duration,
-}
-
-/// The discovery service.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DiscoveryConfig {
-    /// Whether it is offered.
-    pub enabled: bool,
-    /// Whether members that are no admins may ask about peers outside channels.
-    pub org_members_allowed_access: bool,
-    /// Whether access decisions are cached.
-    pub auth_cache_enabled: bool,
-    /// How many decisions are cached.
-    pub auth_cache_max_size: usize,
-    /// Which part of a full cache stays.
-    pub auth_cache_purge_retention_ratio: f64,
 }
 
 /// How many requests run at once; 0 means no limit.
@@ -238,14 +191,6 @@ pub struct LedgerConfig {
     pub state_database: StateDatabase,
     /// The most results of one query.
     pub total_query_limit: usize,
-    /// Whether the history of keys is kept.
-    pub history_enabled: bool,
-    /// After how many blocks expired private data is removed.
-    pub purge_interval: u64,
-    /// How often private data is sought that nobody had before.
-    pub deprioritized_data_reconciler_interval: Duration,
-    /// Whether purged private keys are logged.
-    pub purged_key_audit_logging: bool,
 }
 
 /// The state database.
@@ -259,40 +204,6 @@ const SECOND: Duration = Duration::from_secs(1);
 /// The port of the chaincode server unless told otherwise.
 const DEFAULT_CHAINCODE_PORT: &str = "7052";
 
-const NO_LOGGING_LEVEL: &str =
-    "CORE_LOGGING_LEVEL is no longer supported, please use the FABRIC_LOGGING_SPEC environment variable";
-
-/// Keys of Fabric's peer without effect here.
-const NO_EFFECT: &[NoEffect] = &[
-    NoEffect { key: "peer.localmsptype", why: "" },
-    NoEffect { key: "peer.client", why: "" },
-    NoEffect { key: "peer.events", why: "" },
-    NoEffect { key: "peer.bccsp", why: "only private keys in files are supported" },
-    NoEffect { key: "peer.profile", why: "" },
-    NoEffect { key: "peer.handlers.decorators", why: "" },
-    NoEffect { key: "peer.handlers.endorsers.escc.name", why: "" },
-    NoEffect { key: "peer.handlers.validators.vscc.name", why: "" },
-    NoEffect { key: "peer.handlers.endorsers", why: "plug-ins in Go cannot be loaded; endorsement is built in" },
-    NoEffect { key: "peer.handlers.validators", why: "plug-ins in Go cannot be loaded; validation is built in" },
-    NoEffect { key: "peer.gossip", why: "blocks are pulled from ordering nodes; gossip is not built yet" },
-    NoEffect { key: "peer.deliveryclient.blockgossipenabled", why: "" },
-    NoEffect {
-        key: "vm",
-        why: "there is no Docker, run chaincode as a service (chaincode.builder, pull, golang, java, node too)",
-    },
-    NoEffect { key: "chaincode.builder", why: "" },
-    NoEffect { key: "chaincode.pull", why: "" },
-    NoEffect { key: "chaincode.golang", why: "" },
-    NoEffect { key: "chaincode.java", why: "" },
-    NoEffect { key: "chaincode.node", why: "" },
-    NoEffect { key: "chaincode.id", why: "" },
-    NoEffect { key: "ledger.blockchain", why: "" },
-    NoEffect { key: "ledger.state.couchdbconfig", why: "" },
-    NoEffect { key: "ledger.pvtdatastore", why: "" },
-    NoEffect { key: "logging", why: "set FABRIC_LOGGING_SPEC" },
-    NoEffect { key: "logging_level", why: NO_LOGGING_LEVEL },
-];
-
 impl PeerConfig {
     /// Opens `core.yaml` and reads it under the environment.
     pub fn load(environment: &Environment) -> Result<Loaded<Self>, ConfigError> {
@@ -303,7 +214,7 @@ impl PeerConfig {
 
     /// What has no effect in settings from which a [`PeerConfig`] was read.
     pub fn warnings(settings: &Settings) -> Vec<Warning> {
-        warning::collect(settings, NO_EFFECT)
+        warning::collect(settings, keys::CORE)
     }
 
     /// Reads opened settings.
@@ -332,13 +243,7 @@ impl PeerConfig {
             max_send_message_size: s.size("peer.maxSendMsgSize")?.unwrap_or(DEFAULT_MAX_MESSAGE_SIZE),
             authentication_time_window: s.duration_or("peer.authentication.timewindow", 900 * SECOND)?,
             proposal_filters: read_proposal_filters(s)?,
-            gossip: GossipConfig {
-                endpoint: s.non_empty("peer.gossip.endpoint")?,
-                external_endpoint: s.non_empty("peer.gossip.externalEndpoint")?,
-                bootstrap: s.list("peer.gossip.bootstrap")?,
-                use_leader_election: s.flag("peer.gossip.useLeaderElection")?.unwrap_or(false),
-                org_leader: s.flag("peer.gossip.orgLeader")?.unwrap_or(false),
-            },
+            external_endpoint: s.non_empty("peer.gossip.externalEndpoint")?,
             delivery_client: DeliveryClientConfig::read(s)?,
             gateway: GatewayConfig {
                 enabled: s.flag("peer.gateway.enabled")?.unwrap_or(true),
@@ -346,27 +251,15 @@ impl PeerConfig {
                 broadcast_timeout: s.duration("peer.gateway.broadcastTimeout")?.unwrap_or(10 * SECOND),
                 dial_timeout: s.duration("peer.gateway.dialTimeout")?.unwrap_or(30 * SECOND),
             },
-            discovery: DiscoveryConfig {
-                enabled: s.flag("peer.discovery.enabled")?.unwrap_or(false),
-                org_members_allowed_access: s.flag("peer.discovery.orgMembersAllowedAccess")?.unwrap_or(false),
-                auth_cache_enabled: s.flag("peer.discovery.authCacheEnabled")?.unwrap_or(false),
-                auth_cache_max_size: s.count("peer.discovery.authCacheMaxSize")?.unwrap_or(1000),
-                auth_cache_purge_retention_ratio: s
-                    .number("peer.discovery.authCachePurgeRetentionRatio")?
-                    .unwrap_or(0.75),
-            },
             limits: LimitsConfig {
                 endorser_service: s.count("peer.limits.concurrency.endorserService")?.unwrap_or(0),
                 deliver_service: s.count("peer.limits.concurrency.deliverService")?.unwrap_or(0),
                 gateway_service: s.count("peer.limits.concurrency.gatewayService")?.unwrap_or(0),
             },
-            validator_pool_size: s
-                .integer("peer.validatorPoolSize")?
-                .and_then(|size| usize::try_from(size).ok())
-                .filter(|size| *size > 0),
             chaincode: ChaincodeConfig::read(s)?,
             ledger: LedgerConfig::read(s, &file_system_path)?,
             file_system_path,
+            profile_address: read_profile(s, "peer.profile.enabled", "peer.profile.listenAddress")?,
             operations: OperationsConfig {
                 listen_address: s.non_empty("operations.listenAddress")?,
                 tls: ServerTlsConfig::read_peer(s, "operations.tls")?,
@@ -491,19 +384,13 @@ impl DeliveryClientConfig {
     fn read(s: &Settings) -> Result<Self, ConfigError> {
         let key = |name: &str| format!("peer.deliveryclient.{name}");
         Ok(Self {
-            reconnect_total_time_threshold: s.duration_or(&key("reconnectTotalTimeThreshold"), 3600 * SECOND)?,
             reconnect_backoff_threshold: s.duration_or(&key("reConnectBackoffThreshold"), 3600 * SECOND)?,
             minimal_reconnect_interval: s
                 .duration(&key("minimalReconnectInterval"))?
                 .unwrap_or(Duration::from_millis(100)),
             connection_timeout: s.duration_or(&key("connTimeout"), 3 * SECOND)?,
-            block_censorship_timeout: s.duration(&key("blockCensorshipTimeoutKey"))?.unwrap_or(30 * SECOND),
             keepalive: ClientKeepalive::read(s, "peer.keepalive.deliveryClient")?,
             address_overrides: read_address_overrides(s)?,
-            policy: match s.text_or_empty(&key("policy"))?.as_str() {
-                "simple" => DeliveryPolicy::Simple,
-                _ => DeliveryPolicy::Cluster,
-            },
         })
     }
 }
@@ -522,7 +409,7 @@ fn read_address_overrides(s: &Settings) -> Result<Vec<AddressOverride>, ConfigEr
                 from: from.clone(),
                 to: to.clone(),
                 ca_certs_file: match item.get("caCertsFile") {
-                    Some(Value::Text(file)) if !file.is_empty() => Some(s.resolve(file)),
+                    Some(Value::Text(file)) if !file.is_empty() => Some(file.into()),
                     _ => None,
                 },
             }),
@@ -610,7 +497,7 @@ fn read_external_builders(s: &Settings) -> Result<Vec<ExternalBuilder>, ConfigEr
                 .flatten()
                 .filter_map(|name| if let Value::Text(name) = name { Some(name.clone()) } else { None })
                 .collect();
-            Ok(ExternalBuilder { name, path: s.resolve(&path), propagate_environment: variables })
+            Ok(ExternalBuilder { name, path: path.into(), propagate_environment: variables })
         })
         .collect()
 }
@@ -627,16 +514,10 @@ impl LedgerConfig {
         Ok(Self {
             directory: file_system_path.join("ledgersData"),
             snapshots_directory: s
-                .path("ledger.snapshots.rootDir")?
+                .working_path("ledger.snapshots.rootDir")?
                 .unwrap_or_else(|| file_system_path.join("snapshots")),
             state_database,
             total_query_limit: s.count("ledger.state.totalQueryLimit")?.unwrap_or(10_000),
-            history_enabled: s.flag("ledger.history.enableHistoryDatabase")?.unwrap_or(false),
-            purge_interval: s.count("ledger.pvtdataStore.purgeInterval")?.unwrap_or(100),
-            deprioritized_data_reconciler_interval: s
-                .duration("ledger.pvtdataStore.deprioritizedDataReconcilerInterval")?
-                .unwrap_or(3600 * SECOND),
-            purged_key_audit_logging: s.flag("ledger.pvtdataStore.purgedKeyAuditLogging")?.unwrap_or(true),
         })
     }
 }
@@ -688,7 +569,7 @@ ledger: {state: {couchDBConfig: {maxRetries: 3}}}
         let tls = peer.tls.as_ref().unwrap();
         assert_eq!(tls.client_certificate, Path::new("/net/tls/server.crt"));
         assert_eq!(peer.proposal_filters, [ProposalFilter::Default, ProposalFilter::Expiration]);
-        assert_eq!(peer.delivery_client.address_overrides[0].ca_certs_file, Some("/net/ca.pem".into()));
+        assert_eq!(peer.delivery_client.address_overrides[0].ca_certs_file, Some("ca.pem".into()));
         assert_eq!(peer.chaincode.execute_timeout, 30 * SECOND);
         assert_eq!(peer.chaincode.startup_timeout, 5 * SECOND);
         assert_eq!(peer.chaincode.system, [("cscc".to_owned(), true), ("lscc".to_owned(), false)].into());
@@ -703,7 +584,7 @@ ledger: {state: {couchDBConfig: {maxRetries: 3}}}
             SMALL,
             &[
                 ("CORE_PEER_GATEWAY_ENABLED", "false"),
-                ("CORE_PEER_GOSSIP_BOOTSTRAP", "a:1 b:2"),
+                ("CORE_PEER_GOSSIP_EXTERNALENDPOINT", "a:1"),
                 ("CORE_CHAINCODE_EXTERNALBUILDERS", "[{name: x, path: /b, propagateEnvironment: [HOME]}]"),
                 ("CORE_PEER_TLS_CLIENTAUTHREQUIRED", "true"),
                 ("CORE_PEER_TLS_CLIENTROOTCAS_FILES", "a.pem /b.pem"),
@@ -712,7 +593,7 @@ ledger: {state: {couchDBConfig: {maxRetries: 3}}}
         );
         let peer = PeerConfig::from_settings(&s).unwrap();
         assert!(!peer.gateway.enabled);
-        assert_eq!(peer.gossip.bootstrap, ["a:1", "b:2"]);
+        assert_eq!(peer.external_endpoint.as_deref(), Some("a:1"));
         assert_eq!(peer.chaincode.external_builders[0].propagate_environment, ["HOME"]);
         let tls = peer.tls.unwrap().server;
         assert!(tls.client_auth_required);
@@ -721,14 +602,54 @@ ledger: {state: {couchDBConfig: {maxRetries: 3}}}
     }
 
     #[test]
+    fn a_file_that_a_program_wrote_back_means_the_same() {
+        let written = "
+peer:
+  address: 127.0.0.1:1
+  addressautodetect: false
+  ChaincodeListenAddress: 0.0.0.0:2
+  listenaddress: 127.0.0.1:1
+  keepalive: {mininterval: 1m0s, client: {interval: 1m0s, timeout: 20s}, deliveryClient: null}
+  gossip: {externalEndpoint: 127.0.0.1:1, stateInfoRetentionInterval: 0s, pvtData: null}
+  tls: {enabled: true, cert: {file: /c}, key: {file: /k}, clientRootCAs: {files: null}}
+  authentication: {timewindow: 15m0s}
+  fileSystemPath: filesystem
+  BCCSP: {Default: SW, SW: {Hash: SHA2, Security: 256}}
+  mspConfigPath: /msp
+  localMspId: Org1MSP
+  deliveryclient: {reconnectTotalTimeThreshold: 1h0m0s, connTimeout: 1.5s, addressOverrides: null}
+  handlers: {authFilters: [{name: DefaultAuth}]}
+  limits: {concurrency: {endorserService: 100}}
+chaincode: {startupTimeout: 5m0s, executeTimeout: 30s, keepalive: 0, externalBuilders: null}
+ledger: {pvtdataStore: {deprioritizeddatareconcilerinterval: 1h0m0s}}
+operations: {listenAddress: 127.0.0.1:3, tls: {enabled: false, clientAuthRequired: false}}
+metrics: {provider: statsd, statsd: {network: tcp, address: 127.0.0.1:4, writeInterval: 5s, prefix: org1_peer0}}
+";
+        let peer = PeerConfig::from_settings(&settings(written, &[])).unwrap();
+        assert_eq!(peer.keepalive.min_interval, 60 * SECOND);
+        assert_eq!(peer.delivery_client.connection_timeout, Duration::from_millis(1500));
+        assert_eq!(peer.chaincode.startup_timeout, 300 * SECOND);
+        assert_eq!(peer.chaincode_endpoint("127.0.0.1:1").unwrap().0, "0.0.0.0:2");
+        assert_eq!(peer.file_system_path, Path::new("/net/filesystem"));
+        assert!(peer.tls.unwrap().server.client_root_cas.is_empty());
+    }
+
+    #[test]
     fn keys_without_effect_are_warned_of_once() {
-        let s = settings(&format!("{SMALL}typo: {{here: 1}}\n"), &[("CORE_VM_ENDPOINT", ""), ("CORE_PEER_IDD", "1")]);
+        let s = settings(
+            &format!("{SMALL}typo: {{here: 1}}\n"),
+            &[("CORE_VM_ENDPOINT", ""), ("CORE_CHAINCODE_PULL", "true"), ("CORE_PEER_IDD", "1")],
+        );
         PeerConfig::from_settings(&s).unwrap();
         let warnings: Vec<String> = PeerConfig::warnings(&s).iter().map(ToString::to_string).collect();
-        assert_eq!(warnings.len(), 3, "{warnings:?}");
-        assert!(warnings[0].starts_with("configuration key vm has no effect"), "{warnings:?}");
-        assert_eq!(warnings[1], "configuration key typo.here is unknown and has no effect");
-        assert!(warnings[2].starts_with("environment variable CORE_PEER_IDD sets no known"), "{warnings:?}");
+        let [docker, couchdb, key, variable] = warnings.as_slice() else { panic!("{warnings:?}") };
+        assert!(
+            docker.starts_with("configuration keys vm, chaincode.pull have no effect: there is no Docker"),
+            "{docker}"
+        );
+        assert!(couchdb.starts_with("configuration key ledger.state.couchDBConfig has no effect"), "{couchdb}");
+        assert_eq!(key, "configuration key typo.here is unknown and has no effect");
+        assert!(variable.starts_with("environment variable CORE_PEER_IDD sets no known"), "{variable}");
     }
 
     #[test]

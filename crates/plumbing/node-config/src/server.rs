@@ -108,6 +108,16 @@ impl Default for BackoffConfig {
     }
 }
 
+/// Where relative paths begin. Fabric's orderer resolves those of `General.TLS` against its configuration file and takes
+/// those of its HTTP servers as they stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PathBase {
+    /// In the directory of the configuration file.
+    File,
+    /// Where the process runs.
+    WorkingDirectory,
+}
+
 /// The TLS files of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerTlsConfig {
@@ -127,18 +137,26 @@ pub struct ServerTlsConfig {
 
 impl ServerTlsConfig {
     /// Reads a TLS section in the orderer's spelling (`Enabled`, `PrivateKey`, `Certificate`, `RootCAs`, …); `None`
-    /// when TLS is off.
-    pub(crate) fn read_orderer(settings: &Settings, key: &str) -> Result<Option<Self>, ConfigError> {
+    /// when TLS is off. `base` is where its relative paths begin.
+    pub(crate) fn read_orderer(settings: &Settings, key: &str, base: PathBase) -> Result<Option<Self>, ConfigError> {
         let sub = |name: &str| format!("{key}.{name}");
+        let path = |name: &str| match base {
+            PathBase::File => settings.path(&sub(name)),
+            PathBase::WorkingDirectory => settings.working_path(&sub(name)),
+        };
+        let paths = |name: &str| match base {
+            PathBase::File => settings.paths(&sub(name)),
+            PathBase::WorkingDirectory => Ok(settings.list(&sub(name))?.into_iter().map(PathBuf::from).collect()),
+        };
         let enabled = settings.flag(&sub("Enabled"))?.unwrap_or(false);
-        let certificate = settings.path(&sub("Certificate"))?;
-        let private_key = settings.path(&sub("PrivateKey"))?;
+        let certificate = path("Certificate")?;
+        let private_key = path("PrivateKey")?;
         let tls = Self {
             certificate: certificate.clone().unwrap_or_default(),
             private_key: private_key.clone().unwrap_or_default(),
-            root_cas: settings.paths(&sub("RootCAs"))?,
+            root_cas: paths("RootCAs")?,
             client_auth_required: settings.flag(&sub("ClientAuthRequired"))?.unwrap_or(false),
-            client_root_cas: settings.paths(&sub("ClientRootCAs"))?,
+            client_root_cas: paths("ClientRootCAs")?,
             handshake_time_shift: settings.duration(&sub("TLSHandshakeTimeShift"))?.unwrap_or_default(),
         };
         if !enabled {
@@ -187,6 +205,12 @@ pub struct OperationsConfig {
     pub tls: Option<ServerTlsConfig>,
 }
 
+/// The address of the profiling server, where it is switched on (Fabric's default is port 6060).
+pub(crate) fn read_profile(settings: &Settings, enabled: &str, address: &str) -> Result<Option<String>, ConfigError> {
+    let address = settings.non_empty(address)?.unwrap_or_else(|| "0.0.0.0:6060".into());
+    Ok(settings.flag(enabled)?.unwrap_or(false).then_some(address))
+}
+
 /// Where metrics go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MetricsConfig {
@@ -196,6 +220,8 @@ pub enum MetricsConfig {
     Prometheus,
     /// They are sent to a statsd daemon.
     Statsd(StatsdConfig),
+    /// Nowhere, because the file names a provider that there is not (Fabric warns and goes on without metrics, too).
+    Unknown(String),
 }
 
 /// A statsd daemon.
@@ -224,9 +250,7 @@ impl MetricsConfig {
             "" | "disabled" => Self::Disabled,
             "prometheus" => Self::Prometheus,
             "statsd" => Self::Statsd(statsd),
-            _ => {
-                return Err(settings.unusable("Metrics.Provider", "it must be prometheus, statsd or disabled"));
-            }
+            unknown => Self::Unknown(unknown.to_owned()),
         })
     }
 }

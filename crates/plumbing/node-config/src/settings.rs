@@ -151,6 +151,11 @@ impl Settings {
         Ok(self.non_empty(key)?.map(|text| self.resolve(&text)))
     }
 
+    /// A path that Fabric takes as it stands: a relative one is taken from the directory in which the process runs.
+    pub fn working_path(&self, key: &str) -> Result<Option<PathBuf>, ConfigError> {
+        Ok(self.non_empty(key)?.map(PathBuf::from))
+    }
+
     /// A path as text, resolved.
     pub fn resolve(&self, path: &str) -> PathBuf {
         self.directory().join(path)
@@ -263,13 +268,19 @@ impl Settings {
         }
     }
 
+    /// Whether a key, or a section that it is in, was asked for.
+    #[cfg(test)]
+    pub(crate) fn was_asked_for(&self, key: &str) -> bool {
+        covers(&self.consulted.borrow(), &key.to_ascii_lowercase(), '.')
+    }
+
     /// The keys of the file and the environment's variables with the prefix that nobody asked for, in order. Keys
     /// without a value are left out.
     pub(crate) fn unused(&self) -> Unused {
         let consulted = self.consulted.borrow();
         let mut keys = Vec::new();
         collect_leaves(&self.root, "", &mut keys);
-        keys.retain(|key| !covers(&consulted, &key.to_ascii_lowercase(), '.'));
+        keys.retain(|(key, _)| !covers(&consulted, &key.to_ascii_lowercase(), '.'));
         let variables_read: BTreeSet<String> = consulted.iter().map(|key| self.variable(key)).collect();
         let prefix = format!("{}_", self.prefix);
         let variables = self
@@ -284,8 +295,8 @@ impl Settings {
 
 /// What nobody asked for.
 pub(crate) struct Unused {
-    /// Keys of the file, spelt as there.
-    pub(crate) keys: Vec<String>,
+    /// Keys of the file, spelt as there, and their values; that of a list is the names in it.
+    pub(crate) keys: Vec<(String, String)>,
     /// Environment variables.
     pub(crate) variables: Vec<String>,
 }
@@ -315,7 +326,7 @@ fn covers(consulted: &BTreeSet<String>, key: &str, separator: char) -> bool {
     consulted.contains(key) || key.match_indices(separator).any(|(end, _)| consulted.contains(&key[..end]))
 }
 
-fn collect_leaves(value: &Value, path: &str, leaves: &mut Vec<String>) {
+fn collect_leaves(value: &Value, path: &str, leaves: &mut Vec<(String, String)>) {
     match value {
         Value::Map(entries) => {
             for (name, child) in entries {
@@ -325,7 +336,12 @@ fn collect_leaves(value: &Value, path: &str, leaves: &mut Vec<String>) {
         }
         Value::Null => {}
         Value::List(items) if items.is_empty() => {}
-        _ => leaves.push(path.to_owned()),
+        Value::List(items) => {
+            let names: Vec<String> =
+                items.iter().filter_map(|item| scalar_text(item.get("name").unwrap_or(item))).collect();
+            leaves.push((path.to_owned(), names.join(" ")));
+        }
+        scalar => leaves.push((path.to_owned(), scalar_text(scalar).unwrap_or_default())),
     }
 }
 
@@ -389,14 +405,15 @@ mod tests {
     #[test]
     fn keys_and_variables_that_nobody_reads_are_found() {
         let s = settings(
-            "peer: {id: x, idd: y, empty: }\nvm: {a: 1, b: 2}\nmap: {x: 1}\n",
+            "peer: {id: x, idd: y, empty: }\nvm: {a: 1, b: [{name: p}, q]}\nmap: {x: 1}\n",
             &[("CORE_PEER_ID", "z"), ("CORE_PEER_IDD", "q"), ("OTHER", "1")],
             EmptyVariable::Replaces,
         );
         s.text("peer.id").unwrap();
         s.value("map").unwrap();
         let unused = s.unused();
-        assert_eq!(unused.keys, ["peer.idd", "vm.a", "vm.b"]);
+        let keys = [("peer.idd", "y"), ("vm.a", "1"), ("vm.b", "p q")];
+        assert_eq!(unused.keys, keys.map(|(key, value)| (key.to_owned(), value.to_owned())));
         assert_eq!(unused.variables, ["CORE_PEER_IDD"]);
     }
 }

@@ -1,6 +1,7 @@
 use std::fmt;
 
 use crate::Settings;
+use crate::keys::Ineffective;
 
 /// Something in a configuration that has no effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,12 +10,12 @@ pub enum Warning {
     UnknownKey(String),
     /// An environment variable with the node's prefix that sets no known key; probably misspelt.
     UnknownVariable(String),
-    /// A key (or all keys under it) that Fabric knows and that does nothing here.
+    /// Keys that Fabric knows and that do nothing here.
     NoEffect {
-        /// The key, with dots.
-        key: String,
-        /// Why it does nothing.
-        why: &'static str,
+        /// The keys, each with all keys under it.
+        keys: Vec<&'static str>,
+        /// What takes their place.
+        instead: &'static str,
     },
 }
 
@@ -25,48 +26,57 @@ impl fmt::Display for Warning {
             Self::UnknownVariable(name) => {
                 write!(f, "environment variable {name} sets no known configuration key and has no effect")
             }
-            Self::NoEffect { key, why } => write!(f, "configuration key {key} has no effect: {why}"),
+            Self::NoEffect { keys, instead } => match keys.as_slice() {
+                [key] => write!(f, "configuration key {key} has no effect: {instead}"),
+                keys => write!(f, "configuration keys {} have no effect: {instead}", keys.join(", ")),
+            },
         }
     }
 }
 
-/// A key of Fabric's that does nothing here, with everything under it.
-pub(crate) struct NoEffect {
-    /// The key in lower case.
-    pub(crate) key: &'static str,
-    /// Why; empty where an operator need not be told, because the node does the same anyway.
-    pub(crate) why: &'static str,
-}
-
-/// Names what nobody asked for: known keys once a section with the reason, unknown ones singly.
-pub(crate) fn collect(settings: &Settings, known: &[NoEffect]) -> Vec<Warning> {
+/// Names what nobody asked for: keys that stand in `known` by what takes their place, other ones singly.
+pub(crate) fn collect(settings: &Settings, known: &'static [Ineffective]) -> Vec<Warning> {
     let unused = settings.unused();
     let mut warnings = Vec::new();
-    let mut add = |warning| {
-        if !warnings.contains(&warning) {
-            warnings.push(warning);
-        }
-    };
-    for key in unused.keys {
-        let lower = key.to_ascii_lowercase();
-        match known.iter().find(|entry| is_or_under(&lower, entry.key, '.')) {
-            Some(entry) if entry.why.is_empty() => {}
-            Some(entry) => {
-                add(Warning::NoEffect { key: key.get(..entry.key.len()).unwrap_or(&key).to_owned(), why: entry.why });
-            }
-            None => add(Warning::UnknownKey(key)),
+    for (key, value) in unused.keys {
+        match known.iter().find(|entry| is_or_under(&key, entry.key, '.')) {
+            Some(entry) => entry.add_to(&mut warnings, &value),
+            None => warnings.push(Warning::UnknownKey(key)),
         }
     }
     for name in unused.variables {
+        let value = settings.environment().get(&name).unwrap_or_default();
         match known.iter().find(|entry| is_or_under(&name, &settings.variable(entry.key), '_')) {
-            Some(entry) if entry.why.is_empty() => {}
-            Some(entry) => add(Warning::NoEffect { key: entry.key.to_owned(), why: entry.why }),
-            None => add(Warning::UnknownVariable(name)),
+            Some(entry) => entry.add_to(&mut warnings, value),
+            None => warnings.push(Warning::UnknownVariable(name)),
         }
     }
     warnings
 }
 
-fn is_or_under(key: &str, section: &str, separator: char) -> bool {
-    key.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with(separator))
+impl Ineffective {
+    fn add_to(&self, warnings: &mut Vec<Warning>, value: &str) {
+        if self.instead.is_empty() || self.unless.contains(&value) {
+            return;
+        }
+        let together = warnings.iter_mut().find_map(|warning| match warning {
+            Warning::NoEffect { keys, instead } if *instead == self.instead => Some(keys),
+            _ => None,
+        });
+        match together {
+            Some(keys) if keys.contains(&self.key) => {}
+            Some(keys) => keys.push(self.key),
+            None => warnings.push(Warning::NoEffect { keys: vec![self.key], instead: self.instead }),
+        }
+    }
+}
+
+/// Whether a key is a section or in it.
+pub(crate) fn is_or_under(key: &str, section: &str, separator: char) -> bool {
+    match (key.get(..section.len()), key.get(section.len()..)) {
+        (Some(start), Some(rest)) => {
+            start.eq_ignore_ascii_case(section) && (rest.is_empty() || rest.starts_with(separator))
+        }
+        _ => false,
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use ripstop_deliver::{Channels, DeliverConfig, DeliverService, ExpirationCheck, TlsBinding};
 use ripstop_keys::LocalIdentity;
-use ripstop_node_config::{Environment, Loaded, MetricsConfig, OperationsConfig, OrdererConfig, ServerTlsConfig};
+use ripstop_node_config::{Environment, MetricsConfig, OperationsConfig, OrdererConfig, ServerTlsConfig};
 use ripstop_operations::{Health, LogControl, Metrics, Operations, Version, start_logging};
 use ripstop_ordering_service::{
     AtomicBroadcastService, ExpiredClients, OrderingConfig, OrderingService, TrustedRoots, participation_routes,
@@ -33,11 +33,7 @@ pub(crate) fn start() -> anyhow::Result<()> {
         environment.get_non_empty("FABRIC_LOGGING_SPEC"),
         environment.get_non_empty("FABRIC_LOGGING_FORMAT"),
     )?;
-    let Loaded { config, file, warnings } = OrdererConfig::load(&environment).context("failed to parse config")?;
-    tracing::info!(target: LOG, "Configuration is {} under ORDERER_... variables", file.display());
-    for warning in &warnings {
-        tracing::debug!(target: "localconfig", "{warning}");
-    }
+    let config = OrdererConfig::load(&environment).context("failed to parse config")?.announce();
     warn_of_what_is_missing(&config);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start threads")?;

@@ -43,13 +43,10 @@ impl StartArgs {
             environment.get("FABRIC_LOGGING_SPEC"),
             environment.get("FABRIC_LOGGING_FORMAT"),
         )?;
-        let mut loaded = PeerConfig::load(&environment)?;
-        for warning in &loaded.warnings {
-            tracing::warn!(target: "peer", "{warning}");
-        }
-        loaded.config.chaincode.development_mode |= self.chaincode_development;
+        let mut config = PeerConfig::load(&environment)?.announce();
+        config.chaincode.development_mode |= self.chaincode_development;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("peer").build()?;
-        runtime.block_on(start::run(loaded.config, logging))?;
+        runtime.block_on(start::run(config, logging))?;
         // Whatever still hangs on a connection must not keep the process.
         runtime.shutdown_background();
         Ok(())

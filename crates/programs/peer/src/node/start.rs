@@ -90,7 +90,7 @@ pub(super) async fn run(config: PeerConfig, logging: LogControl) -> anyhow::Resu
         local_msp,
         signer,
         chaincode: chaincode.clone(),
-        address: config.gossip.external_endpoint.clone().unwrap_or_else(|| address.clone()),
+        address: config.external_endpoint.clone().unwrap_or_else(|| address.clone()),
         client_tls: tls.map(|tls| tls.client),
         binding: binding(server_tls.as_ref()),
         overrides,
