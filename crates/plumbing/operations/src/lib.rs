@@ -11,14 +11,14 @@
 //!
 //! Absent: statsd, profiling.
 
-mod expiry;
+mod certificates;
 mod format;
 mod http;
 mod logging;
 mod metrics;
 mod spec;
 
-pub use expiry::{CertificateEnd, watch_certificates};
+pub use certificates::Certificates;
 pub use http::{Health, Operations, Version};
 pub use logging::{LogControl, LoggingError, start_logging};
 pub use metrics::Metrics;

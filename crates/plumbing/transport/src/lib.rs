@@ -10,12 +10,15 @@
 //! - the cryptography provider is handed over explicitly, so nothing depends on a process-wide default;
 //! - the roots that client certificates are verified against can change while the server runs ([`ClientRoots`]), because
 //!   they come from channel configurations; a change affects handshakes that begin after it;
+//! - so can the certificate that this process shows: a [`KeyPair`] is renewed in place when its files change
+//!   ([`KeyFiles::renew`]);
 //! - every request carries a [`PeerInfo`] extension, also without TLS;
 //! - a slow or hostile handshake occupies one of a bounded number of slots for a bounded time.
 //!
 //! Absent: any Fabric rule. Whether a certificate may do something is decided above.
 
 mod endpoint;
+mod key_pair;
 mod limit;
 mod listener;
 mod server;
@@ -23,11 +26,12 @@ mod status;
 mod tls;
 
 pub use endpoint::{ConnectError, Endpoint, InvalidAddress, Keepalive, describe_failure, local_ip};
+pub use key_pair::{KeyFiles, KeyFilesError, KeyPair, Renewal};
 pub use limit::{ConcurrencyLimit, Permit, TooManyRequests};
 pub use listener::{BindError, Connection, Listener, PeerInfo};
 pub use server::{ServeError, ServerKeepalive, serve_grpc, serve_http};
 pub use status::in_go_words;
-pub use tls::{ClientAuth, ClientRoots, ClientTls, KeyPair, ServerTls, TlsError};
+pub use tls::{ClientAuth, ClientRoots, ClientTls, ServerTls, TlsError};
 
 /// The largest gRPC message that is sent or accepted, in bytes (Fabric: `internal/pkg/comm` `DefaultMaxRecvMsgSize`).
 /// Set it on every generated server and client.

@@ -6,11 +6,13 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
+
+use crate::KeyPair;
 
 /// The application protocols a server offers: HTTP/2 for gRPC, HTTP/1.1 for the operations endpoint.
 const ALPN_HTTP2: &[u8] = b"h2";
@@ -44,39 +46,7 @@ pub enum TlsError {
     Verifier(String),
 }
 
-/// The certificates and private key with which this process presents itself.
-pub struct KeyPair {
-    certificates: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-}
-
-impl Clone for KeyPair {
-    fn clone(&self) -> Self {
-        Self { certificates: self.certificates.clone(), key: self.key.clone_key() }
-    }
-}
-
-impl std::fmt::Debug for KeyPair {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyPair").field("certificates", &self.certificates.len()).finish_non_exhaustive()
-    }
-}
-
-impl KeyPair {
-    /// Reads a chain of PEM certificates, leaf first, and a PEM private key (PKCS#8, SEC1 or PKCS#1).
-    pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Self, TlsError> {
-        let certificates = certificates_from_pem(certificates, "the TLS certificate file")?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(TlsError::PrivateKey)?;
-        Ok(Self { certificates, key })
-    }
-
-    /// The DER of the leaf certificate; its SHA-256 is what a channel header calls `tls_cert_hash`.
-    pub fn leaf(&self) -> &[u8] {
-        self.certificates.first().map(AsRef::as_ref).unwrap_or_default()
-    }
-}
-
-fn certificates_from_pem(pem: &[u8], what: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(crate) fn certificates_from_pem(pem: &[u8], what: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let certificates: Vec<_> =
         CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| TlsError::Certificate { what })?;
     if certificates.is_empty() { Err(TlsError::Certificate { what }) } else { Ok(certificates) }
@@ -129,6 +99,9 @@ pub enum ClientAuth {
     /// A certificate is asked for but not needed, and if given not verified: only that the client holds its key. This is
     /// what Fabric does without mutual TLS; consenters are then recognised by comparing certificates.
     Requested,
+    /// A certificate is asked for but not needed; if given, it must chain to one of these roots. Fabric's HTTP servers do
+    /// this without mutual TLS.
+    VerifiedIfGiven(ClientRoots),
     /// Mutual TLS: a certificate that chains to one of these roots is required.
     Required(ClientRoots),
 }
@@ -155,13 +128,20 @@ impl ServerTls {
             .with_safe_default_protocol_versions()
             .map_err(TlsError::KeyPair)?
             .with_client_cert_verifier(Arc::new(verifier))
-            .with_single_cert(key_pair.certificates, key_pair.key)
-            .map_err(TlsError::KeyPair)?;
+            .with_cert_resolver(Arc::new(key_pair));
         config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()];
         // Resumption would skip verification against roots that changed meanwhile.
         config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(Self { config: Arc::new(config), required })
+    }
+
+    /// Judges clients' certificates as if it were this much earlier (Fabric: `TLSHandshakeTimeShift`).
+    pub fn time_shift(mut self, shift: Duration) -> Self {
+        if !shift.is_zero() {
+            Arc::make_mut(&mut self.config).time_provider = Arc::new(Earlier(shift));
+        }
+        self
     }
 
     /// Whether clients must present a certificate (mutual TLS). Deliver requests are then bound to it.
@@ -192,7 +172,10 @@ impl ClientCertVerifier for PeerVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let ClientAuth::Required(roots) = &self.client_auth else { return Ok(ClientCertVerified::assertion()) };
+        let roots = match &self.client_auth {
+            ClientAuth::Requested => return Ok(ClientCertVerified::assertion()),
+            ClientAuth::VerifiedIfGiven(roots) | ClientAuth::Required(roots) => roots,
+        };
         match &*roots.roots.load() {
             Some(roots) => roots.0.verify_client_cert(end_entity, intermediates, now),
             None => Err(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)),
@@ -266,7 +249,7 @@ impl ClientTls {
             .dangerous()
             .with_custom_certificate_verifier(verifier);
         let mut config = match key_pair {
-            Some(pair) => builder.with_client_auth_cert(pair.certificates, pair.key).map_err(TlsError::KeyPair)?,
+            Some(pair) => builder.with_client_cert_resolver(Arc::new(pair)),
             None => builder.with_no_client_auth(),
         };
         config.resumption = rustls::client::Resumption::disabled();

@@ -8,7 +8,7 @@ use ripstop_proto::protos;
 use ripstop_proto::protos::endorser_client::EndorserClient;
 use ripstop_proto::protos::endorser_server::{Endorser, EndorserServer};
 use ripstop_transport::{
-    ClientAuth, ClientRoots, ClientTls, Endpoint, KeyPair, Listener, PeerInfo, ServerKeepalive, ServerTls,
+    ClientAuth, ClientRoots, ClientTls, Endpoint, KeyFiles, KeyPair, Listener, PeerInfo, ServerKeepalive, ServerTls,
     describe_failure, serve_grpc,
 };
 use tokio::sync::oneshot;
@@ -36,12 +36,17 @@ impl Authority {
     }
 
     fn issue_with(&self, change: impl FnOnce(&mut CertificateParams)) -> KeyPair {
+        let (certificate, key) = self.issue_pem(change);
+        KeyPair::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap()
+    }
+
+    fn issue_pem(&self, change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
         let mut params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         change(&mut params);
         let key = Key::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        KeyPair::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap()
+        (certificate.pem(), key.serialize_pem())
     }
 }
 
@@ -92,7 +97,7 @@ async fn without_mutual_tls_a_certificate_is_seen_but_not_needed() {
     let tls = |pair| ClientTls::new([roots.as_bytes()], pair).unwrap();
     assert_eq!(ask(endpoint().tls(tls(None))).await.unwrap(), b"");
     let stranger = theirs.issue();
-    let hash = ripstop_types::Digest::of(stranger.leaf());
+    let hash = ripstop_types::Digest::of(&stranger.leaf());
     assert_eq!(ask(endpoint().tls(tls(Some(stranger)))).await.unwrap(), hash.as_bytes());
     // A server whose issuer the client does not trust, and one whose name does not fit.
     let untrusting = ClientTls::new([theirs.pem().as_bytes()], None).unwrap();
@@ -103,6 +108,24 @@ async fn without_mutual_tls_a_certificate_is_seen_but_not_needed() {
     let words = describe_failure(&elsewhere);
     assert!(words.starts_with("rpc error: code = Unavailable desc = TLS handshake with 127.0.0.1:"), "{words}");
     assert_eq!(ask(endpoint().tls(tls(None)).server_name("localhost")).await.unwrap(), b"");
+}
+
+#[tokio::test]
+async fn a_certificate_that_need_not_be_shown_can_still_be_verified() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let roots = ClientRoots::new();
+    roots.replace([ours.pem().as_bytes()]).unwrap();
+    let tls = ServerTls::new(ours.issue(), ClientAuth::VerifiedIfGiven(roots)).unwrap();
+    assert!(!tls.requires_client_certificate());
+    let (address, _stop) = serve(Some(tls)).await;
+    let server_roots = ours.pem();
+    let endpoint = |pair| {
+        let tls = ClientTls::new([server_roots.as_bytes()], pair).unwrap();
+        Endpoint::new(&address).unwrap().tls(tls)
+    };
+    assert_eq!(ask(endpoint(None)).await.unwrap(), b"");
+    assert!(ask(endpoint(Some(ours.issue()))).await.is_ok());
+    assert!(ask(endpoint(Some(theirs.issue()))).await.is_err());
 }
 
 #[tokio::test]
@@ -143,4 +166,46 @@ async fn an_expired_server_is_trusted_by_a_clock_that_is_set_back() {
     let june_of_2020 = SystemTime::UNIX_EPOCH + Duration::from_secs(1_590_969_600);
     let shift = SystemTime::now().duration_since(june_of_2020).unwrap();
     assert!(ask(endpoint().tls(tls().time_shift(shift))).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_certificate_whose_files_change_is_shown_from_then_on_by_servers_and_clients() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let directory = tempfile::tempdir().unwrap();
+    let (certificate, key) = (directory.path().join("tls.crt"), directory.path().join("tls.key"));
+    let put = |(chain, secret): &(String, String)| {
+        std::fs::write(&certificate, chain).unwrap();
+        std::fs::write(&key, secret).unwrap();
+    };
+    put(&old.issue_pem(|_| ()));
+    let mut files = KeyFiles::new();
+    let pair = files.load("server TLS", &certificate, &key).unwrap();
+    let shared = files.load("client TLS", &certificate, &key).unwrap();
+    assert_eq!(files.pairs().count(), 1, "one pair of files is one pair");
+    let (address, _stop) = serve(Some(ServerTls::new(pair.clone(), ClientAuth::Requested).unwrap())).await;
+    let trusting = |authority: &Authority| {
+        let tls = ClientTls::new([authority.pem().as_bytes()], Some(shared.clone())).unwrap();
+        ask(Endpoint::new(&address).unwrap().tls(tls))
+    };
+    let shown = ripstop_types::Digest::of(&pair.leaf());
+    assert_eq!(trusting(&old).await.unwrap(), shown.as_bytes());
+    assert!(files.renew().is_empty(), "nothing changed");
+
+    // A certificate without its key, as between the two writes of a renewal.
+    let renewed = new.issue_pem(|_| ());
+    std::fs::write(&certificate, &renewed.0).unwrap();
+    let outcome = &files.renew()[0].outcome;
+    assert!(outcome.as_ref().unwrap_err().to_string().contains("tls.crt"), "{outcome:?}");
+    assert!(files.renew().is_empty(), "said once");
+    assert_eq!(trusting(&old).await.unwrap(), shown.as_bytes());
+    std::fs::remove_file(&key).unwrap();
+    assert!(files.renew().is_empty());
+
+    put(&renewed);
+    let renewals = files.renew();
+    assert_eq!(renewals[0].roles, ["server TLS", "client TLS"]);
+    assert!(renewals[0].outcome.is_ok());
+    assert!(trusting(&old).await.is_err(), "the old issuer no longer vouches for the server");
+    assert_ne!(pair.leaf().as_ref(), b"");
+    assert_eq!(trusting(&new).await.unwrap(), ripstop_types::Digest::of(&pair.leaf()).as_bytes());
 }

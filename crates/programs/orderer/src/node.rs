@@ -8,13 +8,13 @@ use anyhow::{Context, bail};
 use ripstop_deliver::{Channels, DeliverConfig, DeliverService, ExpirationCheck, TlsBinding};
 use ripstop_keys::LocalIdentity;
 use ripstop_node_config::{Environment, MetricsConfig, OperationsConfig, OrdererConfig, ServerTlsConfig};
-use ripstop_operations::{Health, LogControl, Metrics, Operations, Version, start_logging};
+use ripstop_operations::{Certificates, Health, LogControl, Metrics, Operations, Version, start_logging};
 use ripstop_ordering_service::{
     AtomicBroadcastService, ExpiredClients, OrderingConfig, OrderingService, TrustedRoots, participation_routes,
 };
 use ripstop_runtime::{TaskGroup, TaskKind, stop_signal};
 use ripstop_transport::{
-    ClientAuth, ClientRoots, ConcurrencyLimit, KeyPair, Listener, ServerKeepalive, ServerTls, serve_grpc, serve_http,
+    ClientAuth, ClientRoots, ConcurrencyLimit, KeyFiles, Listener, ServerKeepalive, ServerTls, serve_grpc, serve_http,
 };
 use tonic::service::Routes;
 
@@ -59,21 +59,28 @@ async fn serve(config: OrdererConfig, logging: LogControl) -> anyhow::Result<()>
         );
     };
     let identity = load_identity(&config)?;
+    let enrollment_end = identity.signer.certificate().not_after();
     let metrics = Metrics::new();
     let root = TaskGroup::root("orderer");
     let (channels, servers) = (root.child("channels"), root.child("servers"));
 
-    start_operations(&config, logging, &metrics, &servers).await?;
+    let mut files = KeyFiles::new();
+    start_operations(&config, logging, &metrics, &servers, &mut files).await?;
     let trusted = TrustedRoots { live: ClientRoots::new(), fixed: read_files(&tls.client_root_cas)? };
     let client_auth = match tls.client_auth_required {
         true => ClientAuth::Required(trusted.live.clone()),
         false => ClientAuth::Requested,
     };
-    let server_tls = server_tls(tls, client_auth, "General.TLS")?;
+    let server_tls = server_tls("server TLS", tls, client_auth, &mut files)?;
     let ordering = ordering_config(&config, read(&tls.certificate, "General.TLS.Certificate")?);
     let service = OrderingService::open(ordering, identity.signer, &metrics, trusted, channels.clone()).await?;
 
-    start_admin(&config, service.clone(), &servers).await?;
+    start_admin(&config, service.clone(), &servers, &mut files).await?;
+    let certificates = Certificates::new(enrollment_end, files);
+    let stopping = servers.cancelled();
+    servers.spawn(TaskKind::Isolated, "certificates", async move {
+        tokio::select! { watched = certificates.watch() => watched, () = stopping => Ok(()) }
+    });
     start_grpc(&config, server_tls, service, &metrics, &servers).await?;
 
     tokio::select! {
@@ -124,26 +131,27 @@ fn read_files(paths: &[std::path::PathBuf]) -> anyhow::Result<Vec<Vec<u8>>> {
     paths.iter().map(|path| read(path, "client root CAs")).collect()
 }
 
-fn server_tls(files: &ServerTlsConfig, client_auth: ClientAuth, section: &str) -> anyhow::Result<ServerTls> {
-    let certificate = read(&files.certificate, &format!("{section}.Certificate"))?;
-    let key = read(&files.private_key, &format!("{section}.PrivateKey"))?;
-    let pair = KeyPair::from_pem(&certificate, &key);
-    let tls = pair.and_then(|pair| ServerTls::new(pair, client_auth));
-    tls.with_context(|| format!("failed to set up TLS with the files of {section}"))
+/// The TLS of a listener; its certificate is shown in this role.
+fn server_tls(
+    role: &'static str,
+    tls: &ServerTlsConfig,
+    client_auth: ClientAuth,
+    files: &mut KeyFiles,
+) -> anyhow::Result<ServerTls> {
+    let pair = files.load(role, &tls.certificate, &tls.private_key)?;
+    Ok(ServerTls::new(pair, client_auth)?.time_shift(tls.handshake_time_shift))
 }
 
 /// TLS whose clients must chain to the roots that the file names.
-fn fixed_server_tls(files: &ServerTlsConfig, section: &str) -> anyhow::Result<ServerTls> {
-    let client_auth = if files.client_auth_required {
-        let roots = ClientRoots::new();
-        let pems = read_files(&files.client_root_cas)?;
-        let replaced = roots.replace(pems.iter().map(Vec::as_slice));
-        replaced.with_context(|| format!("failed to read the certificates of {section}.ClientRootCAs"))?;
-        ClientAuth::Required(roots)
-    } else {
-        ClientAuth::Requested
+fn fixed_server_tls(role: &'static str, tls: &ServerTlsConfig, files: &mut KeyFiles) -> anyhow::Result<ServerTls> {
+    let roots = ClientRoots::new();
+    let pems = read_files(&tls.client_root_cas)?;
+    roots.replace(pems.iter().map(Vec::as_slice)).with_context(|| format!("client root CAs of {role}"))?;
+    let client_auth = match tls.client_auth_required {
+        true => ClientAuth::Required(roots),
+        false => ClientAuth::VerifiedIfGiven(roots),
     };
-    server_tls(files, client_auth, section)
+    server_tls(role, tls, client_auth, files)
 }
 
 async fn start_operations(
@@ -151,11 +159,12 @@ async fn start_operations(
     logging: LogControl,
     metrics: &Metrics,
     servers: &TaskGroup,
+    files: &mut KeyFiles,
 ) -> anyhow::Result<()> {
     let OperationsConfig { listen_address: Some(address), tls } = &config.operations else { return Ok(()) };
     let listener =
         Listener::bind(address).await.context("failed to start operations subsystem (Operations.ListenAddress)")?;
-    let tls = tls.as_ref().map(|files| fixed_server_tls(files, "Operations.TLS")).transpose()?;
+    let tls = tls.as_ref().map(|tls| fixed_server_tls("operations TLS", tls, files)).transpose()?;
     tracing::info!(target: "orderer.operations", "Starting operations server on {}", listener.address());
     let operations = Operations {
         health: Health::default(),
@@ -171,11 +180,16 @@ async fn start_operations(
     Ok(())
 }
 
-async fn start_admin(config: &OrdererConfig, service: OrderingService, servers: &TaskGroup) -> anyhow::Result<()> {
+async fn start_admin(
+    config: &OrdererConfig,
+    service: OrderingService,
+    servers: &TaskGroup,
+    files: &mut KeyFiles,
+) -> anyhow::Result<()> {
     let listener = Listener::bind(&config.admin.listen_address)
         .await
         .context("failed to start admin server (Admin.ListenAddress)")?;
-    let tls = config.admin.tls.as_ref().map(|files| fixed_server_tls(files, "Admin.TLS")).transpose()?;
+    let tls = config.admin.tls.as_ref().map(|tls| fixed_server_tls("admin TLS", tls, files)).transpose()?;
     if tls.is_none() {
         tracing::warn!(target: LOG, "Admin.TLS is off: anybody who reaches {} can join and remove channels", listener.address());
     }

@@ -4,11 +4,9 @@ use std::path::Path;
 
 use anyhow::Context;
 use bytes::Bytes;
-use ripstop_crypto::Certificate;
-use ripstop_keys::{LocalIdentity, SigningIdentity};
+use ripstop_keys::LocalIdentity;
 use ripstop_node_config::{MspLocation, PeerTlsConfig, ServerTlsConfig};
-use ripstop_operations::CertificateEnd;
-use ripstop_transport::{ClientAuth, ClientRoots, KeyPair, ServerTls};
+use ripstop_transport::{ClientAuth, ClientRoots, KeyFiles, KeyPair, ServerTls};
 
 /// Loads the peer's own organisation and key.
 pub(super) fn load(location: &MspLocation) -> anyhow::Result<LocalIdentity> {
@@ -28,12 +26,15 @@ pub(super) fn load(location: &MspLocation) -> anyhow::Result<LocalIdentity> {
 pub(super) struct Tls {
     pub(super) server: ServerTls,
     pub(super) client: KeyPair,
+    /// The TLS of the listener for chaincode: chaincode that dials the peer sees the peer's certificate and shows none; it is
+    /// known by the id that it registers with.
+    pub(super) chaincode: ServerTls,
     /// Certificates from the configuration that clients' certificates may come from, whatever channels say.
     pub(super) configured_roots: Vec<Bytes>,
 }
 
 /// Reads the TLS files. `roots` are the certificates that clients are verified against under mutual TLS.
-pub(super) fn load_tls(config: &PeerTlsConfig, roots: &ClientRoots) -> anyhow::Result<Tls> {
+pub(super) fn load_tls(config: &PeerTlsConfig, roots: &ClientRoots, files: &mut KeyFiles) -> anyhow::Result<Tls> {
     let server = &config.server;
     // Without mutual TLS nobody verifies clients, and the sample configuration names a file that does not exist.
     let client_roots = if server.client_auth_required { server.client_root_cas.as_slice() } else { &[] };
@@ -44,42 +45,33 @@ pub(super) fn load_tls(config: &PeerTlsConfig, roots: &ClientRoots) -> anyhow::R
     roots
         .replace(configured_roots.iter().map(AsRef::as_ref))
         .map_err(|error| anyhow::anyhow!("peer.tls: root certificates: {error}"))?;
+    let pair = files.load("server TLS", &server.certificate, &server.private_key)?;
+    let auth = match server.client_auth_required {
+        true => ClientAuth::Required(roots.clone()),
+        false => ClientAuth::Requested,
+    };
     Ok(Tls {
-        server: server_tls(server, roots)?,
-        client: key_pair(&config.client_certificate, &config.client_private_key)?,
+        server: ServerTls::new(pair.clone(), auth)?.time_shift(server.handshake_time_shift),
+        client: files.load("client TLS", &config.client_certificate, &config.client_private_key)?,
+        chaincode: ServerTls::new(pair, ClientAuth::Requested)?,
         configured_roots,
     })
 }
 
-/// The TLS of one listener.
-pub(super) fn server_tls(config: &ServerTlsConfig, roots: &ClientRoots) -> anyhow::Result<ServerTls> {
+/// The TLS of the operations endpoint.
+pub(super) fn operations_tls(config: &ServerTlsConfig, files: &mut KeyFiles) -> anyhow::Result<ServerTls> {
+    let pair = files.load("operations TLS", &config.certificate, &config.private_key)?;
+    let roots = ClientRoots::new();
+    let pems = config.client_root_cas.iter().map(|path| read(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    roots.replace(pems.iter().map(Vec::as_slice)).context("operations.tls.clientRootCAs")?;
     let auth = match config.client_auth_required {
-        true => ClientAuth::Required(roots.clone()),
-        false => ClientAuth::Requested,
+        true => ClientAuth::Required(roots),
+        false => ClientAuth::VerifiedIfGiven(roots),
     };
-    let pair = key_pair(&config.certificate, &config.private_key)?;
-    ServerTls::new(pair, auth)
-        .map_err(|error| anyhow::anyhow!("TLS certificate {}: {error}", config.certificate.display()))
-}
-
-fn key_pair(certificate: &Path, key: &Path) -> anyhow::Result<KeyPair> {
-    KeyPair::from_pem(&read(certificate)?, &read(key)?).map_err(|error| {
-        anyhow::anyhow!("TLS certificate {} and key {}: {error}", certificate.display(), key.display())
-    })
+    Ok(ServerTls::new(pair, auth)?.time_shift(config.handshake_time_shift))
 }
 
 /// Reads a file that the configuration names.
 pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
-}
-
-/// The peer's certificates and when they end.
-pub(super) fn certificate_ends(signer: &SigningIdentity, config: Option<&PeerTlsConfig>) -> Vec<CertificateEnd> {
-    let mut ends = vec![CertificateEnd { role: "enrollment", not_after: signer.certificate().not_after() }];
-    let tls = config.map(|tls| [("server TLS", &tls.server.certificate), ("client TLS", &tls.client_certificate)]);
-    for (role, path) in tls.into_iter().flatten() {
-        let certificate = read(path).ok().and_then(|pem| Certificate::from_pem(&pem).ok());
-        ends.extend(certificate.map(|certificate| CertificateEnd { role, not_after: certificate.not_after() }));
-    }
-    ends
 }

@@ -13,9 +13,9 @@ use ripstop_deliver::{PullConfig, TlsBinding};
 use ripstop_gateway::AddressOverride;
 use ripstop_ledger::{LedgerOptions, Ledgers};
 use ripstop_node_config::{MetricsConfig, PeerConfig};
-use ripstop_operations::{Health, LogControl, Metrics, Operations, Version, watch_certificates};
+use ripstop_operations::{Certificates, Health, LogControl, Metrics, Operations, Version};
 use ripstop_runtime::{TaskGroup, TaskKind, stop_signal};
-use ripstop_transport::{ClientRoots, Keepalive, Listener, ServerTls, local_ip};
+use ripstop_transport::{ClientRoots, Keepalive, KeyFiles, Listener, ServerTls, local_ip};
 use tonic::service::Routes;
 
 use super::channels::{ChannelParts, PATIENCE, PeerChannels, height_gauge};
@@ -37,8 +37,8 @@ pub(super) async fn run(config: PeerConfig, logging: LogControl) -> anyhow::Resu
     // Who am I?
     let identity = identity::load(&config.msp)?;
     let (local_msp, signer) = (Arc::new(identity.msp), identity.signer);
-    let roots = ClientRoots::new();
-    let tls = config.tls.as_ref().map(|tls| identity::load_tls(tls, &roots)).transpose()?;
+    let (roots, mut files) = (ClientRoots::new(), KeyFiles::new());
+    let tls = config.tls.as_ref().map(|tls| identity::load_tls(tls, &roots, &mut files)).transpose()?;
     if tls.is_some() {
         tracing::info!(target: "nodeCmd", function = "serve", "Starting peer with TLS enabled");
     }
@@ -50,12 +50,11 @@ pub(super) async fn run(config: PeerConfig, logging: LogControl) -> anyhow::Resu
     let root = TaskGroup::root("peer");
     let (metrics, health) = (Metrics::new(), Health::default());
     let operations = root.child("operations");
-    serve_operations(&operations, &config, logging, &metrics, &health).await?;
-    let ends = identity::certificate_ends(&signer, config.tls.as_ref());
-    let (watching, stopping) = (watch_certificates(ends), operations.cancelled());
+    serve_operations(&operations, &config, logging, &metrics, &health, &mut files).await?;
+    let certificates = Certificates::new(signer.certificate().not_after(), files);
+    let stopping = operations.cancelled();
     operations.spawn(TaskKind::Isolated, "certificates", async move {
-        tokio::select! { () = watching => {}, () = stopping => {} }
-        Ok::<_, Infallible>(())
+        tokio::select! { watched = certificates.watch() => watched, () = stopping => Ok(()) }
     });
 
     // What do I know?
@@ -82,7 +81,7 @@ pub(super) async fn run(config: PeerConfig, logging: LogControl) -> anyhow::Resu
 
     // Who may ask me?
     let servers = root.child("servers");
-    let server_tls = tls.as_ref().map(|tls| tls.server.clone());
+    let (server_tls, chaincode_tls) = tls.as_ref().map(|tls| (tls.server.clone(), tls.chaincode.clone())).unzip();
     let routes = services(ServiceParts {
         config: &config,
         metrics: &metrics,
@@ -96,7 +95,7 @@ pub(super) async fn run(config: PeerConfig, logging: LogControl) -> anyhow::Resu
         overrides,
     });
     let registration = Routes::new(chaincode.registration_service().into_grpc());
-    serve(&servers, "chaincode listener", chaincode_listener, chaincode_tls(&config)?, &config, registration);
+    serve(&servers, "chaincode listener", chaincode_listener, chaincode_tls, &config, registration);
     serve(&servers, "listener", listener, server_tls, &config, routes);
     let (id, network) = (&config.id, &config.network_id);
     tracing::info!(target: "nodeCmd", function = "serve", "Started peer with ID=[{id}], network ID=[{network}], address=[{address}]");
@@ -160,19 +159,11 @@ async fn serve_operations(
     logging: LogControl,
     metrics: &Metrics,
     health: &Health,
+    files: &mut KeyFiles,
 ) -> anyhow::Result<()> {
     let Some(address) = &config.operations.listen_address else { return Ok(()) };
     let listener = Listener::bind(address).await.map_err(at("operations.listenAddress"))?;
-    let tls = match &config.operations.tls {
-        Some(tls) => {
-            let roots = ClientRoots::new();
-            let pems =
-                tls.client_root_cas.iter().map(|path| identity::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
-            roots.replace(pems.iter().map(Vec::as_slice)).map_err(at("operations.tls.clientRootCAs"))?;
-            Some(identity::server_tls(tls, &roots)?)
-        }
-        None => None,
-    };
+    let tls = config.operations.tls.as_ref().map(|tls| identity::operations_tls(tls, files)).transpose()?;
     let pulled = matches!(config.metrics, MetricsConfig::Prometheus);
     if let MetricsConfig::Statsd(_) = &config.metrics {
         tracing::warn!(target: "operations.runner", "metrics.provider: statsd is not possible yet; metrics disabled");
@@ -192,14 +183,6 @@ async fn serve_operations(
         Ok::<_, Infallible>(())
     });
     Ok(())
-}
-
-/// Chaincode that dials the peer sees the peer's certificate; it is known by the id it registers with.
-fn chaincode_tls(config: &PeerConfig) -> anyhow::Result<Option<ServerTls>> {
-    let Some(tls) = &config.tls else { return Ok(None) };
-    let mut server = tls.server.clone();
-    server.client_auth_required = false;
-    Ok(Some(identity::server_tls(&server, &ClientRoots::new())?))
 }
 
 fn overrides(config: &PeerConfig) -> anyhow::Result<Vec<AddressOverride>> {
