@@ -12,7 +12,7 @@ use ripstop_deliver::{BlockForm, BlockSource, Refusal, SourceError};
 use ripstop_ordering::consenter_metadata;
 use ripstop_proto::etcdraft;
 use ripstop_raft::{Consenters, DurableState, HardState, NodeId, Persist, RaftNode, RaftOptions, Snapshot};
-use ripstop_types::{Block, BlockNumber, ChannelId, SignedData};
+use ripstop_types::{Block, BlockNumber, ChannelId, GoDuration, SignedData};
 use tokio::sync::{mpsc, watch};
 
 use crate::config::OrderingConfig;
@@ -129,7 +129,17 @@ pub(crate) fn open(
         expired: config.expiration,
         metrics,
     };
-    let tick = config.tick_interval.unwrap_or(raft_config.options.tick_interval);
+    let tick = match config.tick_interval {
+        None => raft_config.options.tick_interval,
+        Some(tick) => {
+            tracing::info!(
+                target: "orderer.consensus.etcdraft",
+                "TickIntervalOverride is set, overriding channel configuration tick interval to {}",
+                GoDuration::from(tick)
+            );
+            tick
+        }
+    };
     Ok(Opened { consensus: Consensus::new(Arc::clone(&shared), start), shared, tick })
 }
 

@@ -232,7 +232,11 @@ impl OrderingService {
 
     fn check_membership(&self, join: &JoinBlock) -> Result<(), ChannelError> {
         let refuse = |text: String| Err(ChannelError::Refused(text));
-        let listed = raft_consenters(&join.config).map_err(ChannelError::Refused)?;
+        let listed = raft_consenters(&join.config).map_err(|reason| {
+            ChannelError::Refused(format!(
+                "failed to determine cluster membership from join-block: failed to validate config metadata of ordering config: {reason}"
+            ))
+        })?;
         let consenters = ripstop_raft::Consenters::initial(listed);
         let number = join.block.number();
         if number != BlockNumber::GENESIS {

@@ -43,6 +43,10 @@ impl World {
     }
 
     fn with_snapshots_every(bytes: u32) -> Self {
+        Self::with_raft_options(|options| options.snapshot_interval_size = bytes)
+    }
+
+    fn with_raft_options(change: impl FnOnce(&mut ripstop_proto::etcdraft::Options)) -> Self {
         let [orderer, org1, stranger] = ["OrdererMSP", "Org1MSP", "Org2MSP"].map(Organization::new);
         let mut group = Channel::new(&orderer, [&org1]).group();
         let ordering = group.groups.get_mut("Orderer").unwrap();
@@ -50,7 +54,7 @@ impl World {
             orderer::BatchSize { max_message_count: 3, absolute_max_bytes: 1 << 20, preferred_max_bytes: 1 << 18 };
         let mut consensus = orderer::ConsensusType::decode(ordering.values["ConsensusType"].value.clone()).unwrap();
         let mut metadata = ripstop_proto::etcdraft::ConfigMetadata::decode(consensus.metadata).unwrap();
-        metadata.options.as_mut().unwrap().snapshot_interval_size = bytes;
+        change(metadata.options.as_mut().unwrap());
         consensus.metadata = metadata.encode_to_vec().into();
         ordering.values.extend([
             value("BatchSize", &size),
@@ -486,7 +490,12 @@ fn a_block_that_cannot_be_joined_is_refused_and_leaves_nothing() {
             Bytes::new(),
             vec![normal(&world.org1.client("a"), "x").encode_to_vec().into()],
         );
+        let hasty = World::with_raft_options(|options| options.election_tick = options.heartbeat_tick);
         for (block, words) in [
+            (
+                &hasty.genesis,
+                "cannot join: failed to determine cluster membership from join-block: failed to validate config metadata of ordering config: ElectionTick (1) must be greater than HeartbeatTick (1)",
+            ),
             (&forged, "invalid join block: invalid block: Header.DataHash is different from Hash(block.Data)"),
             (&bare, "invalid join block: invalid block: does not have metadata"),
             (&normal, "invalid join block: block is not a config block"),
