@@ -4,22 +4,29 @@
 //! scripts must keep working, so lines, level names, logging specifications, metric names and HTTP paths are Fabric's.
 //!
 //! Call [`start_logging`] first thing in a program; serve an [`Operations`] endpoint when the configuration names an
-//! address; count what happens in a [`Metrics`] registry and wrap gRPC routes with [`Metrics::observe`].
+//! address; count what happens in a [`Metrics`] registry, wrap gRPC routes with [`Metrics::observe`], and push what was
+//! counted with a [`StatsdPusher`] where the configuration asks for it. Which metrics Fabric has is a table,
+//! `fabric_metrics.tsv`.
 //!
 //! Invariants: log lines go to standard error, one a line, whatever the message holds; a wrong logging specification
 //! changes nothing.
 //!
-//! Absent: statsd, profiling.
+//! Absent: profiling.
 
+mod catalogue;
 mod certificates;
 mod format;
+mod grpc;
 mod http;
 mod logging;
 mod metrics;
+mod process;
 mod spec;
+mod statsd;
 
 pub use certificates::Certificates;
 pub use http::{Health, Operations, Version};
 pub use logging::{LogControl, LoggingError, start_logging};
-pub use metrics::Metrics;
+pub use metrics::{Histogram, HistogramVec, Metrics};
 pub use spec::{InvalidSpec, Level, LogSpec};
+pub use statsd::{StatsdPusher, StatsdTarget};

@@ -1,9 +1,10 @@
 use std::fmt;
 use std::io::{IsTerminal, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
+use prometheus::IntCounterVec;
 use time::OffsetDateTime;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -12,7 +13,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::format::{Colors, Entry, Format};
-use crate::{InvalidSpec, Level, LogSpec};
+use crate::{InvalidSpec, Level, LogSpec, Metrics};
 
 /// Why logging cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -32,12 +33,41 @@ pub enum LoggingError {
 #[derive(Debug, Clone)]
 pub struct LogControl {
     spec: Arc<RwLock<LogSpec>>,
+    counters: Arc<OnceLock<LineCounters>>,
+}
+
+/// Counts lines by level.
+#[derive(Debug)]
+struct LineCounters {
+    checked: IntCounterVec,
+    written: IntCounterVec,
 }
 
 impl LogControl {
+    /// Control over nothing.
+    #[cfg(test)]
+    pub(crate) fn detached() -> Self {
+        let spec = LogSpec::parse("info").expect("a level is a specification");
+        Self { spec: Arc::new(RwLock::new(spec)), counters: Arc::default() }
+    }
+
     /// The specification in effect.
     pub fn spec(&self) -> LogSpec {
         self.spec.read().clone()
+    }
+
+    /// Counts lines from now on.
+    pub fn count_lines(&self, metrics: &Metrics) {
+        let counter = |name, help| metrics.counter(name, help, &["level"]);
+        let counters = LineCounters {
+            checked: counter(
+                "logging_entries_checked",
+                "Number of log entries checked against the active logging level",
+            ),
+            written: counter("logging_entries_written", "Number of log entries that are written"),
+        };
+        // Who comes second finds the lines counted already.
+        self.counters.set(counters).ok();
     }
 
     /// Puts another specification into effect; a wrong one changes nothing.
@@ -54,9 +84,9 @@ impl LogControl {
 pub fn start_logging(spec: Option<&str>, format: Option<&str>) -> Result<LogControl, LoggingError> {
     let spec = LogSpec::parse(spec.unwrap_or_default())?;
     let format = Format::parse(format.unwrap_or_default()).map_err(|error| LoggingError::Format(error.to_string()))?;
-    let control = LogControl { spec: Arc::new(RwLock::new(spec)) };
+    let control = LogControl { spec: Arc::new(RwLock::new(spec)), counters: Arc::default() };
     let colors = if std::io::stderr().is_terminal() { Colors::On } else { Colors::Off };
-    let lines = Lines { spec: Arc::clone(&control.spec), format, colors, sequence: AtomicU64::new(1) };
+    let lines = Lines { control: control.clone(), format, colors, sequence: AtomicU64::new(1) };
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines))
         .map_err(|_| LoggingError::Started)?;
     Ok(control)
@@ -64,7 +94,7 @@ pub fn start_logging(spec: Option<&str>, format: Option<&str>) -> Result<LogCont
 
 /// Turns events into lines.
 struct Lines {
-    spec: Arc<RwLock<LogSpec>>,
+    control: LogControl,
     format: Format,
     colors: Colors,
     sequence: AtomicU64,
@@ -73,9 +103,12 @@ struct Lines {
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         let level = Level::of(metadata.level());
+        if let Some(counters) = self.control.counters.get().filter(|_| metadata.is_event()) {
+            counters.checked.with_label_values(&[level.name()]).inc();
+        }
         // Libraries below us are silent but for warnings, unless they are asked for by name.
         let module = module(metadata.target());
-        let spec = self.spec.read();
+        let spec = self.control.spec.read();
         if module == "grpc" && level < Level::Warn {
             spec.level(module) < Level::Info
         } else {
@@ -89,7 +122,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(match self.spec.read().lowest() {
+        Some(match self.control.spec.read().lowest() {
             Level::Debug => LevelFilter::DEBUG,
             Level::Info => LevelFilter::INFO,
             Level::Warn => LevelFilter::WARN,
@@ -112,6 +145,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
             message: &fields.message,
             fields: &fields.others,
         };
+        if let Some(counters) = self.control.counters.get() {
+            counters.written.with_label_values(&[entry.level.name()]).inc();
+        }
         let mut line = String::with_capacity(160);
         if self.format.write(&mut line, &entry, self.colors).is_ok() {
             // Nothing can be done about a standard error that is closed.

@@ -1,294 +1,183 @@
-use std::pin::Pin;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
-use http::{HeaderMap, Request, Response};
-use http_body::{Frame, SizeHint};
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
-use ripstop_transport::PeerInfo;
-use tonic::body::Body;
-use tonic::service::Routes;
-use tower_service::Service;
+use parking_lot::Mutex;
+use prometheus::core::Collector;
+use prometheus::{HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+
+use crate::catalogue::{self, Kind};
+use crate::statsd::Samples;
 
 /// The upper bounds of histograms, in seconds (Prometheus' defaults, which Fabric uses).
 const SECONDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// The metrics of a node. Clones are the same registry. Ask for each metric once and keep it.
-#[derive(Debug, Clone)]
+/// The metrics of a node. Clones are the same registry. Names, labels and help are Fabric's, so that dashboards keep
+/// working; debug builds refuse a metric that differs from the one Fabric has under the name.
+#[derive(Debug, Clone, Default)]
 pub struct Metrics {
     registry: Registry,
-    grpc: Arc<GrpcMetrics>,
+    families: Arc<Mutex<BTreeMap<String, Family>>>,
+    /// Where single observations go, beside the histograms.
+    pub(crate) samples: Samples,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// The metrics of one sort of calls, unary or streaming.
-#[derive(Debug)]
-struct CallMetrics {
-    received: IntCounterVec,
-    completed: IntCounterVec,
-    duration: HistogramVec,
-}
-
-#[derive(Debug)]
-struct GrpcMetrics {
-    unary: CallMetrics,
-    stream: CallMetrics,
+/// All metrics of one name.
+#[derive(Debug, Clone)]
+enum Family {
+    Counter(IntCounterVec),
+    Gauge(IntGaugeVec),
+    Histogram(HistogramVec),
 }
 
 impl Metrics {
-    /// A registry with the metrics of the gRPC server.
+    /// A registry without metrics.
     pub fn new() -> Self {
-        let registry = Registry::new();
-        let called = ["service", "method"];
-        let answered = ["service", "method", "code"];
-        let unary = CallMetrics {
-            received: counter_in(
-                &registry,
-                "grpc_server_unary_requests_received",
-                "The number of unary requests received.",
-                &called,
-            ),
-            completed: counter_in(
-                &registry,
-                "grpc_server_unary_requests_completed",
-                "The number of unary requests completed.",
-                &answered,
-            ),
-            duration: histogram_in(
-                &registry,
-                "grpc_server_unary_request_duration",
-                "The time to complete a unary request.",
-                &answered,
-            ),
-        };
-        let stream = CallMetrics {
-            received: counter_in(
-                &registry,
-                "grpc_server_stream_requests_received",
-                "The number of stream requests received.",
-                &called,
-            ),
-            completed: counter_in(
-                &registry,
-                "grpc_server_stream_requests_completed",
-                "The number of stream requests completed.",
-                &answered,
-            ),
-            duration: histogram_in(
-                &registry,
-                "grpc_server_stream_request_duration",
-                "The time to complete a stream request.",
-                &answered,
-            ),
-        };
-        Self { registry, grpc: Arc::new(GrpcMetrics { unary, stream }) }
+        Self::default()
     }
 
-    /// A counter with these labels. Names are Fabric's, such as `deliver_blocks_sent`.
+    /// The counter of this name, such as `deliver_blocks_sent`.
     pub fn counter(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        counter_in(&self.registry, name, help, labels)
+        let make = || {
+            IntCounterVec::new(Opts::new(name, help), labels).expect("the name and labels are constants of the code")
+        };
+        self.family(
+            name,
+            (Kind::Counter, help, labels),
+            || Family::Counter(make()),
+            |family| match family {
+                Family::Counter(counter) => Some(counter.clone()),
+                _ => None,
+            },
+        )
+        .unwrap_or_else(make)
     }
 
-    /// A gauge with these labels.
+    /// The gauge of this name.
     pub fn gauge(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-        let gauge =
-            IntGaugeVec::new(Opts::new(name, help), labels).expect("the name and labels are constants of the code");
-        self.registry.register(Box::new(gauge.clone())).ok();
-        gauge
+        let make =
+            || IntGaugeVec::new(Opts::new(name, help), labels).expect("the name and labels are constants of the code");
+        self.family(
+            name,
+            (Kind::Gauge, help, labels),
+            || Family::Gauge(make()),
+            |family| match family {
+                Family::Gauge(gauge) => Some(gauge.clone()),
+                _ => None,
+            },
+        )
+        .unwrap_or_else(make)
     }
 
-    /// A histogram of seconds with these labels.
+    /// The histogram of this name, of seconds.
     pub fn histogram(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
-        histogram_in(&self.registry, name, help, labels)
+        let make = || HistogramVec::new(name, help, labels, self.samples.clone());
+        self.family(
+            name,
+            (Kind::Histogram, help, labels),
+            || Family::Histogram(make()),
+            |family| match family {
+                Family::Histogram(histogram) => Some(histogram.clone()),
+                _ => None,
+            },
+        )
+        .unwrap_or_else(make)
+    }
+
+    /// The family of this name; the first who asks makes it. `None` when it was made as another kind.
+    fn family<T>(
+        &self,
+        name: &str,
+        (kind, help, labels): (Kind, &str, &[&str]),
+        make: impl FnOnce() -> Family,
+        take: impl Fn(&Family) -> Option<T>,
+    ) -> Option<T> {
+        if cfg!(debug_assertions)
+            && let Some(fabric) = catalogue::find(name)
+        {
+            let (mut ours, mut theirs) = (labels.to_vec(), fabric.labels().collect::<Vec<_>>());
+            ours.sort_unstable();
+            theirs.sort_unstable();
+            assert_eq!((kind, help, ours), (fabric.kind, fabric.help, theirs), "metric {name} as Fabric has it");
+        }
+        let mut families = self.families.lock();
+        if let Some(known) = families.get(name) {
+            return take(known);
+        }
+        let family = make();
+        match &family {
+            Family::Counter(counter) => self.register(counter.clone()),
+            Family::Gauge(gauge) => self.register(gauge.clone()),
+            Family::Histogram(histogram) => self.register(histogram.family.clone()),
+        }
+        families.insert(name.to_owned(), family.clone());
+        take(&family)
+    }
+
+    /// Adds metrics whose values are looked up when they are asked for.
+    pub(crate) fn register(&self, collector: impl Collector + 'static) {
+        // It fails for a name that is registered already, which `family` sees to.
+        self.registry.register(Box::new(collector)).ok();
     }
 
     /// All metrics in Prometheus' text format.
     pub fn text(&self) -> String {
-        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+        TextEncoder::new().encode_to_string(&self.gather()).unwrap_or_default()
     }
 
-    /// Counts and times the requests of gRPC routes.
-    pub fn observe(&self, routes: Routes) -> Routes {
-        let grpc = Arc::clone(&self.grpc);
-        let layer = tower::layer::layer_fn(move |inner| Observed { inner, metrics: Arc::clone(&grpc) });
-        Routes::from(routes.into_axum_router().layer(layer))
+    pub(crate) fn gather(&self) -> Vec<prometheus::proto::MetricFamily> {
+        self.registry.gather()
     }
 }
 
-fn counter_in(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-    let counter =
-        IntCounterVec::new(Opts::new(name, help), labels).expect("the name and labels are constants of the code");
-    registry.register(Box::new(counter.clone())).ok();
-    counter
+/// Histograms of one name.
+#[derive(Debug, Clone)]
+pub struct HistogramVec {
+    family: prometheus::HistogramVec,
+    name: Arc<str>,
+    labels: Arc<[String]>,
+    samples: Samples,
 }
 
-fn histogram_in(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
-    let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
-    let histogram = HistogramVec::new(options, labels).expect("the name and labels are constants of the code");
-    registry.register(Box::new(histogram.clone())).ok();
-    histogram
-}
-
-/// The methods that stream in a direction; every other one is unary.
-const STREAMS: [&str; 9] = [
-    "/protos.Deliver/Deliver",
-    "/protos.Deliver/DeliverFiltered",
-    "/protos.Deliver/DeliverWithPrivateData",
-    "/protos.ChaincodeSupport/Register",
-    "/gateway.Gateway/ChaincodeEvents",
-    "/gossip.Gossip/GossipStream",
-    "/orderer.AtomicBroadcast/Broadcast",
-    "/orderer.AtomicBroadcast/Deliver",
-    "/orderer.Cluster/Step",
-];
-/// The label of calls to methods that do not exist: their names are the client's and must not become labels.
-const UNKNOWN: &str = "unknown";
-
-#[derive(Clone)]
-struct Observed<S> {
-    inner: S,
-    metrics: Arc<GrpcMetrics>,
-}
-
-impl<S, B> Service<Request<B>> for Observed<S>
-where
-    S: Service<Request<B>, Response = Response<axum::body::Body>>,
-    S::Future: Send + 'static,
-{
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
+impl HistogramVec {
+    fn new(name: &str, help: &str, labels: &[&str], samples: Samples) -> Self {
+        let bounds = catalogue::find(name).and_then(|metric| metric.bounds.clone());
+        let options = HistogramOpts::new(name, help).buckets(bounds.unwrap_or_else(|| SECONDS.to_vec()));
+        let family =
+            prometheus::HistogramVec::new(options, labels).expect("the name and labels are constants of the code");
+        Self { family, name: name.into(), labels: labels.iter().map(|&label| label.to_owned()).collect(), samples }
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let path = request.uri().path().to_owned();
-        let peer = request.extensions().get::<PeerInfo>().map(|peer| peer.address().to_string());
-        let started = Instant::now();
-        let metrics = Arc::clone(&self.metrics);
-        let response = self.inner.call(request);
-        Box::pin(async move {
-            let response = response.await?;
-            let (parts, body) = response.into_parts();
-            let mut call = Call::begin(&path, peer, metrics, started, status(&parts.headers));
-            if call.code.as_deref() == Some("Unimplemented") {
-                call.forget_names();
-            }
-            Ok(Response::from_parts(parts, Body::new(ObservedBody { body, call })))
-        })
-    }
-}
-
-/// One call; counted as completed when dropped.
-struct Call {
-    metrics: Arc<GrpcMetrics>,
-    streams: bool,
-    service: String,
-    method: String,
-    /// The client's address.
-    peer: Option<String>,
-    started: Instant,
-    code: Option<String>,
-}
-
-impl Call {
-    fn begin(
-        path: &str,
-        peer: Option<String>,
-        metrics: Arc<GrpcMetrics>,
-        started: Instant,
-        code: Option<String>,
-    ) -> Self {
-        let (service, method) = path.trim_start_matches('/').split_once('/').unwrap_or((UNKNOWN, UNKNOWN));
-        let call = Self {
-            metrics,
-            streams: STREAMS.contains(&path),
-            service: service.replace('.', "_"),
-            method: method.to_owned(),
-            peer,
-            started,
-            code,
+    /// The histogram with these values of its labels.
+    pub fn with_label_values<V: AsRef<str> + Debug>(&self, values: &[V]) -> Histogram {
+        let bucket = || {
+            let value = |label: &str| {
+                let place = self.labels.iter().position(|name| name == label);
+                place.and_then(|place| values.get(place)).map_or("unknown", AsRef::as_ref)
+            };
+            catalogue::find(&self.name).map(|metric| metric.statsd_name(value))
         };
-        if call.code.as_deref() != Some("Unimplemented") {
-            call.counters().received.with_label_values(&[&call.service, &call.method]).inc();
+        let sample = self.samples.are_wanted().then(bucket).flatten().map(|bucket| (bucket, self.samples.clone()));
+        Histogram { histogram: self.family.with_label_values(values), sample }
+    }
+}
+
+/// A histogram.
+#[derive(Debug)]
+pub struct Histogram {
+    histogram: prometheus::Histogram,
+    /// Where each observation goes too, and under which name.
+    sample: Option<(String, Samples)>,
+}
+
+impl Histogram {
+    /// Takes an observation, in seconds.
+    pub fn observe(&self, seconds: f64) {
+        self.histogram.observe(seconds);
+        if let Some((bucket, samples)) = &self.sample {
+            samples.add(bucket, seconds);
         }
-        call
     }
-
-    fn forget_names(&mut self) {
-        UNKNOWN.clone_into(&mut self.service);
-        UNKNOWN.clone_into(&mut self.method);
-    }
-
-    fn counters(&self) -> &CallMetrics {
-        if self.streams { &self.metrics.stream } else { &self.metrics.unary }
-    }
-}
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        // A stream that the client left has no status: Fabric counts it as Unknown or Canceled.
-        let code = self.code.as_deref().unwrap_or("Canceled");
-        let labels = [self.service.as_str(), self.method.as_str(), code];
-        self.counters().completed.with_label_values(&labels).inc();
-        let elapsed = self.started.elapsed();
-        self.counters().duration.with_label_values(&labels).observe(elapsed.as_secs_f64());
-        tracing::info!(
-            target: "comm.grpc.server",
-            function = "1",
-            "{} call completed grpc.service={} grpc.method={} grpc.peer_address={} grpc.code={code} grpc.call_duration={elapsed:?}",
-            if self.streams { "streaming" } else { "unary" },
-            self.service.replace('_', "."),
-            self.method,
-            self.peer.as_deref().unwrap_or("")
-        );
-    }
-}
-
-struct ObservedBody {
-    body: axum::body::Body,
-    call: Call,
-}
-
-impl http_body::Body for ObservedBody {
-    type Data = bytes::Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && let Some(trailers) = frame.trailers_ref()
-        {
-            self.call.code = status(trailers);
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// The name of a gRPC status in headers or trailers, as Go names it.
-fn status(headers: &HeaderMap) -> Option<String> {
-    let code = headers.get("grpc-status")?.to_str().ok()?.parse::<i32>().ok()?;
-    let code = tonic::Code::from_i32(code);
-    Some(if code == tonic::Code::Ok { "OK".to_owned() } else { format!("{code:?}") }.replace("Cancelled", "Canceled"))
 }
 
 #[cfg(test)]
@@ -296,20 +185,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_are_counted_under_fabrics_names() {
+    fn who_asks_again_gets_the_same_metric() {
         let metrics = Metrics::new();
-        let call = |path: &str, code: Option<&str>| {
-            drop(Call::begin(path, None, Arc::clone(&metrics.grpc), Instant::now(), code.map(str::to_owned)));
-        };
-        call("/protos.Endorser/ProcessProposal", Some("OK"));
-        call("/protos.Deliver/DeliverFiltered", None);
+        let ask = || metrics.counter("endorser_proposals_received", "The number of proposals received.", &[]);
+        let none: [&str; 0] = [];
+        ask().with_label_values(&none).inc();
+        ask().with_label_values(&none).inc();
+        assert!(metrics.text().contains("endorser_proposals_received 2"), "{}", metrics.text());
+    }
+
+    #[test]
+    fn histograms_have_the_bounds_that_fabric_gives_them() {
+        let metrics = Metrics::new();
+        let help = "Time taken in seconds for committing block changes to state db.";
+        metrics.histogram("ledger_statedb_commit_time", help, &["channel"]).with_label_values(&["ch"]).observe(0.02);
         let text = metrics.text();
-        for line in [
-            "grpc_server_unary_requests_completed{code=\"OK\",method=\"ProcessProposal\",service=\"protos_Endorser\"} 1",
-            "grpc_server_stream_requests_received{method=\"DeliverFiltered\",service=\"protos_Deliver\"} 1",
-            "# TYPE grpc_server_stream_request_duration histogram",
-        ] {
-            assert!(text.contains(line), "{line}");
-        }
+        assert!(text.contains("ledger_statedb_commit_time_bucket{channel=\"ch\",le=\"0.015\"} 0"), "{text}");
+        assert!(text.contains("ledger_statedb_commit_time_bucket{channel=\"ch\",le=\"0.05\"} 1"), "{text}");
+    }
+
+    #[test]
+    #[should_panic(expected = "as Fabric has it")]
+    #[cfg(debug_assertions)]
+    fn a_metric_that_differs_from_fabrics_is_noticed() {
+        Metrics::new().gauge("ledger_blockchain_height", "Height.", &["channel"]);
     }
 }

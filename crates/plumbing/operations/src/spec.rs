@@ -46,6 +46,19 @@ impl Level {
         }
     }
 
+    /// Its name.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+            Self::Dpanic => "dpanic",
+            Self::Panic => "panic",
+            Self::Fatal => "fatal",
+        }
+    }
+
     /// The four letters of a log line.
     pub(crate) const fn letters(self) -> &'static str {
         match self {
@@ -62,15 +75,7 @@ impl Level {
 
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Debug => "debug",
-            Self::Info => "info",
-            Self::Warn => "warn",
-            Self::Error => "error",
-            Self::Dpanic => "dpanic",
-            Self::Panic => "panic",
-            Self::Fatal => "fatal",
-        })
+        f.write_str(self.name())
     }
 }
 

@@ -17,22 +17,33 @@
 //!
 //! Absent: any Fabric rule. Whether a certificate may do something is decided above.
 
+mod counts;
+mod datagram;
 mod endpoint;
+mod frames;
 mod key_pair;
 mod limit;
 mod listener;
+mod message_limits;
 mod server;
 mod status;
 mod tls;
 
+pub use counts::ConnectionCounts;
+pub use datagram::DatagramTarget;
 pub use endpoint::{ConnectError, Endpoint, InvalidAddress, Keepalive, describe_failure, local_ip};
+pub use frames::MessageScanner;
 pub use key_pair::{KeyFiles, KeyFilesError, KeyPair, Renewal};
 pub use limit::{ConcurrencyLimit, Permit, TooManyRequests};
 pub use listener::{BindError, Connection, Listener, PeerInfo};
-pub use server::{ServeError, ServerKeepalive, serve_grpc, serve_http};
+pub use message_limits::MessageLimits;
+pub use server::{ServeError, ServerKeepalive, ServerOptions, serve_grpc, serve_http};
 pub use status::in_go_words;
 pub use tls::{ClientAuth, ClientRoots, ClientTls, ServerTls, TlsError};
 
-/// The largest gRPC message that is sent or accepted, in bytes (Fabric: `internal/pkg/comm` `DefaultMaxRecvMsgSize`).
-/// Set it on every generated server and client.
+/// The largest gRPC message that is sent or accepted unless said otherwise, in bytes (Fabric: `internal/pkg/comm`
+/// `DefaultMaxRecvMsgSize`). Set it on every generated client.
 pub const MAX_MESSAGE_SIZE: usize = 100 * 1024 * 1024;
+
+/// Set this on every generated server: its listener bounds messages, by [`MessageLimits`].
+pub const BOUNDED_BY_LISTENER: usize = usize::MAX;

@@ -14,12 +14,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
+use crate::counts::{ConnectionCounts, OpenConnection};
 use crate::tls::ServerTls;
 
 /// How many handshakes may be under way at once; further connections wait in the kernel's queue.
 const MAX_HANDSHAKES: usize = 1024;
-/// How long a TLS handshake may take (Fabric: `DefaultConnectionTimeout`).
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many finished handshakes may wait for the server to take them.
 const ACCEPT_QUEUE: usize = 64;
 /// How long accepting pauses after the operating system refused (too many open files).
@@ -55,16 +54,30 @@ impl Listener {
     }
 
     /// The connections that arrive, after their TLS handshake. Ends never; failed handshakes are logged and left out.
-    pub(crate) fn connections(self, tls: Option<ServerTls>) -> ReceiverStream<io::Result<Connection>> {
+    pub(crate) fn connections(self, tls: Option<ServerTls>, terms: Terms) -> ReceiverStream<io::Result<Connection>> {
         let (sender, receiver) = mpsc::channel(ACCEPT_QUEUE);
         let acceptor = tls.map(|tls| TlsAcceptor::from(tls.config));
-        tokio::spawn(accept(self.socket, acceptor, sender));
+        tokio::spawn(accept(self.socket, acceptor, terms, sender));
         ReceiverStream::new(receiver)
     }
 }
 
+/// On which terms connections are taken.
+#[derive(Debug, Clone)]
+pub(crate) struct Terms {
+    /// How long a TLS handshake may take.
+    pub(crate) handshake_timeout: Duration,
+    /// Where connections are counted.
+    pub(crate) counts: ConnectionCounts,
+}
+
 /// Accepts until nobody takes connections any more.
-async fn accept(socket: TcpListener, tls: Option<TlsAcceptor>, connections: mpsc::Sender<io::Result<Connection>>) {
+async fn accept(
+    socket: TcpListener,
+    tls: Option<TlsAcceptor>,
+    terms: Terms,
+    connections: mpsc::Sender<io::Result<Connection>>,
+) {
     let slots = Arc::new(Semaphore::new(MAX_HANDSHAKES));
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
@@ -83,12 +96,15 @@ async fn accept(socket: TcpListener, tls: Option<TlsAcceptor>, connections: mpsc
         // Small messages go back and forth: never wait for more bytes to fill a segment.
         stream.set_nodelay(true).ok();
         let tls = tls.clone();
-        let connections = connections.clone();
+        let (connections, terms) = (connections.clone(), terms.clone());
         tokio::spawn(async move {
             let _slot = slot;
             let started = Instant::now();
-            match handshake(stream, address, tls).await {
-                Ok(connection) => drop(connections.send(Ok(connection)).await),
+            match handshake(stream, address, tls, terms.handshake_timeout).await {
+                Ok(mut connection) => {
+                    connection.open = Some(terms.counts.count());
+                    drop(connections.send(Ok(connection)).await);
+                }
                 Err(error) => {
                     let took = started.elapsed();
                     tracing::warn!(target: "comm.tls", function = "ServerHandshake", remoteaddress = %address, "Server TLS handshake failed in {took:?} with error {error}");
@@ -98,16 +114,19 @@ async fn accept(socket: TcpListener, tls: Option<TlsAcceptor>, connections: mpsc
     }
 }
 
-async fn handshake(stream: TcpStream, address: SocketAddr, tls: Option<TlsAcceptor>) -> io::Result<Connection> {
-    let Some(tls) = tls else {
-        return Ok(Connection { io: Box::new(stream), peer: PeerInfo { address, certificates: [].into() } });
-    };
-    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await.map_err(|_| {
+async fn handshake(
+    stream: TcpStream,
+    address: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    timeout: Duration,
+) -> io::Result<Connection> {
+    let Some(tls) = tls else { return Ok(Connection::new(stream, PeerInfo::without_certificate(address))) };
+    let stream = tokio::time::timeout(timeout, tls.accept(stream)).await.map_err(|_| {
         io::Error::new(io::ErrorKind::TimedOut, "the client did not finish the TLS handshake in time")
     })??;
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let certificates = certificates.iter().map(|certificate| certificate.clone().into_owned()).collect();
-    Ok(Connection { io: Box::new(stream), peer: PeerInfo { address, certificates } })
+    Ok(Connection::new(stream, PeerInfo { address, certificates }))
 }
 
 /// Who is at the other end of a server's connection. Every request carries it as an extension.
@@ -152,6 +171,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 pub struct Connection {
     io: Box<dyn Io>,
     peer: PeerInfo,
+    /// Counts it, on the server's side.
+    open: Option<OpenConnection>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -162,7 +183,7 @@ impl std::fmt::Debug for Connection {
 
 impl Connection {
     pub(crate) fn new(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, peer: PeerInfo) -> Self {
-        Self { io: Box::new(io), peer }
+        Self { io: Box::new(io), peer, open: None }
     }
 
     /// Who is at the other end.

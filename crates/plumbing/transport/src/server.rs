@@ -9,12 +9,16 @@ use hyper_util::service::TowerToHyperService;
 use tonic::service::Routes;
 use tower_service::Service;
 
-use crate::listener::{Connection, Listener};
+use crate::counts::ConnectionCounts;
+use crate::listener::{Connection, Listener, Terms};
+use crate::message_limits::{Limited, MessageLimits};
 use crate::status::mend_status;
 use crate::tls::ServerTls;
 
 /// How long open requests may go on after shutdown began; streams that never end are cut then.
 const DRAIN: Duration = Duration::from_secs(1);
+/// How long a TLS handshake may take unless said otherwise (Fabric: `DefaultConnectionTimeout`).
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many streams one HTTP/2 connection may have open.
 const MAX_STREAMS: u32 = 10_000;
 /// The flow-control window of a stream and of a connection: blocks of several MiB flow without waiting.
@@ -36,6 +40,36 @@ impl Default for ServerKeepalive {
     }
 }
 
+/// How a gRPC server treats its clients.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    /// When idle clients are pinged.
+    pub keepalive: ServerKeepalive,
+    /// How long a TLS handshake may take.
+    pub handshake_timeout: Duration,
+    /// How large messages may be.
+    pub messages: MessageLimits,
+    /// Where connections are counted.
+    pub connections: ConnectionCounts,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            keepalive: ServerKeepalive::default(),
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            messages: MessageLimits::default(),
+            connections: ConnectionCounts::default(),
+        }
+    }
+}
+
+impl From<ServerKeepalive> for ServerOptions {
+    fn from(keepalive: ServerKeepalive) -> Self {
+        Self { keepalive, ..Self::default() }
+    }
+}
+
 /// A server stopped though nobody asked it to.
 #[derive(Debug, thiserror::Error)]
 #[error("the gRPC server stopped: {0}")]
@@ -45,10 +79,12 @@ pub struct ServeError(#[from] tonic::transport::Error);
 pub async fn serve_grpc(
     listener: Listener,
     tls: Option<ServerTls>,
-    keepalive: ServerKeepalive,
+    options: impl Into<ServerOptions>,
     routes: Routes,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
+    let ServerOptions { keepalive, handshake_timeout, messages, connections } = options.into();
+    let terms = Terms { handshake_timeout, counts: connections };
     let (drained, draining) = tokio::sync::oneshot::channel::<()>();
     let signal = async move {
         shutdown.await;
@@ -60,7 +96,7 @@ pub async fn serve_grpc(
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
-        .serve_with_incoming_shutdown(with_readable_statuses(routes).prepare(), listener.connections(tls), signal);
+        .serve_with_incoming_shutdown(guarded(routes, messages).prepare(), listener.connections(tls, terms), signal);
     let deadline = async {
         draining.await.ok();
         tokio::time::sleep(DRAIN).await;
@@ -71,13 +107,17 @@ pub async fn serve_grpc(
     }
 }
 
-/// Routes whose refusals are in the words of Go's gRPC, and not longer than clients take.
-fn with_readable_statuses(routes: Routes) -> Routes {
-    let layer = tower::util::MapResponseLayer::new(|mut response: http::Response<_>| {
-        mend_status(response.headers_mut());
-        response
+/// Routes that take and send no message above the limits, and whose refusals are in the words of Go's gRPC and not longer
+/// than clients take.
+fn guarded(routes: Routes, limits: MessageLimits) -> Routes {
+    let receive = tower::util::MapRequestLayer::new(move |request: http::Request<axum::body::Body>| {
+        request.map(|body| axum::body::Body::new(Limited::received(body, limits.receive)))
     });
-    Routes::from(routes.into_axum_router().layer(layer))
+    let answer = tower::util::MapResponseLayer::new(move |mut response: http::Response<axum::body::Body>| {
+        mend_status(response.headers_mut());
+        response.map(|body| axum::body::Body::new(Limited::sent(body, limits.send)))
+    });
+    Routes::from(routes.into_axum_router().layer(receive).layer(answer))
 }
 
 /// Serves HTTP/1.1 and HTTP/2 with an ordinary HTTP service (the operations endpoint, channel participation) until
@@ -97,7 +137,8 @@ pub async fn serve_http<S, B>(
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let mut connections = listener.connections(tls);
+    let terms = Terms { handshake_timeout: HANDSHAKE_TIMEOUT, counts: ConnectionCounts::default() };
+    let mut connections = listener.connections(tls, terms);
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let connection = tokio::select! {

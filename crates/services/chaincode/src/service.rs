@@ -1,6 +1,6 @@
 use ripstop_proto::protos::ChaincodeMessage;
 use ripstop_proto::protos::chaincode_support_server::{ChaincodeSupport, ChaincodeSupportServer};
-use ripstop_transport::MAX_MESSAGE_SIZE;
+use ripstop_transport::BOUNDED_BY_LISTENER;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -23,8 +23,8 @@ impl RegistrationService {
     /// As a gRPC service for a server's routes.
     pub fn into_grpc(self) -> ChaincodeSupportServer<Self> {
         ChaincodeSupportServer::new(self)
-            .max_decoding_message_size(MAX_MESSAGE_SIZE)
-            .max_encoding_message_size(MAX_MESSAGE_SIZE)
+            .max_decoding_message_size(BOUNDED_BY_LISTENER)
+            .max_encoding_message_size(BOUNDED_BY_LISTENER)
     }
 }
 

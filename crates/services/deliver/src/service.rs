@@ -7,7 +7,7 @@ use prost::Message;
 use ripstop_operations::Metrics;
 use ripstop_proto::protos::deliver_server::{Deliver, DeliverServer};
 use ripstop_proto::{common, orderer, protos};
-use ripstop_transport::{ConcurrencyLimit, MAX_MESSAGE_SIZE, PeerInfo, Permit, in_go_words};
+use ripstop_transport::{BOUNDED_BY_LISTENER, ConcurrencyLimit, PeerInfo, Permit, in_go_words};
 use ripstop_types::{Block, Envelope};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -167,8 +167,8 @@ impl DeliverService {
     /// The peer's gRPC service.
     pub fn into_peer_server(self) -> DeliverServer<PeerDeliver> {
         DeliverServer::new(PeerDeliver(self))
-            .max_decoding_message_size(MAX_MESSAGE_SIZE)
-            .max_encoding_message_size(MAX_MESSAGE_SIZE)
+            .max_decoding_message_size(BOUNDED_BY_LISTENER)
+            .max_encoding_message_size(BOUNDED_BY_LISTENER)
     }
 }
 

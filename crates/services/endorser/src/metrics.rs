@@ -1,5 +1,5 @@
-use prometheus::{HistogramVec, IntCounterVec};
-use ripstop_operations::Metrics;
+use prometheus::IntCounterVec;
+use ripstop_operations::{HistogramVec, Metrics};
 
 /// The endorser's metrics, under Fabric's names.
 pub(crate) struct EndorserMetrics {

@@ -10,7 +10,7 @@ use ripstop_msp::LocalMsp;
 use ripstop_operations::Metrics;
 use ripstop_proto::protos;
 use ripstop_proto::protos::endorser_server::{Endorser, EndorserServer};
-use ripstop_transport::{ConcurrencyLimit, MAX_MESSAGE_SIZE, PeerInfo};
+use ripstop_transport::{BOUNDED_BY_LISTENER, ConcurrencyLimit, PeerInfo};
 use ripstop_types::{ChannelId, TxId};
 use tonic::{Request, Response, Status};
 
@@ -59,8 +59,8 @@ impl EndorserService {
     /// The gRPC service.
     pub fn into_server(self) -> EndorserServer<Self> {
         EndorserServer::new(self)
-            .max_decoding_message_size(MAX_MESSAGE_SIZE)
-            .max_encoding_message_size(MAX_MESSAGE_SIZE)
+            .max_decoding_message_size(BOUNDED_BY_LISTENER)
+            .max_encoding_message_size(BOUNDED_BY_LISTENER)
     }
 }
 

@@ -7,7 +7,7 @@ use ripstop_ledger::{Ledger, Ledgers};
 use ripstop_msp::LocalMsp;
 use ripstop_proto::gateway;
 use ripstop_proto::gateway::gateway_server::GatewayServer;
-use ripstop_transport::{ConcurrencyLimit, MAX_MESSAGE_SIZE};
+use ripstop_transport::{BOUNDED_BY_LISTENER, ConcurrencyLimit};
 use ripstop_types::{ChannelId, SignedData};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -42,7 +42,9 @@ impl Gateway {
 
     /// The gRPC service.
     pub fn into_server(self) -> GatewayServer<Self> {
-        GatewayServer::new(self).max_decoding_message_size(MAX_MESSAGE_SIZE).max_encoding_message_size(MAX_MESSAGE_SIZE)
+        GatewayServer::new(self)
+            .max_decoding_message_size(BOUNDED_BY_LISTENER)
+            .max_encoding_message_size(BOUNDED_BY_LISTENER)
     }
 
     /// The ledger of a channel; none for names that cannot be a channel's either.

@@ -7,7 +7,7 @@ use ripstop_ordering::{Message, MessageKind, check_normal, classify};
 use ripstop_proto::common::{self, Status as BroadcastStatus};
 use ripstop_proto::orderer::atomic_broadcast_server::{AtomicBroadcast, AtomicBroadcastServer};
 use ripstop_proto::orderer::{BroadcastResponse, DeliverResponse};
-use ripstop_transport::{MAX_MESSAGE_SIZE, PeerInfo, in_go_words};
+use ripstop_transport::{BOUNDED_BY_LISTENER, PeerInfo, in_go_words};
 use ripstop_types::{ChannelHeader, EnvelopeError, HeaderType};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
@@ -40,8 +40,8 @@ impl AtomicBroadcastService {
     /// The gRPC service.
     pub fn into_server(self) -> AtomicBroadcastServer<Self> {
         AtomicBroadcastServer::new(self)
-            .max_decoding_message_size(MAX_MESSAGE_SIZE)
-            .max_encoding_message_size(MAX_MESSAGE_SIZE)
+            .max_decoding_message_size(BOUNDED_BY_LISTENER)
+            .max_encoding_message_size(BOUNDED_BY_LISTENER)
     }
 }
 

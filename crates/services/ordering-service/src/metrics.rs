@@ -1,5 +1,5 @@
-use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
-use ripstop_operations::Metrics;
+use prometheus::{IntCounterVec, IntGaugeVec};
+use ripstop_operations::{HistogramVec, Metrics};
 
 /// What happens to messages, under Fabric's names.
 #[derive(Clone)]
