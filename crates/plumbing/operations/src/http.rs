@@ -204,7 +204,7 @@ fn requested_spec(body: &[u8]) -> Result<String, String> {
         serde_json::Value::Null => return Ok(String::new()),
         other => return Err(format!("json: cannot unmarshal {} into Go value of type httpadmin.LogSpec", kind(other))),
     };
-    match fields.iter().filter(|(key, _)| key.eq_ignore_ascii_case("spec")).last() {
+    match fields.iter().rfind(|(key, _)| key.eq_ignore_ascii_case("spec")) {
         Some((_, serde_json::Value::String(spec))) => Ok(spec.clone()),
         None | Some((_, serde_json::Value::Null)) => Ok(String::new()),
         Some((_, other)) => {

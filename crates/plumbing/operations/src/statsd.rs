@@ -144,14 +144,14 @@ impl StatsdPusher {
 }
 
 /// What Fabric pushes about its Go runtime, as far as there is something true to say: no memory is collected here.
-fn go_runtime() -> [(&'static str, u64); 5] {
+fn go_runtime() -> [(&'static str, f64); 5] {
     let tasks = tokio::runtime::Handle::try_current().map_or(0, |handle| handle.metrics().num_alive_tasks());
     [
-        ("go.goroutine_count", tasks as u64),
-        ("go.mem.gc_completed_count", 0),
-        ("go.mem.gc_forced_count", 0),
-        ("go.mem.gc_pause_total_ns", 0),
-        ("go.mem.gc_pause_last_ns", 0),
+        ("go.goroutine_count", tasks as f64),
+        ("go.mem.gc_completed_count", 0.0),
+        ("go.mem.gc_forced_count", 0.0),
+        ("go.mem.gc_pause_total_ns", 0.0),
+        ("go.mem.gc_pause_last_ns", 0.0),
     ]
 }
 

@@ -4,15 +4,21 @@
 //! Every long-lived task of a node is spawned through a [`TaskGroup`] with a [`TaskKind`]. Groups form a tree: cancelling
 //! one cancels its children. A program stops by closing its groups one after the other, in the order it was written down.
 //!
+//! What runs at a moment is listed by [`TaskGroup::report`].
+//!
 //! Invariants: a task that ends in an error is logged with its name; an essential one also ends the node; a closed group
 //! waits for its tasks only for a bounded time, because killing the process at any point is safe anyway.
 //!
 //! Absent: timers and random numbers under control of tests; they come with the simulator.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+use tokio::signal::unix;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 
@@ -32,18 +38,50 @@ pub struct TaskGroup {
     tracker: TaskTracker,
     cancel: CancellationToken,
     node: CancellationToken,
+    running: Running,
+}
+
+/// How many tasks run, by the names of their group and their own, over the whole tree.
+#[derive(Debug, Clone, Default)]
+struct Running(Arc<Mutex<BTreeMap<(&'static str, &'static str), usize>>>);
+
+impl Running {
+    /// Counts a task until the guard is dropped.
+    fn begin(&self, group: &'static str, task: &'static str) -> RunningTask {
+        *self.0.lock().entry((group, task)).or_default() += 1;
+        RunningTask { running: self.clone(), name: (group, task) }
+    }
+}
+
+struct RunningTask {
+    running: Running,
+    name: (&'static str, &'static str),
+}
+
+impl Drop for RunningTask {
+    fn drop(&mut self) {
+        if let Some(count) = self.running.0.lock().get_mut(&self.name) {
+            *count -= 1;
+        }
+    }
 }
 
 impl TaskGroup {
     /// The root of the tree: one for each process.
     pub fn root(name: &'static str) -> Self {
         let node = CancellationToken::new();
-        Self { name, tracker: TaskTracker::new(), cancel: node.child_token(), node }
+        Self { name, tracker: TaskTracker::new(), cancel: node.child_token(), node, running: Running::default() }
     }
 
     /// A group below this one; it stops when this one stops.
     pub fn child(&self, name: &'static str) -> Self {
-        Self { name, tracker: TaskTracker::new(), cancel: self.cancel.child_token(), node: self.node.clone() }
+        Self {
+            name,
+            tracker: TaskTracker::new(),
+            cancel: self.cancel.child_token(),
+            node: self.node.clone(),
+            running: self.running.clone(),
+        }
     }
 
     /// Runs a task. It should end soon after [`Self::cancelled`] completes; if it does not, closing the group leaves it
@@ -57,7 +95,9 @@ impl TaskGroup {
         let group = self.name;
         let node = self.node.clone();
         let cancel = self.cancel.clone();
+        let running = self.running.begin(group, task);
         self.tracker.spawn(async move {
+            let _running = running;
             let Err(error) = future.await else { return };
             if cancel.is_cancelled() {
                 tracing::debug!(target: "runtime", "task {task} of {group} ended while stopping: {error}");
@@ -68,6 +108,27 @@ impl TaskGroup {
                 node.cancel();
             }
         });
+    }
+
+    /// What runs in the whole tree, a line each, for an operator: the tasks by their names, how many there are of each, and
+    /// what tokio knows of all of them.
+    pub fn report(&self) -> Vec<String> {
+        let running = self.running.0.lock();
+        let mut lines: Vec<String> = running
+            .iter()
+            .filter(|(_, count)| **count > 0)
+            .map(|((group, task), count)| format!("{group}/{task}: {count} running"))
+            .collect();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let metrics = runtime.metrics();
+            lines.push(format!(
+                "all tasks: {} alive, {} of them waiting for one of {} worker threads",
+                metrics.num_alive_tasks(),
+                metrics.global_queue_depth(),
+                metrics.num_workers()
+            ));
+        }
+        lines
     }
 
     /// Completes when the group is told to stop.
@@ -107,37 +168,58 @@ impl TaskGroup {
     }
 }
 
-/// A request of the operating system to stop.
+/// A signal of the operating system that a node answers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StopSignal {
-    /// Ctrl-C (SIGINT).
+pub enum Signal {
+    /// Ctrl-C (SIGINT): stop.
     Interrupt,
-    /// SIGTERM.
+    /// SIGTERM: stop.
     Terminate,
+    /// SIGUSR1: say what runs.
+    User1,
 }
 
-impl Display for StopSignal {
+impl Display for Signal {
     /// As Go prints signals, which operators' scripts look for: `2 (interrupt)`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Interrupt => "2 (interrupt)",
             Self::Terminate => "15 (terminated)",
+            Self::User1 => "10 (user defined signal 1)",
         })
     }
 }
 
-/// Completes when the process is asked to stop.
-///
-/// # Errors
-/// The operating system refuses to tell about signals.
-pub async fn stop_signal() -> std::io::Result<StopSignal> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(tokio::select! {
-        _ = interrupt.recv() => StopSignal::Interrupt,
-        _ = terminate.recv() => StopSignal::Terminate,
-    })
+/// The signals that the process gets, one after the other. From its making on they have no other effect.
+#[derive(Debug)]
+pub struct Signals {
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
+    user1: unix::Signal,
+}
+
+impl Signals {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// The operating system refuses to tell about signals.
+    pub fn listen() -> std::io::Result<Self> {
+        use unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            user1: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    /// The next signal.
+    pub async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => Signal::Interrupt,
+            _ = self.terminate.recv() => Signal::Terminate,
+            _ = self.user1.recv() => Signal::User1,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -156,6 +238,22 @@ mod tests {
         assert!(root.close(Duration::from_secs(60)).await);
         assert!(child.is_cancelled());
         assert!(child.close(Duration::from_secs(60)).await);
+    }
+
+    #[tokio::test]
+    async fn what_runs_is_listed_by_name() {
+        let root = TaskGroup::root("node");
+        let servers = root.child("servers");
+        for _ in 0..2 {
+            let stopping = servers.cancelled();
+            servers.spawn(TaskKind::Isolated, "listener", async move {
+                stopping.await;
+                Ok::<_, String>(())
+            });
+        }
+        assert_eq!(root.report()[0], "servers/listener: 2 running");
+        servers.close(Duration::from_secs(60)).await;
+        assert!(root.report()[0].starts_with("all tasks: 0 alive"), "{:?}", root.report());
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use ripstop_node::FABRIC_RELEASE;
 
 /// Hyperledger Fabric orderer node
 #[derive(Debug, clap::Parser)]
@@ -31,9 +32,6 @@ enum Command {
     /// Show version information
     Version,
 }
-
-/// The release of Fabric whose protocols the node speaks.
-const FABRIC_RELEASE: &str = "v3.1.5";
 
 /// Runs `orderer` with the arguments of a process, the first of which is the program's name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {

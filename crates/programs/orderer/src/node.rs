@@ -7,18 +7,15 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use ripstop_deliver::{Channels, DeliverConfig, DeliverService, ExpirationCheck, TlsBinding};
 use ripstop_keys::LocalIdentity;
-use ripstop_node_config::{Environment, MetricsConfig, OperationsConfig, OrdererConfig, ServerTlsConfig};
-use ripstop_operations::{Certificates, Health, LogControl, Metrics, Operations, Version, start_logging};
+use ripstop_node::{FABRIC_RELEASE, Node, say_that_there_is_no_profiling, until_stopped};
+use ripstop_node_config::{Environment, OrdererConfig};
+use ripstop_operations::{LogControl, start_logging};
 use ripstop_ordering_service::{
     AtomicBroadcastService, ExpiredClients, OrderingConfig, OrderingService, TrustedRoots, participation_routes,
 };
-use ripstop_runtime::{TaskGroup, TaskKind, stop_signal};
-use ripstop_transport::{
-    ClientAuth, ClientRoots, ConcurrencyLimit, KeyFiles, Listener, ServerKeepalive, ServerTls, serve_grpc, serve_http,
-};
+use ripstop_runtime::{Signals, TaskGroup, TaskKind};
+use ripstop_transport::{ClientRoots, ConcurrencyLimit, Listener, MessageLimits, ServerTls, serve_grpc, serve_http};
 use tonic::service::Routes;
-
-use crate::FABRIC_RELEASE;
 
 const LOG: &str = "orderer.common.server";
 /// How long each part of the node may take to stop.
@@ -47,9 +44,7 @@ fn warn_of_what_is_missing(config: &OrdererConfig) {
     if config.throttling.rate > 0 {
         tracing::warn!(target: LOG, "General.Throttling.Rate has no effect yet: clients are not slowed down");
     }
-    if matches!(config.metrics, MetricsConfig::Statsd(_)) {
-        tracing::warn!(target: LOG, "Metrics.Provider statsd has no effect yet: use prometheus");
-    }
+    say_that_there_is_no_profiling(config.profile_address.as_deref());
 }
 
 async fn serve(config: OrdererConfig, logging: LogControl) -> anyhow::Result<()> {
@@ -60,42 +55,27 @@ async fn serve(config: OrdererConfig, logging: LogControl) -> anyhow::Result<()>
     };
     let identity = load_identity(&config)?;
     let enrollment_end = identity.signer.certificate().not_after();
-    let metrics = Metrics::new();
+    let signals = Signals::listen().context("the operating system does not tell about signals")?;
+    let mut node = Node::new(logging);
     let root = TaskGroup::root("orderer");
     let (channels, servers) = (root.child("channels"), root.child("servers"));
 
-    let mut files = KeyFiles::new();
-    start_operations(&config, logging, &metrics, &servers, &mut files).await?;
+    node.serve_operations(&config.operations, &config.metrics, &servers).await?;
     let trusted = TrustedRoots { live: ClientRoots::new(), fixed: read_files(&tls.client_root_cas)? };
-    let client_auth = match tls.client_auth_required {
-        true => ClientAuth::Required(trusted.live.clone()),
-        false => ClientAuth::Requested,
-    };
-    let server_tls = server_tls("server TLS", tls, client_auth, &mut files)?;
+    let server_tls = node.grpc_tls("server TLS", tls, &trusted.live)?;
     let ordering = ordering_config(&config, read(&tls.certificate, "General.TLS.Certificate")?);
-    let service = OrderingService::open(ordering, identity.signer, &metrics, trusted, channels.clone()).await?;
+    let service = OrderingService::open(ordering, identity.signer, &node.metrics, trusted, channels.clone()).await?;
 
-    start_admin(&config, service.clone(), &servers, &mut files).await?;
-    let certificates = Certificates::new(enrollment_end, files);
-    let stopping = servers.cancelled();
-    servers.spawn(TaskKind::Isolated, "certificates", async move {
-        tokio::select! { watched = certificates.watch() => watched, () = stopping => Ok(()) }
-    });
-    start_grpc(&config, server_tls, service, &metrics, &servers).await?;
+    start_admin(&config, service.clone(), &servers, &mut node).await?;
+    start_grpc(&config, server_tls, service, &node, &servers).await?;
+    node.watch_certificates(enrollment_end, &servers);
 
-    tokio::select! {
-        signal = stop_signal() => tracing::info!(target: LOG, "Received signal: {}", signal.context("cannot wait for signals")?),
-        () = root.node_stopping() => {
-            servers.close(STOP_PATIENCE).await;
-            channels.close(STOP_PATIENCE).await;
-            bail!("a part that the node cannot do without has failed; its error is in the log above");
-        }
-    }
+    let stopped = until_stopped(&root, signals).await;
     servers.close(STOP_PATIENCE).await;
     channels.close(STOP_PATIENCE).await;
     root.close(STOP_PATIENCE).await;
     tracing::info!(target: LOG, "Orderer stopped");
-    Ok(())
+    Ok(stopped?)
 }
 
 fn load_identity(config: &OrdererConfig) -> anyhow::Result<LocalIdentity> {
@@ -131,65 +111,16 @@ fn read_files(paths: &[std::path::PathBuf]) -> anyhow::Result<Vec<Vec<u8>>> {
     paths.iter().map(|path| read(path, "client root CAs")).collect()
 }
 
-/// The TLS of a listener; its certificate is shown in this role.
-fn server_tls(
-    role: &'static str,
-    tls: &ServerTlsConfig,
-    client_auth: ClientAuth,
-    files: &mut KeyFiles,
-) -> anyhow::Result<ServerTls> {
-    let pair = files.load(role, &tls.certificate, &tls.private_key)?;
-    Ok(ServerTls::new(pair, client_auth)?.time_shift(tls.handshake_time_shift))
-}
-
-/// TLS whose clients must chain to the roots that the file names.
-fn fixed_server_tls(role: &'static str, tls: &ServerTlsConfig, files: &mut KeyFiles) -> anyhow::Result<ServerTls> {
-    let roots = ClientRoots::new();
-    let pems = read_files(&tls.client_root_cas)?;
-    roots.replace(pems.iter().map(Vec::as_slice)).with_context(|| format!("client root CAs of {role}"))?;
-    let client_auth = match tls.client_auth_required {
-        true => ClientAuth::Required(roots),
-        false => ClientAuth::VerifiedIfGiven(roots),
-    };
-    server_tls(role, tls, client_auth, files)
-}
-
-async fn start_operations(
-    config: &OrdererConfig,
-    logging: LogControl,
-    metrics: &Metrics,
-    servers: &TaskGroup,
-    files: &mut KeyFiles,
-) -> anyhow::Result<()> {
-    let OperationsConfig { listen_address: Some(address), tls } = &config.operations else { return Ok(()) };
-    let listener =
-        Listener::bind(address).await.context("failed to start operations subsystem (Operations.ListenAddress)")?;
-    let tls = tls.as_ref().map(|tls| fixed_server_tls("operations TLS", tls, files)).transpose()?;
-    tracing::info!(target: "orderer.operations", "Starting operations server on {}", listener.address());
-    let operations = Operations {
-        health: Health::default(),
-        version: Version { version: FABRIC_RELEASE.into(), commit: format!("ripstop-{}", env!("CARGO_PKG_VERSION")) },
-        logging,
-        metrics: matches!(config.metrics, MetricsConfig::Prometheus).then(|| metrics.clone()),
-    };
-    let shutdown = servers.cancelled();
-    servers.spawn(TaskKind::Essential, "operations", async move {
-        operations.serve(listener, tls, shutdown).await;
-        Ok::<_, std::convert::Infallible>(())
-    });
-    Ok(())
-}
-
 async fn start_admin(
     config: &OrdererConfig,
     service: OrderingService,
     servers: &TaskGroup,
-    files: &mut KeyFiles,
+    node: &mut Node,
 ) -> anyhow::Result<()> {
     let listener = Listener::bind(&config.admin.listen_address)
         .await
         .context("failed to start admin server (Admin.ListenAddress)")?;
-    let tls = config.admin.tls.as_ref().map(|tls| fixed_server_tls("admin TLS", tls, files)).transpose()?;
+    let tls = config.admin.tls.as_ref().map(|tls| node.http_tls("admin TLS", tls)).transpose()?;
     if tls.is_none() {
         tracing::warn!(target: LOG, "Admin.TLS is off: anybody who reaches {} can join and remove channels", listener.address());
     }
@@ -207,7 +138,7 @@ async fn start_grpc(
     config: &OrdererConfig,
     tls: ServerTls,
     service: OrderingService,
-    metrics: &Metrics,
+    node: &Node,
     servers: &TaskGroup,
 ) -> anyhow::Result<()> {
     let host = match config.listen_host.contains(':') {
@@ -223,13 +154,17 @@ async fn start_grpc(
         limit: ConcurrencyLimit::new("/orderer.AtomicBroadcast/Deliver", MAX_DELIVER_STREAMS),
     };
     let channels: Arc<dyn Channels> = Arc::new(service.clone());
-    let deliver = DeliverService::new(channels, deliver_config, metrics);
+    let deliver = DeliverService::new(channels, deliver_config, &node.metrics);
     let server = AtomicBroadcastService::new(service, deliver).into_server();
-    let routes = metrics.observe(Routes::new(server));
-    let keepalive = ServerKeepalive { interval: config.keepalive.interval, timeout: config.keepalive.timeout };
+    let routes = node.metrics.observe(Routes::new(server));
+    let messages = MessageLimits {
+        receive: config.max_receive_message_size as usize,
+        send: config.max_send_message_size as usize,
+    };
+    let options = node.grpc_options(config.keepalive, config.connection_timeout, messages);
     let shutdown = servers.cancelled();
     tracing::info!(target: LOG, "Starting orderer {FABRIC_RELEASE} (Ripstop {})", env!("CARGO_PKG_VERSION"));
-    servers.spawn(TaskKind::Essential, "grpc", serve_grpc(listener, Some(tls), keepalive, routes, shutdown));
+    servers.spawn(TaskKind::Essential, "grpc", serve_grpc(listener, Some(tls), options, routes, shutdown));
     tracing::info!(target: LOG, "Beginning to serve requests on {address}");
     Ok(())
 }

@@ -5,8 +5,9 @@ use std::path::Path;
 use anyhow::Context;
 use bytes::Bytes;
 use ripstop_keys::LocalIdentity;
+use ripstop_node::Node;
 use ripstop_node_config::{MspLocation, PeerTlsConfig, ServerTlsConfig};
-use ripstop_transport::{ClientAuth, ClientRoots, KeyFiles, KeyPair, ServerTls};
+use ripstop_transport::{ClientRoots, KeyPair, ServerTls};
 
 /// Loads the peer's own organisation and key.
 pub(super) fn load(location: &MspLocation) -> anyhow::Result<LocalIdentity> {
@@ -34,7 +35,7 @@ pub(super) struct Tls {
 }
 
 /// Reads the TLS files. `roots` are the certificates that clients are verified against under mutual TLS.
-pub(super) fn load_tls(config: &PeerTlsConfig, roots: &ClientRoots, files: &mut KeyFiles) -> anyhow::Result<Tls> {
+pub(super) fn load_tls(config: &PeerTlsConfig, roots: &ClientRoots, node: &mut Node) -> anyhow::Result<Tls> {
     let server = &config.server;
     // Without mutual TLS nobody verifies clients, and the sample configuration names a file that does not exist.
     let client_roots = if server.client_auth_required { server.client_root_cas.as_slice() } else { &[] };
@@ -45,30 +46,13 @@ pub(super) fn load_tls(config: &PeerTlsConfig, roots: &ClientRoots, files: &mut 
     roots
         .replace(configured_roots.iter().map(AsRef::as_ref))
         .map_err(|error| anyhow::anyhow!("peer.tls: root certificates: {error}"))?;
-    let pair = files.load("server TLS", &server.certificate, &server.private_key)?;
-    let auth = match server.client_auth_required {
-        true => ClientAuth::Required(roots.clone()),
-        false => ClientAuth::Requested,
-    };
+    let for_chaincode = ServerTlsConfig { client_auth_required: false, ..server.clone() };
     Ok(Tls {
-        server: ServerTls::new(pair.clone(), auth)?.time_shift(server.handshake_time_shift),
-        client: files.load("client TLS", &config.client_certificate, &config.client_private_key)?,
-        chaincode: ServerTls::new(pair, ClientAuth::Requested)?,
+        server: node.grpc_tls("server TLS", server, roots)?,
+        client: node.key_pair("client TLS", &config.client_certificate, &config.client_private_key)?,
+        chaincode: node.grpc_tls("server TLS", &for_chaincode, roots)?,
         configured_roots,
     })
-}
-
-/// The TLS of the operations endpoint.
-pub(super) fn operations_tls(config: &ServerTlsConfig, files: &mut KeyFiles) -> anyhow::Result<ServerTls> {
-    let pair = files.load("operations TLS", &config.certificate, &config.private_key)?;
-    let roots = ClientRoots::new();
-    let pems = config.client_root_cas.iter().map(|path| read(path)).collect::<anyhow::Result<Vec<_>>>()?;
-    roots.replace(pems.iter().map(Vec::as_slice)).context("operations.tls.clientRootCAs")?;
-    let auth = match config.client_auth_required {
-        true => ClientAuth::Required(roots),
-        false => ClientAuth::VerifiedIfGiven(roots),
-    };
-    Ok(ServerTls::new(pair, auth)?.time_shift(config.handshake_time_shift))
 }
 
 /// Reads a file that the configuration names.

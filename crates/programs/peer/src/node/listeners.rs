@@ -13,7 +13,7 @@ use ripstop_node_config::{PeerConfig, ProposalFilter};
 use ripstop_operations::Metrics;
 use ripstop_runtime::{TaskGroup, TaskKind};
 use ripstop_snapshot_service::SnapshotService;
-use ripstop_transport::{ConcurrencyLimit, KeyPair, Listener, ServerKeepalive, ServerTls, serve_grpc};
+use ripstop_transport::{ConcurrencyLimit, KeyPair, Listener, ServerOptions, ServerTls, serve_grpc};
 use tonic::service::Routes;
 
 use super::channels::DeliverChannels;
@@ -90,10 +90,9 @@ pub(super) fn serve(
     name: &'static str,
     listener: Listener,
     tls: Option<ServerTls>,
-    config: &PeerConfig,
+    options: ServerOptions,
     routes: Routes,
 ) {
-    let keepalive = ServerKeepalive { interval: config.keepalive.interval, timeout: config.keepalive.timeout };
-    let serving = serve_grpc(listener, tls, keepalive, routes, tasks.cancelled());
+    let serving = serve_grpc(listener, tls, options, routes, tasks.cancelled());
     tasks.spawn(TaskKind::Essential, name, serving);
 }

@@ -1,6 +1,5 @@
 //! The life of a peer, from top to bottom.
 
-use std::convert::Infallible;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +11,14 @@ use ripstop_chaincode::{ChaincodeHost, HostOptions, NodeParts, Registration};
 use ripstop_deliver::{PullConfig, TlsBinding};
 use ripstop_gateway::AddressOverride;
 use ripstop_ledger::{LedgerOptions, Ledgers};
-use ripstop_node_config::{MetricsConfig, PeerConfig};
-use ripstop_operations::{Certificates, Health, LogControl, Metrics, Operations, Version};
-use ripstop_runtime::{TaskGroup, TaskKind, stop_signal};
-use ripstop_transport::{ClientRoots, Keepalive, KeyFiles, Listener, ServerTls, local_ip};
+use ripstop_node::{FABRIC_RELEASE, Node, say_that_there_is_no_profiling, until_stopped};
+use ripstop_node_config::PeerConfig;
+use ripstop_operations::LogControl;
+use ripstop_runtime::{Signals, TaskGroup};
+use ripstop_transport::{
+    ClientRoots, ConnectionCounts, Keepalive, Listener, MessageLimits, ServerKeepalive, ServerOptions, ServerTls,
+    local_ip,
+};
 use tonic::service::Routes;
 
 use super::channels::{ChannelParts, PATIENCE, PeerChannels, height_gauge};
@@ -24,12 +27,11 @@ use super::listeners::{ServiceParts, serve, services};
 
 /// How long open requests may take to end after the peer was told to stop.
 const DRAIN: Duration = Duration::from_secs(5);
-/// The release of Fabric whose wire contract this is, as `/version` says it.
-const FABRIC_RELEASE: &str = "v3.1.5";
 
 /// Runs the peer until it is told to stop.
 pub(super) async fn run(config: PeerConfig, logging: LogControl) -> anyhow::Result<()> {
     tracing::info!(target: "nodeCmd", function = "serve", "Starting peer: ripstop {}, compatible with Fabric {FABRIC_RELEASE}", env!("CARGO_PKG_VERSION"));
+    let signals = Signals::listen().context("the operating system does not tell about signals")?;
     let address = config.advertised_address(local_ip()).context(
         "peer.address must be found out (peer.addressAutoDetect, or a host such as 0.0.0.0), but this machine has none",
     )?;
@@ -37,8 +39,8 @@ pub(super) async fn run(config: PeerConfig, logging: LogControl) -> anyhow::Resu
     // Who am I?
     let identity = identity::load(&config.msp)?;
     let (local_msp, signer) = (Arc::new(identity.msp), identity.signer);
-    let (roots, mut files) = (ClientRoots::new(), KeyFiles::new());
-    let tls = config.tls.as_ref().map(|tls| identity::load_tls(tls, &roots, &mut files)).transpose()?;
+    let (roots, mut node) = (ClientRoots::new(), Node::new(logging));
+    let tls = config.tls.as_ref().map(|tls| identity::load_tls(tls, &roots, &mut node)).transpose()?;
     if tls.is_some() {
         tracing::info!(target: "nodeCmd", function = "serve", "Starting peer with TLS enabled");
     }
@@ -48,14 +50,19 @@ pub(super) async fn run(config: PeerConfig, logging: LogControl) -> anyhow::Resu
     let (chaincode_listen, _) = config.chaincode_endpoint(&address)?;
     let chaincode_listener = Listener::bind(&chaincode_listen).await.map_err(at("peer.chaincodeListenAddress"))?;
     let root = TaskGroup::root("peer");
-    let (metrics, health) = (Metrics::new(), Health::default());
     let operations = root.child("operations");
-    serve_operations(&operations, &config, logging, &metrics, &health, &mut files).await?;
-    let certificates = Certificates::new(signer.certificate().not_after(), files);
-    let stopping = operations.cancelled();
-    operations.spawn(TaskKind::Isolated, "certificates", async move {
-        tokio::select! { watched = certificates.watch() => watched, () = stopping => Ok(()) }
-    });
+    node.serve_operations(&config.operations, &config.metrics, &operations).await?;
+    say_that_there_is_no_profiling(config.profile_address.as_deref());
+    let options = node.grpc_options(
+        config.keepalive,
+        config.connection_timeout,
+        MessageLimits {
+            receive: config.max_receive_message_size as usize,
+            send: config.max_send_message_size as usize,
+        },
+    );
+    let (metrics, health) = (node.metrics.clone(), node.health.clone());
+    node.watch_certificates(signer.certificate().not_after(), &operations);
 
     // What do I know?
     let ledgers = open_ledgers(&config).await?;
@@ -94,13 +101,19 @@ pub(super) async fn run(config: PeerConfig, logging: LogControl) -> anyhow::Resu
         binding: binding(server_tls.as_ref()),
         overrides,
     });
+    // Fabric neither counts the connections of chaincode nor lets the configuration set how chaincode is pinged.
+    let chaincode_options = ServerOptions {
+        keepalive: ServerKeepalive::default(),
+        connections: ConnectionCounts::default(),
+        ..options.clone()
+    };
     let registration = Routes::new(chaincode.registration_service().into_grpc());
-    serve(&servers, "chaincode listener", chaincode_listener, chaincode_tls, &config, registration);
-    serve(&servers, "listener", listener, server_tls, &config, routes);
+    serve(&servers, "chaincode listener", chaincode_listener, chaincode_tls, chaincode_options, registration);
+    serve(&servers, "listener", listener, server_tls, options, routes);
     let (id, network) = (&config.id, &config.network_id);
     tracing::info!(target: "nodeCmd", function = "serve", "Started peer with ID=[{id}], network ID=[{network}], address=[{address}]");
 
-    let stopped = end(&root).await;
+    let stopped = until_stopped(&root, signals).await;
 
     // The end, in this order: no more questions, no more calls, no more blocks; operators see it to the last.
     let drained = servers.close(DRAIN);
@@ -109,18 +122,7 @@ pub(super) async fn run(config: PeerConfig, logging: LogControl) -> anyhow::Resu
     channel_tasks.close(PATIENCE).await;
     operations.close(DRAIN).await;
     tracing::info!(target: "nodeCmd", function = "serve", "Stopped peer");
-    stopped
-}
-
-/// Completes when somebody asks the peer to stop, or when a part failed without which it cannot be.
-async fn end(root: &TaskGroup) -> anyhow::Result<()> {
-    tokio::select! {
-        signal = stop_signal() => {
-            tracing::info!(target: "nodeCmd", function = "handleSignals", "Received signal: {}", signal?);
-            Ok(())
-        }
-        () = root.node_stopping() => anyhow::bail!("the peer stopped because a part failed that it cannot be without; see the log"),
-    }
+    Ok(stopped?)
 }
 
 /// Puts the name of a setting or thing before an error.
@@ -151,38 +153,6 @@ fn binding(tls: Option<&ServerTls>) -> TlsBinding {
         true => TlsBinding::Required,
         false => TlsBinding::NotChecked,
     }
-}
-
-async fn serve_operations(
-    tasks: &TaskGroup,
-    config: &PeerConfig,
-    logging: LogControl,
-    metrics: &Metrics,
-    health: &Health,
-    files: &mut KeyFiles,
-) -> anyhow::Result<()> {
-    let Some(address) = &config.operations.listen_address else { return Ok(()) };
-    let listener = Listener::bind(address).await.map_err(at("operations.listenAddress"))?;
-    let tls = config.operations.tls.as_ref().map(|tls| identity::operations_tls(tls, files)).transpose()?;
-    let pulled = matches!(config.metrics, MetricsConfig::Prometheus);
-    if let MetricsConfig::Statsd(_) = &config.metrics {
-        tracing::warn!(target: "operations.runner", "metrics.provider: statsd is not possible yet; metrics disabled");
-    }
-    let operations = Operations {
-        health: health.clone(),
-        version: Version {
-            version: FABRIC_RELEASE.to_owned(),
-            commit: format!("ripstop-{}", env!("CARGO_PKG_VERSION")),
-        },
-        logging,
-        metrics: pulled.then(|| metrics.clone()),
-    };
-    let stopping = tasks.cancelled();
-    tasks.spawn(TaskKind::Isolated, "operations", async move {
-        operations.serve(listener, tls, stopping).await;
-        Ok::<_, Infallible>(())
-    });
-    Ok(())
 }
 
 fn overrides(config: &PeerConfig) -> anyhow::Result<Vec<AddressOverride>> {
