@@ -40,6 +40,22 @@ impl From<i32> for HeaderType {
     }
 }
 
+impl std::fmt::Display for HeaderType {
+    /// As Fabric prints it: its name, or its number where it has none.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Message => "MESSAGE",
+            Self::Config => "CONFIG",
+            Self::ConfigUpdate => "CONFIG_UPDATE",
+            Self::EndorserTransaction => "ENDORSER_TRANSACTION",
+            Self::OrdererTransaction => "ORDERER_TRANSACTION",
+            Self::DeliverSeekInfo => "DELIVER_SEEK_INFO",
+            Self::ChaincodePackage => "CHAINCODE_PACKAGE",
+            Self::Unknown(number) => return number.fmt(f),
+        })
+    }
+}
+
 impl HeaderType {
     /// The number on the wire.
     pub const fn number(self) -> i32 {

@@ -7,8 +7,8 @@ use ripstop_channel_config::{ChannelConfig, ConfigError};
 use ripstop_proto::common;
 use ripstop_rwset::{StateError, StateView, TxRwSet, UpdateBatch, commit_hash};
 use ripstop_types::{
-    Block, BlockNumber, Digest, Envelope, HeaderType, Height, MetadataError, MetadataSlot, Transaction, TxId,
-    ValidationCode, ValidationCodes,
+    Block, BlockNumber, ChaincodeName, Digest, Envelope, HeaderType, Height, MetadataError, MetadataSlot, Transaction,
+    TxId, ValidationCode, ValidationCodes,
 };
 
 use crate::check::{Accepted, CheckedTransaction};
@@ -85,6 +85,9 @@ pub struct ValidatedTransaction {
     pub tx_id: TxId,
     /// The type as the channel header says; none where the header cannot be read.
     pub kind: Option<HeaderType>,
+    /// The chaincode that ran; none where the transaction is of another type, was refused before its endorsements were
+    /// judged, or had its verdict read from the block.
+    pub chaincode: Option<ChaincodeName>,
     /// The verdict.
     pub code: ValidationCode,
     /// Why it is invalid; none for a valid one, and for one whose verdict was read from the block.
@@ -106,6 +109,10 @@ impl CheckedBlock {
         let mut transactions = Vec::with_capacity(checked.len());
         for (index, CheckedTransaction { tx_id, kind, verdict }) in checked.into_iter().enumerate() {
             let version = Height::new(number, index as u64);
+            let chaincode = match &verdict {
+                Ok(Accepted::Endorsed { content, .. }) => Some(content.chaincode.clone()),
+                _ => None,
+            };
             let refusal = match verdict {
                 Err(refusal) => Some(refusal),
                 Ok(Accepted::Config(envelope, _)) => {
@@ -130,7 +137,7 @@ impl CheckedBlock {
                 }
             };
             let code = refusal.as_ref().map_or(ValidationCode::Valid, Refusal::code);
-            transactions.push(ValidatedTransaction { tx_id, kind, code, refusal });
+            transactions.push(ValidatedTransaction { tx_id, kind, chaincode, code, refusal });
         }
         Ok(ValidatedBlock::seal(block, transactions, updates, config, previous_commit_hash))
     }
@@ -165,6 +172,7 @@ impl ValidatedBlock {
         let transaction = ValidatedTransaction {
             tx_id: envelope.channel_header.tx_id,
             kind: Some(HeaderType::Config),
+            chaincode: None,
             code: ValidationCode::Valid,
             refusal: None,
         };
@@ -191,6 +199,7 @@ impl ValidatedBlock {
             transactions.push(ValidatedTransaction {
                 tx_id: header.map_or_else(|| TxId::new(""), |header| header.tx_id.clone()),
                 kind: header.map(|header| header.kind),
+                chaincode: None,
                 code: *code,
                 refusal: None,
             });

@@ -5,6 +5,7 @@ use ripstop_ledger::{CommitError, Ledger, PrivateStoreError, StateError};
 use ripstop_types::{Block, BlockNumber, Digest, MspId, TxId};
 use ripstop_validation::{BlockRefusal, Undecided, ValidatedBlock, VerifiedBlock};
 
+use crate::CommitMetrics;
 use crate::gather::{GatherError, gather};
 use crate::parallel::on_all_cores;
 
@@ -70,6 +71,7 @@ pub enum CommitterError {
 pub struct Committer {
     pub(crate) ledger: Arc<Ledger>,
     organization: Option<MspId>,
+    metrics: Option<CommitMetrics>,
 }
 
 /// Where the next block attaches: ahead of the ledger while a block is being written.
@@ -82,12 +84,17 @@ pub(crate) struct Tip {
 impl Committer {
     /// The committer of a channel. A ledger must not have two at a time.
     pub const fn new(ledger: Arc<Ledger>) -> Self {
-        Self { ledger, organization: None }
+        Self { ledger, organization: None, metrics: None }
     }
 
     /// Says whose peer this is. A peer of nobody keeps no private data.
     pub fn of_organization(self, organization: MspId) -> Self {
         Self { organization: Some(organization), ..self }
+    }
+
+    /// Counts what is committed.
+    pub fn counting(self, metrics: CommitMetrics) -> Self {
+        Self { metrics: Some(metrics), ..self }
     }
 
     /// Verifies, checks, validates and commits one block; the outer result says whether the channel goes on, the inner
@@ -143,16 +150,25 @@ impl Committer {
         })?;
         let transactions: Vec<TxId> = validated.transactions().iter().map(|t| t.tx_id.clone()).collect();
         let hash = validated.commit_hash().map(|hash| hash.to_string()).unwrap_or_default();
-        let writing = Instant::now();
-        self.ledger.commit(validated, private).map_err(|source| CommitterError::Ledger {
+        if let Some(metrics) = &self.metrics {
+            metrics.count(channel, validated.transactions());
+        }
+        let times = self.ledger.commit(validated, private).map_err(|source| CommitterError::Ledger {
             channel: channel.to_owned(),
             block,
             source,
         })?;
+        if let Some(metrics) = &self.metrics {
+            metrics.observe(channel, started.elapsed(), times);
+        }
         tracing::info!(
             target: "kvledger",
-            "[{channel}] Committed block [{block}] with {} transaction(s) in {}ms (state_validation={}ms block_and_pvtdata_commit={}ms state_commit=0ms) commitHash=[{hash}]",
-            transactions.len(), started.elapsed().as_millis(), validation.as_millis(), writing.elapsed().as_millis()
+            "[{channel}] Committed block [{block}] with {} transaction(s) in {}ms (state_validation={}ms block_and_pvtdata_commit={}ms state_commit={}ms) commitHash=[{hash}]",
+            transactions.len(),
+            started.elapsed().as_millis(),
+            validation.as_millis(),
+            (times.blocks + times.private).as_millis(),
+            times.state.as_millis()
         );
         self.forget(&transactions, block);
         Ok(())

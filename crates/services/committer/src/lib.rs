@@ -15,8 +15,10 @@
 
 mod commit;
 mod gather;
+mod metrics;
 mod parallel;
 mod run;
 
 pub use commit::{Committer, CommitterError};
+pub use metrics::CommitMetrics;
 pub use run::BLOCK_QUEUE;

@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -376,7 +377,7 @@ impl Ledger {
 
     /// Commits the next block, on the caller's thread: its private data, the block itself, then all that follows from it.
     /// Readers see all of it at once, when it is done.
-    pub fn commit(&self, validated: ValidatedBlock, private: PrivateData) -> Result<(), CommitError> {
+    pub fn commit(&self, validated: ValidatedBlock, private: PrivateData) -> Result<CommitTimes, CommitError> {
         let mut committing = self.committing.lock();
         if *committing == Committing::Failed {
             return Err(CommitError::Failed(self.channel_id.clone()));
@@ -386,12 +387,12 @@ impl Ledger {
             return Err(CommitError::NotNext { offered, height });
         }
         *committing = Committing::Failed;
-        self.write(validated, private)?;
+        let times = self.write(validated, private)?;
         *committing = Committing::Ready;
-        Ok(())
+        Ok(times)
     }
 
-    fn write(&self, validated: ValidatedBlock, private: PrivateData) -> Result<(), CommitError> {
+    fn write(&self, validated: ValidatedBlock, private: PrivateData) -> Result<CommitTimes, CommitError> {
         let before = self.current.load_full();
         let number = validated.block().number();
         let new_config = match validated.updates().public(CHANNEL_CONFIG_NAMESPACE, CHANNEL_CONFIG_KEY) {
@@ -410,12 +411,19 @@ impl Ledger {
         let batch = apply::batch(&validated, &sets.present, &purged, &before.state, &mut lifetimes)
             .map_err(LedgerError::from)?;
         let commit_hash = apply::commit_hash(&validated);
+        let mut times = CommitTimes::default();
+        let began = Instant::now();
         kept.put(number, &sets)?;
+        times.private = began.elapsed();
+        let began = Instant::now();
         self.blocks.append(Arc::new(validated.into_block())).map_err(LedgerError::from)?;
+        times.blocks = began.elapsed();
         kept.forget_expired(number)?;
         // Purged values are erased below; the state must not need their clear keys again.
         let durability = if purges { Durability::Synced } else { Durability::Buffered };
+        let began = Instant::now();
         self.store.write(batch, durability).map_err(LedgerError::from)?;
+        times.state = began.elapsed();
         if purges {
             kept.erase_purged(number.next().get())?;
         }
@@ -430,8 +438,19 @@ impl Ledger {
         if let Some(snapshots) = &self.snapshots {
             snapshots.committed(&state);
         }
-        Ok(())
+        Ok(times)
     }
+}
+
+/// How long the parts of a block's writing took.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CommitTimes {
+    /// The private data.
+    pub private: Duration,
+    /// The block itself.
+    pub blocks: Duration,
+    /// The state, and what else follows from the block.
+    pub state: Duration,
 }
 
 impl Current {

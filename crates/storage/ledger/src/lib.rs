@@ -49,7 +49,7 @@ pub use error::{
 };
 pub use history::{History, KeyModification};
 pub use late::{RejectedSet, Rejection};
-pub use ledger::{ChainInfo, CommittedTransaction, Ledger, PrivateData};
+pub use ledger::{ChainInfo, CommitTimes, CommittedTransaction, Ledger, PrivateData};
 pub use lifecycle_state::SimulatedLifecycle;
 pub use private::announced_private_data;
 pub use registry::{LedgerOptions, Ledgers};

@@ -11,7 +11,7 @@ use prometheus::IntGaugeVec;
 use ripstop_chaincode::JoinChannel;
 use ripstop_channel_config::ConsensusType;
 use ripstop_channel_config::acl::{self, Resource};
-use ripstop_committer::{BLOCK_QUEUE, Committer};
+use ripstop_committer::{BLOCK_QUEUE, CommitMetrics, Committer};
 use ripstop_deliver::{
     BlockForm, BlockPuller, BlockSource, Channels, OrdererEndpoint, PullConfig, PullTarget, Refusal, SourceError,
 };
@@ -39,6 +39,7 @@ pub(super) struct ChannelParts {
     pub(super) tasks: TaskGroup,
     pub(super) health: Health,
     pub(super) heights: IntGaugeVec,
+    pub(super) commits: CommitMetrics,
     /// The snapshot from which a ledger is being created. Held while any ledger is.
     pub(super) joining: Mutex<Option<PathBuf>>,
 }
@@ -92,7 +93,9 @@ impl PeerChannels {
             Some(why) => Err(why.clone()),
             None => Ok(()),
         });
-        let committer = Committer::new(Arc::clone(ledger)).of_organization(self.organization().clone());
+        let committer = Committer::new(Arc::clone(ledger))
+            .of_organization(self.organization().clone())
+            .counting(parts.commits.clone());
         parts.tasks.spawn(TaskKind::Isolated, "committer", async move {
             let ended = committer.run(received).await;
             if let Err(error) = &ended {

@@ -8,6 +8,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use ripstop_chaincode::{ChaincodeHost, HostOptions, NodeParts, Registration};
+use ripstop_committer::CommitMetrics;
 use ripstop_deliver::{PullConfig, TlsBinding};
 use ripstop_gateway::AddressOverride;
 use ripstop_ledger::{LedgerOptions, Ledgers};
@@ -79,6 +80,7 @@ pub(super) async fn run(config: PeerConfig, logging: LogControl) -> anyhow::Resu
         tasks: channel_tasks.clone(),
         health,
         heights: height_gauge(&metrics),
+        commits: CommitMetrics::new(&metrics),
         joining: Mutex::default(),
     });
     let join = Arc::new(channels.clone());
