@@ -71,10 +71,8 @@ impl PackageSource {
 /// A definition as one organization approved it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ApprovedDefinition {
-    /// The sequence the approval is for.
-    pub sequence: i64,
-    /// The terms.
-    pub parameters: ChaincodeParameters,
+    /// The sequence that the approval is for, and the terms.
+    pub definition: ChaincodeDefinition,
     /// Where its peers find the code.
     pub source: PackageSource,
 }

@@ -27,6 +27,7 @@ mod input;
 pub mod keys;
 mod lifetime;
 mod membership;
+mod messages;
 mod policy;
 mod query;
 mod record;

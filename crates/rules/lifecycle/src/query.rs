@@ -174,5 +174,5 @@ fn read_approved(
         true => PackageSource::Unavailable,
         false => PackageSource::Local(package.package_id),
     };
-    Ok(ApprovedDefinition { sequence, parameters, source })
+    Ok(ApprovedDefinition { definition: ChaincodeDefinition { sequence, parameters }, source })
 }

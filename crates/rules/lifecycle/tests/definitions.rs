@@ -197,7 +197,7 @@ fn approvals_can_be_read_back() {
     approve(&mut state, &channel, &org(1), "basic", proposed(1, "1.0"), &package()).expect("it is allowed");
     let mut approved = |sequence| approved_definition(&mut state, &org(1), "mychannel", "basic", sequence);
     let latest = approved(0).expect("the next sequence is approved");
-    assert_eq!((latest.sequence, &latest.source), (1, &package()));
+    assert_eq!((latest.definition.sequence, &latest.source), (1, &package()));
     assert_eq!(
         approved(7).map_err(|error| error.to_string()),
         Err("could not fetch approved chaincode definition (name: 'basic', sequence: '7') on channel 'mychannel'"

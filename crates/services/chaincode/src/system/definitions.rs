@@ -12,7 +12,7 @@ use ripstop_lifecycle::{
     approved_definitions, check_input, check_readiness, commit, committed_definition, committed_definitions,
     org_approvals, references,
 };
-use ripstop_proto::{lifecycle, protos};
+use ripstop_proto::lifecycle;
 
 use super::{Answer, SystemCall, text};
 use crate::error::Refusal;
@@ -170,22 +170,14 @@ impl Work<'_> {
 
     fn approve(&self, args: lifecycle::ApproveChaincodeDefinitionForMyOrgArgs) -> Answer {
         let config = self.config()?;
-        let proposed = Proposed {
-            sequence: args.sequence,
-            version: args.version,
-            endorsement_plugin: args.endorsement_plugin,
-            validation_plugin: args.validation_plugin,
-            validation_parameter: args.validation_parameter,
-            collections: args.collections,
-            init_required: args.init_required,
-        };
-        let source = PackageSource::from_proto(args.source);
+        let (name, source) = (args.name.clone(), PackageSource::from_proto(args.source.clone()));
+        let proposed = ChaincodeDefinition::from(args);
         let org = self.request.host.node().local_msp.id();
         self.simulate(|state| {
-            proposed.check(state, config, &args.name)?;
-            approve(state, config, org, &args.name, proposed.into_definition(), &source).map_err(refuse)
+            check(state, config, &name, &proposed)?;
+            approve(state, config, org, &name, proposed, &source).map_err(refuse)
         })?;
-        let (name, package_id, channel) = (&args.name, source.package_id(), self.channel());
+        let (package_id, channel) = (source.package_id(), self.channel());
         tracing::info!(
             "Successfully endorsed chaincode approval with name '{name}', package ID '{package_id}', on channel '{channel}'"
         );
@@ -197,17 +189,8 @@ impl Work<'_> {
         let approved = self.simulate(|state| {
             approved_definition(state, org, self.channel(), &args.name, args.sequence).map_err(refuse)
         })?;
-        let parameters = approved.parameters;
-        encode(&lifecycle::QueryApprovedChaincodeDefinitionResult {
-            sequence: approved.sequence,
-            version: parameters.version,
-            endorsement_plugin: parameters.endorsement_plugin,
-            validation_plugin: parameters.validation_plugin,
-            validation_parameter: parameters.validation_parameter,
-            collections: Some(parameters.collections),
-            init_required: parameters.init_required,
-            source: Some(approved.source.to_proto()),
-        })
+        let source = Some(approved.source.to_proto());
+        encode(&lifecycle::QueryApprovedChaincodeDefinitionResult { source, ..approved.definition.into() })
     }
 
     fn all_approved(&self) -> Answer {
@@ -215,18 +198,8 @@ impl Work<'_> {
         let org = self.request.host.node().local_msp.id();
         let approved = self.simulate(|state| approved_definitions(state, org).map_err(refuse))?;
         let definitions = approved.into_iter().map(|((name, _), approved)| {
-            let parameters = approved.parameters;
-            ApprovedChaincodeDefinition {
-                name,
-                sequence: approved.sequence,
-                version: parameters.version,
-                endorsement_plugin: parameters.endorsement_plugin,
-                validation_plugin: parameters.validation_plugin,
-                validation_parameter: parameters.validation_parameter,
-                collections: Some(parameters.collections),
-                init_required: parameters.init_required,
-                source: Some(approved.source.to_proto()),
-            }
+            let source = Some(approved.source.to_proto());
+            ApprovedChaincodeDefinition { name, source, ..approved.definition.into() }
         });
         let approved_chaincode_definitions = definitions.collect();
         encode(&lifecycle::QueryApprovedChaincodeDefinitionsResult { approved_chaincode_definitions })
@@ -235,18 +208,9 @@ impl Work<'_> {
     fn readiness(&self, args: lifecycle::CheckCommitReadinessArgs) -> Answer {
         use lifecycle::check_commit_readiness_result::Mismatches;
         let config = self.config()?;
-        let proposed = Proposed {
-            sequence: args.sequence,
-            version: args.version,
-            endorsement_plugin: args.endorsement_plugin,
-            validation_plugin: args.validation_plugin,
-            validation_parameter: args.validation_parameter,
-            collections: args.collections,
-            init_required: args.init_required,
-        };
-        let mut proposed = proposed.into_definition();
-        let readiness =
-            self.simulate(|state| check_readiness(state, config, &args.name, &mut proposed).map_err(refuse))?;
+        let name = args.name.clone();
+        let mut proposed = ChaincodeDefinition::from(args);
+        let readiness = self.simulate(|state| check_readiness(state, config, &name, &mut proposed).map_err(refuse))?;
         let mismatches = readiness.mismatches.into_iter().map(|(org, fields)| {
             (org.to_string(), Mismatches { items: fields.into_iter().map(str::to_owned).collect() })
         });
@@ -258,21 +222,14 @@ impl Work<'_> {
 
     fn commit(&self, args: lifecycle::CommitChaincodeDefinitionArgs) -> Answer {
         let config = self.config()?;
-        let proposed = Proposed {
-            sequence: args.sequence,
-            version: args.version,
-            endorsement_plugin: args.endorsement_plugin,
-            validation_plugin: args.validation_plugin,
-            validation_parameter: args.validation_parameter,
-            collections: args.collections,
-            init_required: args.init_required,
-        };
+        let name = args.name.clone();
+        let proposed = ChaincodeDefinition::from(args);
         let org = self.request.host.node().local_msp.id();
         self.simulate(|state| {
-            proposed.check(state, config, &args.name)?;
-            commit(state, config, org, &args.name, proposed.into_definition()).map_err(refuse)
+            check(state, config, &name, &proposed)?;
+            commit(state, config, org, &name, proposed).map_err(refuse)
         })?;
-        let (name, channel) = (&args.name, self.channel());
+        let channel = self.channel();
         tracing::info!("Successfully endorsed commit for chaincode name '{name}' on channel '{channel}'");
         encode(&lifecycle::CommitChaincodeDefinitionResult {})
     }
@@ -286,69 +243,28 @@ impl Work<'_> {
             let readiness = org_approvals(state, self.config()?, &args.name, &definition).map_err(refuse)?;
             Ok((definition, readiness))
         })?;
-        let parameters = definition.parameters;
-        encode(&lifecycle::QueryChaincodeDefinitionResult {
-            sequence: definition.sequence,
-            version: parameters.version,
-            endorsement_plugin: parameters.endorsement_plugin,
-            validation_plugin: parameters.validation_plugin,
-            validation_parameter: parameters.validation_parameter,
-            collections: Some(parameters.collections),
-            init_required: parameters.init_required,
-            approvals: readiness.approvals.into_iter().map(|(org, agreed)| (org.to_string(), agreed)).collect(),
-        })
+        let approvals = readiness.approvals.into_iter().map(|(org, agreed)| (org.to_string(), agreed)).collect();
+        encode(&lifecycle::QueryChaincodeDefinitionResult { approvals, ..definition.into() })
     }
 
     fn all_definitions(&self) -> Answer {
-        use lifecycle::query_chaincode_definitions_result::ChaincodeDefinition;
+        use lifecycle::query_chaincode_definitions_result::ChaincodeDefinition as Named;
         let definitions = self.simulate(|state| committed_definitions(state).map_err(refuse))?;
-        let chaincode_definitions = definitions.into_iter().map(|(name, definition)| {
-            let parameters = definition.parameters;
-            ChaincodeDefinition {
-                name,
-                sequence: definition.sequence,
-                version: parameters.version,
-                endorsement_plugin: parameters.endorsement_plugin,
-                validation_plugin: parameters.validation_plugin,
-                validation_parameter: parameters.validation_parameter,
-                collections: Some(parameters.collections),
-                init_required: parameters.init_required,
-            }
-        });
-        encode(&lifecycle::QueryChaincodeDefinitionsResult { chaincode_definitions: chaincode_definitions.collect() })
+        let definitions = definitions.into_iter().map(|(name, definition)| Named { name, ..definition.into() });
+        encode(&lifecycle::QueryChaincodeDefinitionsResult { chaincode_definitions: definitions.collect() })
     }
 }
 
-/// What is proposed by an approval, a commit or a question about readiness.
-struct Proposed {
-    sequence: i64,
-    version: String,
-    endorsement_plugin: String,
-    validation_plugin: String,
-    validation_parameter: Bytes,
-    collections: Option<protos::CollectionConfigPackage>,
-    init_required: bool,
-}
-
-impl Proposed {
-    fn check(&self, state: &mut SimulatedLifecycle<'_>, config: &ChannelConfig, name: &str) -> Result<(), Refusal> {
-        check_input(state, config, name, &self.version, self.collections.as_ref())
-            .map_err(|error| format!("error validating chaincode definition: {error}").into())
-    }
-
-    fn into_definition(self) -> ChaincodeDefinition {
-        ChaincodeDefinition {
-            sequence: self.sequence,
-            parameters: ChaincodeParameters {
-                version: self.version,
-                init_required: self.init_required,
-                endorsement_plugin: self.endorsement_plugin,
-                validation_plugin: self.validation_plugin,
-                validation_parameter: self.validation_parameter,
-                collections: self.collections.unwrap_or_default(),
-            },
-        }
-    }
+/// Checks the form of what an approval or a commit proposes.
+fn check(
+    state: &mut SimulatedLifecycle<'_>,
+    config: &ChannelConfig,
+    name: &str,
+    proposed: &ChaincodeDefinition,
+) -> Result<(), Refusal> {
+    let ChaincodeParameters { version, collections, .. } = &proposed.parameters;
+    check_input(state, config, name, version, Some(collections))
+        .map_err(|error| format!("error validating chaincode definition: {error}").into())
 }
 
 fn refuse(error: impl std::fmt::Display) -> Refusal {
