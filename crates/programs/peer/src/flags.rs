@@ -1,5 +1,6 @@
 //! Flags that several commands share, and values as Go's flag library reads them.
 
+use std::num::{IntErrorKind, ParseIntError};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,54 +10,33 @@ use ripstop_types::GoDuration;
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct OrdererFlags {
     /// Ordering service endpoint
-    #[arg(short = 'o', long = "orderer", global = true)]
-    pub(crate) orderer: Option<String>,
+    #[arg(short = 'o', long = "orderer", global = true, default_value = "")]
+    pub(crate) orderer: String,
     /// Use TLS when communicating with the orderer endpoint
-    #[arg(long = "tls", global = true, value_parser = boolean, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    tls: Option<bool>,
+    #[arg(long = "tls", global = true)]
+    pub(crate) tls: bool,
     /// Use mutual TLS when communicating with the orderer endpoint
-    #[arg(long = "clientauth", global = true, value_parser = boolean, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    client_auth: Option<bool>,
+    #[arg(long = "clientauth", global = true)]
+    pub(crate) client_auth: bool,
     /// Path to file containing PEM-encoded trusted certificate(s) for the ordering endpoint
-    #[arg(long = "cafile", global = true, value_parser = path)]
-    pub(crate) ca_file: Option<PathBuf>,
+    #[arg(long = "cafile", global = true, default_value = "", value_parser = path)]
+    pub(crate) ca_file: PathBuf,
     /// Path to file containing PEM-encoded private key to use for mutual TLS communication with the orderer endpoint
-    #[arg(long = "keyfile", global = true, value_parser = path)]
-    pub(crate) key_file: Option<PathBuf>,
+    #[arg(long = "keyfile", global = true, default_value = "", value_parser = path)]
+    pub(crate) key_file: PathBuf,
     /// Path to file containing PEM-encoded X509 public key to use for mutual TLS communication with the orderer endpoint
-    #[arg(long = "certfile", global = true, value_parser = path)]
-    pub(crate) certificate_file: Option<PathBuf>,
+    #[arg(long = "certfile", global = true, default_value = "", value_parser = path)]
+    pub(crate) certificate_file: PathBuf,
     /// The hostname override to use when validating the TLS connection to the orderer
-    #[arg(long = "ordererTLSHostnameOverride", global = true)]
-    pub(crate) hostname_override: Option<String>,
+    #[arg(long = "ordererTLSHostnameOverride", global = true, default_value = "")]
+    pub(crate) hostname_override: String,
     /// Timeout for client to connect
-    #[arg(long = "connTimeout", global = true, value_parser = duration)]
-    connect_timeout: Option<Duration>,
-    /// The amount of time to shift backwards for certificate expiration checks during TLS handshakes with the orderer endpoint
-    #[arg(long = "tlsHandshakeTimeShift", global = true, value_parser = duration)]
-    time_shift: Option<Duration>,
-}
-
-impl OrdererFlags {
-    /// Whether to speak TLS to the orderer.
-    pub(crate) fn uses_tls(&self) -> bool {
-        self.tls.unwrap_or(false)
-    }
-
-    /// Whether to present a certificate to the orderer.
-    pub(crate) fn presents_certificate(&self) -> bool {
-        self.client_auth.unwrap_or(false)
-    }
-
-    /// How far the clock is turned back when the orderer's certificate is judged.
-    pub(crate) fn time_shift(&self) -> Duration {
-        self.time_shift.unwrap_or_default()
-    }
-
-    /// How long connecting may take.
-    pub(crate) fn connect_timeout(&self) -> Duration {
-        self.connect_timeout.unwrap_or(Duration::from_secs(3))
-    }
+    #[arg(long = "connTimeout", global = true, value_parser = duration, default_value = "3s")]
+    pub(crate) connect_timeout: Duration,
+    /// The amount of time to shift backwards for certificate expiration checks during TLS handshakes with the orderer
+    /// endpoint
+    #[arg(long = "tlsHandshakeTimeShift", global = true, value_parser = duration, default_value = "0s")]
+    pub(crate) time_shift: Duration,
 }
 
 /// Which peers to talk to.
@@ -69,61 +49,37 @@ pub(crate) struct PeerFlags {
     /// specified should match the --peerAddresses flag
     #[arg(long = "tlsRootCertFiles", value_parser = path)]
     pub(crate) root_files: Vec<PathBuf>,
-    /// Connection profile that provides the necessary connection information for the network. Note: currently only
-    /// supported for providing peer connection information
-    #[arg(long = "connectionProfile", value_parser = path)]
-    pub(crate) profile: Option<PathBuf>,
-}
-
-/// Which of a connection profile's peers to talk to, where no channel says.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub(crate) struct TargetPeerFlag {
-    /// When using a connection profile, the name of the peer to target for this action
-    #[arg(long = "targetPeer")]
-    pub(crate) target: Option<String>,
+    /// The fully qualified path to the connection profile that provides the necessary connection information for the
+    /// network. Note: currently only supported for providing peer connection information
+    #[arg(long = "connectionProfile", value_parser = path, default_value = "")]
+    pub(crate) profile: PathBuf,
 }
 
 /// How long to wait for what was submitted.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct WaitFlags {
-    /// Whether to wait for the event from each peer's deliver filtered service signifying that the transaction has been
-    /// committed successfully
-    #[arg(long = "waitForEvent", value_parser = boolean, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    wait: Option<bool>,
+pub(crate) struct WaitLimit {
     /// Time to wait for the event from each peer's deliver filtered service signifying that the 'invoke' transaction has
     /// been committed successfully
     #[arg(long = "waitForEventTimeout", value_parser = duration, default_value = "30s")]
     pub(crate) timeout: Duration,
 }
 
-impl WaitFlags {
-    /// Whether to wait, where `otherwise` is the command's default.
-    pub(crate) fn waits_or(&self, otherwise: Waiting) -> Waiting {
-        match self.wait {
-            Some(true) => Waiting::ForCommit,
-            Some(false) => Waiting::No,
-            None => otherwise,
-        }
-    }
-}
-
-/// Whether a command returns before what it submitted is committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Waiting {
-    /// Until every endorsing peer has committed.
-    ForCommit,
-    /// Once the orderer has taken it.
-    No,
-}
-
 /// A whole number, refused as Go's library refuses it.
 pub(crate) fn integer(text: &str) -> Result<i64, String> {
-    text.parse().map_err(|_| format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"))
+    text.parse().map_err(|error| not_parsed("ParseInt", text, &error))
 }
 
 /// A whole number that is not negative.
 pub(crate) fn unsigned(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| format!("strconv.ParseUint: parsing \"{text}\": invalid syntax"))
+    text.parse().map_err(|error| not_parsed("ParseUint", text, &error))
+}
+
+fn not_parsed(function: &str, text: &str, error: &ParseIntError) -> String {
+    let reason = match error.kind() {
+        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+        _ => "invalid syntax",
+    };
+    format!("strconv.{function}: parsing \"{text}\": {reason}")
 }
 
 /// A boolean in any of Go's spellings.

@@ -8,17 +8,18 @@
 //! Invariants: what a script reads goes to standard output, everything else to standard error; the exit status is 0 or 1;
 //! the same input gives the same package bytes everywhere.
 //!
-//! Absent: `peer channel create` (there is no system channel; channels begin with `osnadmin channel join`).
+//! Absent: `peer completion`, and `peer channel create` without a transaction (there is no system channel; channels begin
+//! with `osnadmin channel join`).
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _};
 
 #[macro_use]
 mod say;
 pub mod client;
+mod cobra;
 mod commands;
 mod flags;
 pub mod node;
@@ -26,15 +27,14 @@ pub mod package;
 mod session;
 mod text;
 
-use commands::Failure;
+use cobra::CommandLine;
+use commands::{Failure, block_on};
 use node::NodeCommand;
 
-/// Operates a peer and is its client.
 #[derive(Debug, clap::Parser)]
 #[command(name = "peer", args_override_self = true, disable_help_subcommand = true)]
 struct PeerCommand {
-    /// Legacy logging level flag
-    #[arg(long = "logging-level", global = true, hide = true)]
+    #[arg(long = "logging-level", global = true, hide = true, help = "Legacy logging level flag")]
     _logging_level: Option<String>,
     #[command(subcommand)]
     command: Command,
@@ -42,38 +42,41 @@ struct PeerCommand {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Operate a peer node: start|reset|rollback|pause|resume|rebuild-dbs|unjoin.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        about = "Operate a peer node: start|reset|rollback|pause|resume|rebuild-dbs|unjoin|upgrade-dbs."
+    )]
     Node(NodeCommand),
-    /// Query or invoke a chaincode: invoke|query.
+    #[command(about = "Query or invoke a chaincode: invoke|query.")]
     Chaincode(commands::chaincode::ChaincodeCommand),
-    /// Operate a channel: fetch|join|joinbysnapshot|joinbysnapshotstatus|list|getinfo.
+    #[command(
+        about = "Operate a channel: create|fetch|join|joinbysnapshot|joinbysnapshotstatus|list|update|signconfigtx|getinfo."
+    )]
     Channel(commands::channel::ChannelCommand),
-    /// Perform _lifecycle operations
+    #[command(about = "Perform _lifecycle operations")]
     Lifecycle(commands::lifecycle::LifecycleCommand),
-    /// Manage snapshot requests: submitrequest|cancelrequest|listpending
+    #[command(about = "Manage snapshot requests: submitrequest|cancelrequest|listpending")]
     Snapshot(commands::snapshot::SnapshotCommand),
-    /// Print fabric peer version.
-    Version,
+    #[command(about = "Print fabric peer version.", long_about = "Print current version of the fabric peer server.")]
+    Version {
+        #[arg(hide = true)]
+        arguments: Vec<String>,
+    },
+    #[command(about = "Help about any command")]
+    Help {
+        #[arg(value_name = "[command]")]
+        command: Vec<OsString>,
+    },
 }
 
 /// Runs `peer` with the arguments of a process, the first of which is the program's name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let mut grammar = PeerCommand::command();
-    let (command, path) = match grammar.try_get_matches_from_mut(args) {
-        Ok(matches) => {
-            let mut path = Vec::new();
-            let mut at = &matches;
-            while let Some((name, below)) = at.subcommand() {
-                path.push(name.to_owned());
-                at = below;
-            }
-            match PeerCommand::from_arg_matches(&matches) {
-                Ok(command) => (command.command, path),
-                Err(error) => return refuse(&error),
-            }
-        }
-        Err(error) => return refuse(&error),
+    let grammar = cobra::grammar(PeerCommand::command());
+    let line = CommandLine::read(&grammar, args);
+    let matches = grammar.clone().try_get_matches_from(line.arguments());
+    let command = match matches.and_then(|matches| PeerCommand::from_arg_matches(&matches)) {
+        Ok(command) => command.command,
+        Err(error) => return refuse(&line, &error),
     };
     // The peer itself keeps the control over its log.
     if !matches!(command, Command::Node(NodeCommand::Start(_))) {
@@ -82,30 +85,21 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match command {
         Command::Node(NodeCommand::Start(start)) => start.run().map_err(Failure::Work),
         Command::Node(NodeCommand::Administration(administration)) => administration.run(),
-        Command::Chaincode(chaincode) => chaincode.run(),
-        Command::Channel(channel) => channel.run(),
-        Command::Lifecycle(lifecycle) => lifecycle.run(),
-        Command::Snapshot(snapshot) => snapshot.run(),
-        Command::Version => {
-            commands::version::print();
-            Ok(())
-        }
+        Command::Chaincode(chaincode) => block_on(chaincode.run()),
+        Command::Channel(channel) => block_on(channel.run()),
+        Command::Lifecycle(lifecycle) => block_on(lifecycle.run()),
+        Command::Snapshot(snapshot) => block_on(snapshot.run()),
+        Command::Version { arguments } => commands::version::print(&arguments),
+        Command::Help { command } => return help(&grammar, command),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Work(error)) => {
-            eprintln!("Error: {error:#}");
-            ExitCode::FAILURE
-        }
-        Err(Failure::Usage(problem)) => {
-            let mut command = grammar;
-            for name in &path {
-                command = command.find_subcommand(name).cloned().unwrap_or(command);
-            }
-            eprintln!("Error: {problem}\n{}", command.render_help());
-            ExitCode::FAILURE
-        }
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Work(error)) => eprintln!("Error: {error:#}"),
+        Err(Failure::Usage(problem)) => eprintln!("Error: {problem}\n{}", line.usage()),
+        // Fabric's commands log this one.
+        Err(Failure::Setup(problem)) => tracing::error!(target: "main", function = "InitCmd", "{problem}"),
     }
+    ExitCode::FAILURE
 }
 
 fn start_logging() {
@@ -116,87 +110,23 @@ fn start_logging() {
     }
 }
 
-/// Says what is wrong with a command line, as Fabric's commands do: `Error: unknown flag: --x` and the usage, status 1.
-/// A command that lacks its subcommand explains itself and succeeds.
-fn refuse(error: &clap::Error) -> ExitCode {
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            print!("{error}");
+/// Says what is wrong with a command line: `Error: unknown flag: --x` and the usage, status 1. A command that lacks its
+/// subcommand explains itself and succeeds.
+fn refuse(line: &CommandLine<'_>, error: &clap::Error) -> ExitCode {
+    match line.problem(error) {
+        None => {
+            print!("{}", line.help());
             ExitCode::SUCCESS
         }
-        _ => {
-            let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
-            eprintln!("Error: {}\n{usage}", problem(error));
+        Some(problem) => {
+            eprintln!("Error: {problem}\n{}", line.advice(error));
             ExitCode::FAILURE
         }
     }
 }
 
-/// What is wrong with a command line, in the words of the library that Fabric's commands use.
-fn problem(error: &clap::Error) -> String {
-    let context = |kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
-    let (argument, value) = (context(ContextKind::InvalidArg), context(ContextKind::InvalidValue));
-    let flag = argument.split([' ', '=', '[']).next().unwrap_or_default();
-    let reason = std::error::Error::source(error).map(ToString::to_string);
-    match error.kind() {
-        ErrorKind::UnknownArgument => match flag.strip_prefix('-') {
-            Some(long) if long.starts_with('-') => format!("unknown flag: {flag}"),
-            Some(letters) => {
-                format!("unknown shorthand flag: '{}' in {flag}", letters.chars().next().unwrap_or_default())
-            }
-            None => format!("unknown command \"{flag}\""),
-        },
-        ErrorKind::InvalidSubcommand => {
-            format!("unknown command \"{}\" for \"peer\"", context(ContextKind::InvalidSubcommand))
-        }
-        ErrorKind::InvalidValue if value.is_empty() => format!("flag needs an argument: {flag}"),
-        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
-            let reason = reason.unwrap_or_else(|| "invalid value".to_owned());
-            format!("invalid argument \"{value}\" for \"{flag}\" flag: {reason}")
-        }
-        _ => {
-            let text = error.to_string();
-            let first = text.lines().next().unwrap_or_default();
-            first.strip_prefix("error: ").unwrap_or(first).to_owned()
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wrong_command_line_is_refused_in_the_words_of_fabrics_command() {
-        for (line, words) in [
-            ("peer channel list --foo", "unknown flag: --foo"),
-            ("peer channel list -c", "unknown shorthand flag: 'c' in -c"),
-            ("peer nosuch", "unknown command \"nosuch\" for \"peer\""),
-            ("peer channel getinfo -c", "flag needs an argument: --channelID"),
-            ("peer lifecycle chaincode approveformyorg --package-id", "flag needs an argument: --package-id"),
-            (
-                "peer node rollback -c mychannel -b -1",
-                "invalid argument \"-1\" for \"--blockNumber\" flag: strconv.ParseUint: parsing \"-1\": invalid syntax",
-            ),
-            (
-                "peer lifecycle chaincode commit --sequence x",
-                "invalid argument \"x\" for \"--sequence\" flag: strconv.ParseInt: parsing \"x\": invalid syntax",
-            ),
-            (
-                "peer snapshot submitrequest -c ch -b x",
-                "invalid argument \"x\" for \"--blockNumber\" flag: strconv.ParseUint: parsing \"x\": invalid syntax",
-            ),
-        ] {
-            let error = PeerCommand::command().try_get_matches_from(line.split(' ')).unwrap_err();
-            assert_eq!(problem(&error), words, "{line}");
-        }
-    }
-
-    #[test]
-    fn paths_and_package_ids_may_be_empty() {
-        let line = ["peer", "lifecycle", "chaincode", "approveformyorg", "--cafile", "", "--package-id", ""];
-        PeerCommand::command().try_get_matches_from(line).unwrap();
-        let line = ["peer", "lifecycle", "chaincode", "getinstalledpackage", "--package-id", "a:b"];
-        PeerCommand::command().try_get_matches_from(line).unwrap();
-    }
+/// `peer help channel list` is `peer channel list --help`.
+fn help(grammar: &clap::Command, command: Vec<OsString>) -> ExitCode {
+    print!("{}", CommandLine::read(grammar, [OsString::new()].into_iter().chain(command)).help());
+    ExitCode::SUCCESS
 }

@@ -21,6 +21,26 @@ pub(crate) fn system_reason(error: &io::Error) -> String {
     letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }
 
+/// Why a text is no JSON, in Go's words as far as they can be known.
+pub(crate) fn not_json(error: &serde_json::Error) -> String {
+    match error.is_eof() {
+        true => "unexpected end of JSON input".to_owned(),
+        false => error.to_string(),
+    }
+}
+
+/// What a JSON value is, in the words of Go's `encoding/json`.
+pub(crate) fn json_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
 /// A chaincode's answer: `status:200 message:"..." payload:"..."`.
 pub(crate) fn response(response: &protos::Response) -> String {
     let mut out = String::new();
@@ -95,6 +115,15 @@ fn field(out: &mut String, name: &str, value: &[u8]) {
     out.push('"');
 }
 
+/// JSON as `json.Marshal` writes it: with `<`, `>` and `&` escaped.
+pub(crate) fn json(value: &impl serde::Serialize) -> serde_json::Result<String> {
+    serde_json::to_string(value).map(|text| escaped(&text))
+}
+
+fn escaped(json: &str) -> String {
+    json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+}
+
 /// JSON with tabs, and with `<`, `>` and `&` escaped, as `json.MarshalIndent` writes it.
 pub(crate) fn indented(value: &Value) -> String {
     let mut bytes = Vec::new();
@@ -102,7 +131,7 @@ pub(crate) fn indented(value: &Value) -> String {
     let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
     // Writing a JSON value into memory does not fail, and what it writes is UTF-8.
     let _ = serde::Serialize::serialize(value, &mut serializer);
-    String::from_utf8_lossy(&bytes).replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+    escaped(&String::from_utf8_lossy(&bytes))
 }
 
 /// An object without the members Go leaves out: null, `false`, 0, and whatever is empty.
@@ -173,65 +202,47 @@ pub(crate) fn readiness(result: &lifecycle::CheckCommitReadinessResult) -> Value
     ])
 }
 
+/// The terms of a definition, which several messages carry in fields of the same names.
+macro_rules! terms {
+    ($of:expr) => {
+        [
+            ("sequence", $of.sequence.into()),
+            ("version", $of.version.as_str().into()),
+            ("endorsement_plugin", $of.endorsement_plugin.as_str().into()),
+            ("validation_plugin", $of.validation_plugin.as_str().into()),
+            ("validation_parameter", base64(&$of.validation_parameter)),
+            ("collections", collections($of.collections.as_ref())),
+            ("init_required", $of.init_required.into()),
+        ]
+    };
+}
+
 /// What `querycommitted` prints for one chaincode.
 pub(crate) fn definition(result: &lifecycle::QueryChaincodeDefinitionResult) -> Value {
-    object([
-        ("sequence", result.sequence.into()),
-        ("version", result.version.as_str().into()),
-        ("endorsement_plugin", result.endorsement_plugin.as_str().into()),
-        ("validation_plugin", result.validation_plugin.as_str().into()),
-        ("validation_parameter", base64(&result.validation_parameter)),
-        ("collections", collections(result.collections.as_ref())),
-        ("init_required", result.init_required.into()),
-        ("approvals", map(&result.approvals, |approved| (*approved).into())),
-    ])
+    let approvals = map(&result.approvals, |approved| (*approved).into());
+    object(terms!(result).into_iter().chain([("approvals", approvals)]))
 }
 
 /// What `querycommitted` prints for a whole channel.
 pub(crate) fn definitions(result: &lifecycle::QueryChaincodeDefinitionsResult) -> Value {
     let definitions = result.chaincode_definitions.iter().map(|definition| {
-        object([
-            ("name", definition.name.as_str().into()),
-            ("sequence", definition.sequence.into()),
-            ("version", definition.version.as_str().into()),
-            ("endorsement_plugin", definition.endorsement_plugin.as_str().into()),
-            ("validation_plugin", definition.validation_plugin.as_str().into()),
-            ("validation_parameter", base64(&definition.validation_parameter)),
-            ("collections", collections(definition.collections.as_ref())),
-            ("init_required", definition.init_required.into()),
-        ])
+        let name = ("name", definition.name.as_str().into());
+        object([name].into_iter().chain(terms!(definition)))
     });
     object([("chaincode_definitions", definitions.collect())])
 }
 
 /// What `queryapproved` prints for one chaincode.
 pub(crate) fn approved(result: &lifecycle::QueryApprovedChaincodeDefinitionResult) -> Value {
-    object([
-        ("sequence", result.sequence.into()),
-        ("version", result.version.as_str().into()),
-        ("endorsement_plugin", result.endorsement_plugin.as_str().into()),
-        ("validation_plugin", result.validation_plugin.as_str().into()),
-        ("validation_parameter", base64(&result.validation_parameter)),
-        ("collections", collections(result.collections.as_ref())),
-        ("init_required", result.init_required.into()),
-        ("source", source(result.source.as_ref())),
-    ])
+    object(terms!(result).into_iter().chain([("source", source(result.source.as_ref()))]))
 }
 
 /// What `queryapproved` prints for a whole channel.
 pub(crate) fn all_approved(result: &lifecycle::QueryApprovedChaincodeDefinitionsResult) -> Value {
     let definitions = result.approved_chaincode_definitions.iter().map(|definition| {
-        object([
-            ("name", definition.name.as_str().into()),
-            ("sequence", definition.sequence.into()),
-            ("version", definition.version.as_str().into()),
-            ("endorsement_plugin", definition.endorsement_plugin.as_str().into()),
-            ("validation_plugin", definition.validation_plugin.as_str().into()),
-            ("validation_parameter", base64(&definition.validation_parameter)),
-            ("collections", collections(definition.collections.as_ref())),
-            ("init_required", definition.init_required.into()),
-            ("source", source(definition.source.as_ref())),
-        ])
+        let name = ("name", definition.name.as_str().into());
+        let source = ("source", source(definition.source.as_ref()));
+        object([name].into_iter().chain(terms!(definition)).chain([source]))
     });
     object([("approved_chaincode_definitions", definitions.collect())])
 }

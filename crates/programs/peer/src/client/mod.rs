@@ -17,6 +17,7 @@ mod transaction;
 
 pub use commit::{CommitError, CommitWatch};
 pub use connection::{CallError, Orderer, Peer};
+pub(crate) use proposal::now;
 pub use proposal::{Invocation, Proposal};
 pub use seek::{BlockRequest, Patience, Seek};
 pub use submit::{Submission, SubmitError, endorse_on_all};

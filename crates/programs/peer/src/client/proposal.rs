@@ -114,7 +114,7 @@ impl Proposal {
 }
 
 /// The time by this machine's clock.
-pub(super) fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX);
     Timestamp { seconds, nanos: i32::try_from(since_epoch.subsec_nanos()).unwrap_or(0) }

@@ -17,6 +17,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// It did not succeed.
     Work(anyhow::Error),
+    /// There is no configuration or identity to work with.
+    Setup(String),
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::anyhow;
+use ripstop_keys::SigningIdentity;
 
-use super::{Failure, block_on, usage};
+use super::{Failure, usage};
 use crate::client::{CallError, Peer};
 use crate::session::Session;
 
-/// Manage snapshot requests: submitrequest|cancelrequest|listpending
 #[derive(Debug, clap::Args)]
 pub(crate) struct SnapshotCommand {
     #[command(subcommand)]
@@ -17,7 +17,10 @@ pub(crate) struct SnapshotCommand {
 
 #[derive(Debug, clap::Subcommand)]
 enum Subcommand {
-    /// Submit a request for a snapshot at the specified block.
+    #[command(
+        about = "Submit a request for a snapshot at the specified block.",
+        long_about = "Submit a request for a snapshot at the specified block. When the blockNumber parameter is set to 0 or not provided, it will submit a request for the last committed block."
+    )]
     Submitrequest {
         #[command(flatten)]
         at: Place,
@@ -25,7 +28,7 @@ enum Subcommand {
         #[arg(short = 'b', long = "blockNumber", value_parser = crate::flags::unsigned, default_value = "0")]
         block: u64,
     },
-    /// Cancel a request for a snapshot at the specified block.
+    #[command(about = "Cancel a request for a snapshot at the specified block.")]
     Cancelrequest {
         #[command(flatten)]
         at: Place,
@@ -33,7 +36,7 @@ enum Subcommand {
         #[arg(short = 'b', long = "blockNumber", value_parser = crate::flags::unsigned, default_value = "0")]
         block: u64,
     },
-    /// List pending requests for snapshots.
+    #[command(about = "List pending requests for snapshots.")]
     Listpending {
         #[command(flatten)]
         at: Place,
@@ -49,13 +52,18 @@ struct Place {
     /// The address of the peer to connect to
     #[arg(long = "peerAddress", default_value = "")]
     peer: String,
-    /// The path to the TLS root cert file of the peer to connect to, required if TLS is enabled and ignored if TLS is disabled.
-    #[arg(long = "tlsRootCertFile", value_parser = crate::flags::path)]
-    tls_root: Option<PathBuf>,
+    #[arg(
+        long = "tlsRootCertFile",
+        value_parser = crate::flags::path,
+        default_value = "",
+        help = "The path to the TLS root cert file of the peer to connect to, required if TLS is enabled and ignored if TLS is disabled."
+    )]
+    tls_root: PathBuf,
 }
 
 impl SnapshotCommand {
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let session = Session::open()?;
         let (Subcommand::Submitrequest { at, .. }
         | Subcommand::Cancelrequest { at, .. }
         | Subcommand::Listpending { at }) = &self.command;
@@ -65,42 +73,32 @@ impl SnapshotCommand {
         if matches!(self.command, Subcommand::Cancelrequest { block: 0, .. }) {
             return usage("the required parameter 'blockNumber' is empty or set to 0. Rerun the command with -b flag");
         }
-        block_on(self.command.ask())
+        let peer = session.snapshot_peer(&at.peer, &at.tls_root)?;
+        self.command.ask(&peer, &session.signer).await
     }
 }
 
 impl Subcommand {
-    async fn ask(self) -> Result<(), Failure> {
+    async fn ask(self, peer: &Peer, signer: &SigningIdentity) -> Result<(), Failure> {
         match self {
             Self::Submitrequest { at, block } => {
-                let (session, peer) = at.open()?;
-                let answer = peer.request_snapshot(&at.channel, block, &session.signer).await;
+                let answer = peer.request_snapshot(&at.channel, block, signer).await;
                 answer.map_err(|error| failed("submit the request", error))?;
                 say!("Snapshot request submitted successfully");
             }
             Self::Cancelrequest { at, block } => {
-                let (session, peer) = at.open()?;
-                let answer = peer.cancel_snapshot(&at.channel, block, &session.signer).await;
+                let answer = peer.cancel_snapshot(&at.channel, block, signer).await;
                 answer.map_err(|error| failed("cancel the request", error))?;
                 say!("Snapshot request cancelled successfully");
             }
             Self::Listpending { at } => {
-                let (session, peer) = at.open()?;
-                let answer = peer.pending_snapshots(&at.channel, &session.signer).await;
+                let answer = peer.pending_snapshots(&at.channel, signer).await;
                 let blocks = answer.map_err(|error| failed("list pending requests", error))?;
                 let blocks: Vec<String> = blocks.iter().map(u64::to_string).collect();
                 say!("Successfully got pending snapshot requests: [{}]", blocks.join(" "));
             }
         }
         Ok(())
-    }
-}
-
-impl Place {
-    fn open(&self) -> anyhow::Result<(Session, Peer)> {
-        let session = Session::open()?;
-        let peer = session.snapshot_peer(&self.peer, self.tls_root.as_deref())?;
-        Ok((session, peer))
     }
 }
 

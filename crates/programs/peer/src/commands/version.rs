@@ -1,8 +1,13 @@
+use super::{Failure, usage};
+
 /// The release of Fabric whose wire contract this is.
 const FABRIC_RELEASE: &str = "v3.1.5";
 
-/// Prints what `peer version` prints.
-pub(crate) fn print() {
+/// Prints what `peer version` prints. It takes no words.
+pub(crate) fn print(words: &[String]) -> Result<(), Failure> {
+    if !words.is_empty() {
+        return usage("trailing args detected");
+    }
     say!(
         "peer:\n Version: {FABRIC_RELEASE}\n Commit SHA: ripstop-{}\n Go version: none (Rust)\n OS/Arch: {}/{}\n Chaincode:\n  Base Docker Label: none\n  Docker Namespace: none\n",
         env!("CARGO_PKG_VERSION"),
@@ -13,4 +18,5 @@ pub(crate) fn print() {
             other => other,
         },
     );
+    Ok(())
 }

@@ -9,59 +9,73 @@ use crate::commands::{Failure, usage};
 /// The subcommands of `peer node` that need the peer to be offline.
 #[derive(Debug, clap::Subcommand)]
 pub enum AdministrationCommand {
-    /// Resets the node.
-    ///
-    /// Resets all channels to the genesis block. When the command is executed, the peer must be offline. When the peer
-    /// starts after the reset, it will receive blocks starting with block number one from an orderer to rebuild the block
-    /// store and state database. The command is not supported if the peer contains any channel that was bootstrapped from
-    /// a snapshot.
+    /// Resets all channels to their genesis blocks.
+    #[command(
+        about = "Resets the node.",
+        long_about = "Resets all channels to the genesis block. When the command is executed, the peer must be offline. When the peer starts after the reset, it will receive blocks starting with block number one from an orderer or another peer to rebuild the block store and state database. The command is not supported if the peer contains any channel that was bootstrapped from a snapshot."
+    )]
     Reset,
-    /// Rolls back a channel.
-    ///
-    /// Rolls back a channel to a specified block number. When the command is executed, the peer must be offline. When the
-    /// peer starts after the rollback, it will receive blocks, which got removed during the rollback, from an orderer to
-    /// rebuild the block store and state database. The command is not supported if the peer contains any channel that was
-    /// bootstrapped from a snapshot.
+    /// Takes a channel back to a block.
+    #[command(
+        about = "Rolls back a channel.",
+        long_about = "Rolls back a channel to a specified block number. When the command is executed, the peer must be offline. When the peer starts after the rollback, it will receive blocks, which got removed during the rollback, from an orderer or another peer to rebuild the block store and state database. The command is not supported if the peer contains any channel that was bootstrapped from a snapshot."
+    )]
     Rollback {
-        /// Channel to rollback.
-        #[arg(short = 'c', long = "channelID", default_value = "")]
+        /// The channel.
+        #[arg(short = 'c', long = "channelID", default_value = "", help = "Channel to rollback.")]
         channel: String,
-        /// Block number to which the channel needs to be rolled back to.
-        #[arg(short = 'b', long = "blockNumber", default_value = "0", value_parser = crate::flags::unsigned, allow_negative_numbers = true)]
+        /// The last block to keep.
+        #[arg(
+            short = 'b',
+            long = "blockNumber",
+            default_value = "0",
+            value_parser = crate::flags::unsigned,
+            help = "Block number to which the channel needs to be rolled back to."
+        )]
         block: u64,
     },
-    /// Pauses a channel on the peer.
-    ///
-    /// Pauses a channel on the peer. When the command is executed, the peer must be offline. When the peer starts after
-    /// pause, it will not receive blocks for the paused channel.
+    /// Has a channel take no blocks.
+    #[command(
+        about = "Pauses a channel on the peer.",
+        long_about = "Pauses a channel on the peer. When the command is executed, the peer must be offline. When the peer starts after pause, it will not receive blocks for the paused channel."
+    )]
     Pause {
-        /// Channel to pause.
-        #[arg(short = 'c', long = "channelID", default_value = "")]
+        /// The channel.
+        #[arg(short = 'c', long = "channelID", default_value = "", help = "Channel to pause.")]
         channel: String,
     },
-    /// Resumes a channel on the peer.
-    ///
-    /// Resumes a channel on the peer. When the command is executed, the peer must be offline. When the peer starts after
-    /// resume, it will receive blocks for the resumed channel.
+    /// Ends a pause.
+    #[command(
+        about = "Resumes a channel on the peer.",
+        long_about = "Resumes a channel on the peer. When the command is executed, the peer must be offline. When the peer starts after resume, it will receive blocks for the resumed channel."
+    )]
     Resume {
-        /// Channel to resume.
-        #[arg(short = 'c', long = "channelID", default_value = "")]
+        /// The channel.
+        #[arg(short = 'c', long = "channelID", default_value = "", help = "Channel to resume.")]
         channel: String,
     },
-    /// Rebuilds databases.
-    ///
-    /// Drops the databases for all the channels and rebuilds them upon peer restart. When the command is executed, the
-    /// peer must be offline. The command is not supported if the peer contains any channel that was bootstrapped from a
-    /// snapshot.
+    /// Drops what the peer derives from the blocks.
+    #[command(
+        about = "Rebuilds databases.",
+        long_about = "Drops the databases for all the channels and rebuilds them upon peer restart. When the command is executed, the peer must be offline. The command is not supported if the peer contains any channel that was bootstrapped from a snapshot."
+    )]
     RebuildDbs,
-    /// Unjoin the peer from a channel.
-    ///
-    /// Unjoin the peer from a channel.  When the command is executed, the peer must be offline.
+    /// Removes a channel.
+    #[command(
+        about = "Unjoin the peer from a channel.",
+        long_about = "Unjoin the peer from a channel.  When the command is executed, the peer must be offline."
+    )]
     Unjoin {
-        /// Channel to unjoin.
-        #[arg(short = 'c', long = "channelID", default_value = "")]
+        /// The channel.
+        #[arg(short = 'c', long = "channelID", default_value = "", help = "Channel to unjoin.")]
         channel: String,
     },
+    /// Drops what the peer derives from the blocks, because an older peer may have written it.
+    #[command(
+        about = "Upgrades databases.",
+        long_about = "Upgrades databases by directly updating the database format or dropping the databases. Dropped databases will be rebuilt with new format upon peer restart. When the command is executed, the peer must be offline."
+    )]
+    UpgradeDbs,
 }
 
 impl AdministrationCommand {
@@ -92,6 +106,11 @@ impl AdministrationCommand {
                 ledgers.drop_derived()?;
                 "The databases of all channels have been dropped; they are rebuilt when the peer starts".to_owned()
             }
+            Self::UpgradeDbs => {
+                ledgers.drop_derived()?;
+                "The databases of all channels have been dropped; they are rebuilt in today's format when the peer starts"
+                    .to_owned()
+            }
             Self::Unjoin { channel } => {
                 ledgers.unjoin(&channel)?;
                 format!("channel has been successfully unjoined ledgerID={channel}")
@@ -104,7 +123,7 @@ impl AdministrationCommand {
     /// The channel that it is about; `None` for those that are about all.
     fn channel(&self) -> Option<&str> {
         match self {
-            Self::Reset | Self::RebuildDbs => None,
+            Self::Reset | Self::RebuildDbs | Self::UpgradeDbs => None,
             Self::Rollback { channel, .. }
             | Self::Pause { channel }
             | Self::Resume { channel }

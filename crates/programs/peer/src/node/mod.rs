@@ -17,7 +17,8 @@ pub use administration::AdministrationCommand;
 /// The subcommands of `peer node`.
 #[derive(Debug, clap::Subcommand)]
 pub enum NodeCommand {
-    /// Starts a node that interacts with the network.
+    /// Runs the peer.
+    #[command(about = "Starts the node.", long_about = "Starts a node that interacts with the network.")]
     Start(StartArgs),
     /// Those for a peer that does not run.
     #[command(flatten)]
@@ -27,8 +28,8 @@ pub enum NodeCommand {
 /// What `peer node start` takes.
 #[derive(Debug, clap::Args)]
 pub struct StartArgs {
-    /// Start peer in chaincode development mode
-    #[arg(long = "peer-chaincodedev")]
+    /// Whether chaincode that the peer has not started may register.
+    #[arg(long = "peer-chaincodedev", help = "start peer in chaincode development mode")]
     pub chaincode_development: bool,
 }
 

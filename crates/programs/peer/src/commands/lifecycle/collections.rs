@@ -6,6 +6,8 @@ use anyhow::{Context, anyhow, bail};
 use ripstop_proto::protos;
 use serde::Deserialize;
 
+use crate::text;
+
 /// The endorsement policy that one of two flags gives, if any.
 pub(super) fn application_policy(
     signature: &str,
@@ -59,14 +61,15 @@ const DEFAULT_MAXIMUM_PEER_COUNT: i32 = 1;
 pub(super) fn read(file: &Path) -> anyhow::Result<protos::CollectionConfigPackage> {
     let invalid = || format!("invalid collection configuration in file {}", file.display());
     let text = std::fs::read(file)
-        .with_context(|| format!("could not read file '{}'", file.display()))
+        .map_err(|error| anyhow!("could not read file '{}': {}", file.display(), text::not_opened(file, &error)))
         .with_context(invalid)?;
     parse(&text).with_context(invalid)
 }
 
 fn parse(json: &[u8]) -> anyhow::Result<protos::CollectionConfigPackage> {
-    let collections: Vec<Collection> =
-        serde_json::from_slice(json).context("could not parse the collection configuration")?;
+    let collections: Vec<Collection> = serde_json::from_slice(json)
+        .map_err(|error| anyhow!(text::not_json(&error)))
+        .context("could not parse the collection configuration")?;
     let config = collections.into_iter().map(Collection::into_config).collect::<anyhow::Result<_>>()?;
     Ok(protos::CollectionConfigPackage { config })
 }

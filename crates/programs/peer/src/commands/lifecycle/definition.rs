@@ -1,9 +1,13 @@
-use bytes::Bytes;
-use ripstop_proto::{Message, lifecycle, protos};
+use ripstop_lifecycle::{ChaincodeDefinition, ChaincodeParameters, PackageSource};
+use ripstop_proto::Message;
+use ripstop_proto::lifecycle::{
+    ApproveChaincodeDefinitionForMyOrgArgs, CheckCommitReadinessArgs, CommitChaincodeDefinitionArgs,
+};
 
 use super::collections;
 use crate::client::Invocation;
 use crate::commands::{Failure, usage};
+use crate::flags::PeerFlags;
 
 /// The definition of a chaincode, as `approveformyorg`, `checkcommitreadiness` and `commit` take it.
 #[derive(Debug, clap::Args)]
@@ -18,7 +22,7 @@ pub(super) struct DefinitionFlags {
     #[arg(short = 'v', long = "version", default_value = "")]
     pub(super) version: String,
     /// The sequence number of the chaincode definition for the channel
-    #[arg(long = "sequence", default_value = "0", allow_negative_numbers = true, value_parser = crate::flags::integer)]
+    #[arg(long = "sequence", default_value = "0", value_parser = crate::flags::integer)]
     pub(super) sequence: i64,
     /// The name of the endorsement plugin to be used for this chaincode
     #[arg(short = 'E', long = "endorsement-plugin", default_value = "")]
@@ -33,11 +37,13 @@ pub(super) struct DefinitionFlags {
     #[arg(long = "channel-config-policy", default_value = "")]
     channel_config_policy: String,
     /// Whether the chaincode requires invoking 'init'
-    #[arg(long = "init-required", value_parser = crate::flags::boolean, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false")]
+    #[arg(long = "init-required")]
     init_required: bool,
     /// The fully qualified path to the collection JSON file including the file name
     #[arg(long = "collections-config", default_value = "")]
     collections: String,
+    #[command(flatten)]
+    pub(super) peers: PeerFlags,
 }
 
 impl DefinitionFlags {
@@ -55,72 +61,54 @@ impl DefinitionFlags {
         Ok(())
     }
 
-    fn policy(&self) -> Result<Bytes, Failure> {
+    fn definition(&self) -> Result<ChaincodeDefinition, Failure> {
         let policy = collections::application_policy(&self.signature_policy, &self.channel_config_policy);
-        Ok(policy?.map(|policy| policy.encode_to_vec().into()).unwrap_or_default())
-    }
-
-    fn collections(&self) -> Result<Option<protos::CollectionConfigPackage>, Failure> {
-        if self.collections.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(collections::read(self.collections.as_ref())?))
-    }
-
-    /// The call that approves this definition for the caller's organisation.
-    pub(super) fn approval(&self, package_id: Option<&str>) -> Result<Invocation, Failure> {
-        use lifecycle::chaincode_source::{Local, Type, Unavailable};
-        let (validation_parameter, collections) = (self.policy()?, self.collections()?);
-        self.check()?;
-        let source = match package_id.filter(|id| !id.is_empty()) {
-            Some(id) => Type::LocalPackage(Local { package_id: id.to_owned() }),
-            None => Type::Unavailable(Unavailable {}),
+        let policy = policy.map_err(|error| Failure::Usage(format!("{error:#}")))?;
+        let collections = match self.collections.as_str() {
+            "" => Ok(Default::default()),
+            file => collections::read(file.as_ref()),
         };
-        let arguments = lifecycle::ApproveChaincodeDefinitionForMyOrgArgs {
-            sequence: self.sequence,
-            name: self.name.clone(),
+        let collections = collections.map_err(|error| Failure::Usage(format!("{error:#}")))?;
+        self.check()?;
+        let parameters = ChaincodeParameters {
             version: self.version.clone(),
+            init_required: self.init_required,
             endorsement_plugin: self.endorsement_plugin.clone(),
             validation_plugin: self.validation_plugin.clone(),
-            validation_parameter,
+            validation_parameter: policy.map(|policy| policy.encode_to_vec().into()).unwrap_or_default(),
             collections,
-            init_required: self.init_required,
-            source: Some(lifecycle::ChaincodeSource { r#type: Some(source) }),
         };
-        Ok(Invocation::lifecycle(&self.channel, "ApproveChaincodeDefinitionForMyOrg", &arguments))
+        Ok(ChaincodeDefinition { sequence: self.sequence, parameters })
+    }
+
+    fn call(&self, function: &str, arguments: &impl Message) -> Invocation {
+        Invocation::lifecycle(&self.channel, function, arguments)
+    }
+
+    /// The call that approves this definition for the caller's organisation; without a package id, its peers do not run
+    /// the chaincode.
+    pub(super) fn approval(&self, package_id: &str) -> Result<Invocation, Failure> {
+        let source = match package_id {
+            "" => PackageSource::Unavailable,
+            id => PackageSource::Local(id.to_owned()),
+        };
+        let arguments = ApproveChaincodeDefinitionForMyOrgArgs {
+            name: self.name.clone(),
+            source: Some(source.to_proto()),
+            ..self.definition()?.into()
+        };
+        Ok(self.call("ApproveChaincodeDefinitionForMyOrg", &arguments))
     }
 
     /// The call that asks which organisations approved exactly this definition.
     pub(super) fn readiness(&self) -> Result<Invocation, Failure> {
-        let (validation_parameter, collections) = (self.policy()?, self.collections()?);
-        self.check()?;
-        let arguments = lifecycle::CheckCommitReadinessArgs {
-            sequence: self.sequence,
-            name: self.name.clone(),
-            version: self.version.clone(),
-            endorsement_plugin: self.endorsement_plugin.clone(),
-            validation_plugin: self.validation_plugin.clone(),
-            validation_parameter,
-            collections,
-            init_required: self.init_required,
-        };
-        Ok(Invocation::lifecycle(&self.channel, "CheckCommitReadiness", &arguments))
+        let arguments = CheckCommitReadinessArgs { name: self.name.clone(), ..self.definition()?.into() };
+        Ok(self.call("CheckCommitReadiness", &arguments))
     }
 
     /// The call that makes this definition the channel's.
     pub(super) fn commit(&self) -> Result<Invocation, Failure> {
-        let (validation_parameter, collections) = (self.policy()?, self.collections()?);
-        self.check()?;
-        let arguments = lifecycle::CommitChaincodeDefinitionArgs {
-            sequence: self.sequence,
-            name: self.name.clone(),
-            version: self.version.clone(),
-            endorsement_plugin: self.endorsement_plugin.clone(),
-            validation_plugin: self.validation_plugin.clone(),
-            validation_parameter,
-            collections,
-            init_required: self.init_required,
-        };
-        Ok(Invocation::lifecycle(&self.channel, "CommitChaincodeDefinition", &arguments))
+        let arguments = CommitChaincodeDefinitionArgs { name: self.name.clone(), ..self.definition()?.into() };
+        Ok(self.call("CommitChaincodeDefinition", &arguments))
     }
 }

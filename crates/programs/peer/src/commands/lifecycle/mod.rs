@@ -5,19 +5,20 @@ mod collections;
 mod committed;
 mod definition;
 mod installed;
+mod packaging;
 mod readiness;
+
+use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 use ripstop_proto::{Message, protos};
 
-use super::{Failure, block_on};
-use crate::client::{Invocation, Peer, Submission};
-use crate::flags::{OrdererFlags, PeerFlags, TargetPeerFlag, WaitFlags, Waiting};
-use crate::package;
-use crate::session::{Session, Targets};
+use super::Failure;
+use crate::client::{CallError, Invocation, Peer, Submission, SubmitError};
+use crate::flags::{OrdererFlags, PeerFlags, WaitLimit};
+use crate::session::{Family, Number, Session, Wanted};
 use definition::DefinitionFlags;
 
-/// Perform _lifecycle operations
 #[derive(Debug, clap::Args)]
 pub(crate) struct LifecycleCommand {
     #[command(subcommand)]
@@ -26,7 +27,9 @@ pub(crate) struct LifecycleCommand {
 
 #[derive(Debug, clap::Subcommand)]
 enum Group {
-    /// Perform chaincode operations: package|install|queryinstalled|getinstalledpackage|calculatepackageid|approveformyorg|queryapproved|checkcommitreadiness|commit|querycommitted
+    #[command(
+        about = "Perform chaincode operations: package|install|queryinstalled|getinstalledpackage|calculatepackageid|approveformyorg|queryapproved|checkcommitreadiness|commit|querycommitted"
+    )]
     Chaincode(Chaincode),
 }
 
@@ -40,138 +43,124 @@ struct Chaincode {
 
 #[derive(Debug, clap::Subcommand)]
 enum Subcommand {
-    /// Package a chaincode and write the package to a file.
-    Package(PackageFlags),
-    /// Calculate the package ID for a packaged chaincode.
+    #[command(about = "Package a chaincode", long_about = "Package a chaincode and write the package to a file.")]
+    Package(packaging::PackageFlags),
+    #[command(
+        about = "Calculate the package ID for a chaincode.",
+        long_about = "Calculate the package ID for a packaged chaincode."
+    )]
     Calculatepackageid {
         #[command(flatten)]
         _peers: PeerFlags,
         #[command(flatten)]
         output: OutputFlag,
-        /// The package
-        #[arg(value_name = "packageFile")]
+        #[arg(value_name = "[packageFile]")]
         arguments: Vec<String>,
     },
-    /// Install a chaincode on a peer.
+    #[command(about = "Install a chaincode.", long_about = "Install a chaincode on a peer.")]
     Install {
         #[command(flatten)]
-        peers: PeerFlags,
-        #[command(flatten)]
-        target: TargetPeerFlag,
-        /// The package
-        #[arg(value_name = "packageFile")]
+        on: PeerTarget,
+        #[arg(value_name = "[packageFile]")]
         arguments: Vec<String>,
     },
-    /// Query the installed chaincodes on a peer.
+    #[command(about = "Query the installed chaincodes on a peer.")]
     Queryinstalled {
         #[command(flatten)]
-        peers: PeerFlags,
-        #[command(flatten)]
-        target: TargetPeerFlag,
+        on: PeerTarget,
         #[command(flatten)]
         output: OutputFlag,
     },
-    /// Get an installed chaincode package from a peer.
+    #[command(about = "Get an installed chaincode package from a peer.")]
     Getinstalledpackage {
         #[command(flatten)]
-        peers: PeerFlags,
-        #[command(flatten)]
-        target: TargetPeerFlag,
+        on: PeerTarget,
         /// The identifier of the chaincode install package
         #[arg(long = "package-id", default_value = "")]
         package_id: String,
-        /// The output directory to use when writing a chaincode install package to disk. Default is the current working directory.
-        #[arg(long = "output-directory", default_value = "", value_parser = crate::flags::path)]
-        directory: std::path::PathBuf,
+        #[arg(
+            long = "output-directory",
+            default_value = "",
+            value_parser = crate::flags::path,
+            help = "The output directory to use when writing a chaincode install package to disk. Default is the current working directory."
+        )]
+        directory: PathBuf,
+        #[arg(value_name = "[outputfile]")]
+        _arguments: Vec<String>,
     },
-    /// Approve the chaincode definition for my organization.
+    #[command(
+        about = "Approve the chaincode definition for my org.",
+        long_about = "Approve the chaincode definition for my organization."
+    )]
     Approveformyorg {
         #[command(flatten)]
         definition: DefinitionFlags,
         /// The identifier of the chaincode install package
-        #[arg(long = "package-id")]
-        package_id: Option<String>,
-        #[command(flatten)]
-        peers: PeerFlags,
+        #[arg(long = "package-id", default_value = "")]
+        package_id: String,
         #[command(flatten)]
         wait: WaitFlags,
     },
-    /// Query an organization's approved chaincode definition from its peer.
-    Queryapproved {
-        /// The channel on which this command should be executed
-        #[arg(short = 'C', long = "channelID", default_value = "")]
-        channel: String,
-        /// Name of the chaincode
-        #[arg(short = 'n', long = "name", default_value = "")]
-        name: String,
-        /// The sequence number of the chaincode definition for the channel
-        #[arg(long = "sequence", default_value = "0", value_parser = crate::flags::integer)]
-        sequence: i64,
-        #[command(flatten)]
-        peers: PeerFlags,
-        #[command(flatten)]
-        output: OutputFlag,
-    },
-    /// Check whether a chaincode definition is ready to be committed on a channel.
+    #[command(
+        about = "Query org's approved chaincode definitions from its peer.",
+        long_about = "Query organization's approved chaincode definitions from its peer."
+    )]
+    Queryapproved(approved::ApprovedQuery),
+    #[command(about = "Check whether a chaincode definition is ready to be committed on a channel.")]
     Checkcommitreadiness {
         #[command(flatten)]
         definition: DefinitionFlags,
         #[command(flatten)]
-        peers: PeerFlags,
-        #[command(flatten)]
         output: OutputFlag,
-        /// If inspect is enabled, output additional information to identify discrepancies when an organization's approval is false
+        /// If inspect is enabled, output additional information to identify discrepancies when an organization's approval
+        /// is false
         #[arg(long = "inspect")]
         inspect: bool,
     },
-    /// Commit the chaincode definition on the channel.
+    #[command(about = "Commit the chaincode definition on the channel.")]
     Commit {
         #[command(flatten)]
         definition: DefinitionFlags,
         #[command(flatten)]
-        peers: PeerFlags,
-        #[command(flatten)]
         wait: WaitFlags,
     },
-    /// Query the committed chaincode definitions by channel on a peer. Optional: provide a chaincode name to query a specific definition.
-    Querycommitted {
-        /// The channel on which this command should be executed
-        #[arg(short = 'C', long = "channelID", default_value = "")]
-        channel: String,
-        /// Name of the chaincode
-        #[arg(short = 'n', long = "name", default_value = "")]
-        name: String,
-        #[command(flatten)]
-        peers: PeerFlags,
-        #[command(flatten)]
-        output: OutputFlag,
-    },
+    #[command(
+        about = "Query the committed chaincode definitions by channel on a peer.",
+        long_about = "Query the committed chaincode definitions by channel on a peer. Optional: provide a chaincode name to query a specific definition."
+    )]
+    Querycommitted(committed::CommittedQuery),
 }
 
-/// What to pack.
+/// The one peer that a question goes to, where no channel says which.
 #[derive(Debug, clap::Args)]
-struct PackageFlags {
-    /// The package label contains a human-readable description of the package
-    #[arg(long = "label", default_value = "")]
-    label: String,
-    /// Language the chaincode is written in: golang, node, java; ccaas for a directory with a connection.json
-    #[arg(short = 'l', long = "lang", default_value = "golang")]
-    language: String,
-    /// Path to the chaincode
-    #[arg(short = 'p', long = "path", default_value = "")]
-    path: String,
+struct PeerTarget {
     #[command(flatten)]
-    _peers: PeerFlags,
-    /// The package to write
-    #[arg(value_name = "outputfile")]
-    arguments: Vec<String>,
+    peers: PeerFlags,
+    /// When using a connection profile, the name of the peer to target for this action
+    #[arg(long = "targetPeer", default_value = "")]
+    target: String,
+}
+
+/// Whether to wait until the transaction is committed, and how long.
+#[derive(Debug, clap::Args)]
+struct WaitFlags {
+    /// Whether to wait for the event from each peer's deliver filtered service signifying that the transaction has been
+    /// committed successfully
+    #[arg(long = "waitForEvent", default_value = "true", action = clap::ArgAction::Set)]
+    wait: bool,
+    #[command(flatten)]
+    limit: WaitLimit,
 }
 
 /// How a result is printed.
 #[derive(Debug, clap::Args)]
 struct OutputFlag {
-    /// The output format for query results. Default is human-readable plain-text. json is currently the only supported format.
-    #[arg(short = 'O', long = "output", default_value = "")]
+    #[arg(
+        short = 'O',
+        long = "output",
+        default_value = "",
+        help = "The output format for query results. Default is human-readable plain-text. json is currently the only supported format."
+    )]
     format: String,
 }
 
@@ -189,109 +178,126 @@ impl OutputFlag {
 }
 
 impl LifecycleCommand {
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
         let Group::Chaincode(Chaincode { orderer, command }) = self.command;
-        match command {
-            Subcommand::Package(flags) => pack(&flags),
+        // What concerns packages only needs neither identity nor configuration.
+        let command = match command {
+            Subcommand::Package(flags) => return packaging::pack(&flags),
             Subcommand::Calculatepackageid { output, arguments, .. } => {
-                installed::calculate_package_id(&arguments, output.choice())
+                return packaging::calculate_package_id(&arguments, output.choice());
             }
-            Subcommand::Install { peers, target, arguments } => {
-                block_on(installed::install(&peers, target.target.as_deref(), arguments.first().map(String::as_str)))
+            command => command,
+        };
+        let session = Session::open()?;
+        command.converse(&session, &orderer).await
+    }
+}
+
+impl Subcommand {
+    async fn converse(self, session: &Session, orderer: &OrdererFlags) -> Result<(), Failure> {
+        match self {
+            Self::Package(_) | Self::Calculatepackageid { .. } => Ok(()),
+            Self::Install { on, arguments } => {
+                installed::install(&on.ask(session, "install")?, arguments.first().map(String::as_str)).await
             }
-            Subcommand::Queryinstalled { peers, target, output } => {
-                block_on(installed::query(&peers, target.target.as_deref(), output.choice()))
+            Self::Queryinstalled { on, output } => {
+                installed::query(&on.ask(session, "queryinstalled")?, output.choice()).await
             }
-            Subcommand::Getinstalledpackage { peers, target, package_id, directory } => {
-                block_on(installed::download(&peers, target.target.as_deref(), &package_id, &directory))
+            Self::Getinstalledpackage { on, package_id, directory, .. } => {
+                installed::download(&on.ask(session, "getinstalledpackage")?, &package_id, &directory).await
             }
-            Subcommand::Approveformyorg { definition, package_id, peers, wait } => {
-                let call = definition.approval(package_id.as_deref())?;
-                block_on(transact(&orderer, &peers, &wait, "approveformyorg", call))
+            Self::Approveformyorg { definition, package_id, wait } => {
+                let call = definition.approval(&package_id)?;
+                transact(session, orderer, &definition.peers, &wait, "approveformyorg", call).await
             }
-            Subcommand::Queryapproved { channel, name, sequence, peers, output } => {
-                block_on(approved::query(&peers, &channel, &name, sequence, output.choice()))
-            }
-            Subcommand::Checkcommitreadiness { definition, peers, output, inspect } => {
+            Self::Queryapproved(query) => query.run(session).await,
+            Self::Checkcommitreadiness { definition, output, inspect } => {
                 let detail = if inspect { readiness::Detail::Mismatches } else { readiness::Detail::Approvals };
-                block_on(readiness::check(&definition, &peers, output.choice(), detail))
+                readiness::check(session, &definition, output.choice(), detail).await
             }
-            Subcommand::Commit { definition, peers, wait } => {
+            Self::Commit { definition, wait } => {
                 let call = definition.commit()?;
-                block_on(transact(&orderer, &peers, &wait, "commit", call))
+                transact(session, orderer, &definition.peers, &wait, "commit", call).await
             }
-            Subcommand::Querycommitted { channel, name, peers, output } => {
-                block_on(committed::query(&peers, &channel, &name, output.choice()))
-            }
+            Self::Querycommitted(query) => query.run(session).await,
         }
     }
 }
 
-fn pack(flags: &PackageFlags) -> Result<(), Failure> {
-    let [file] = flags.arguments.as_slice() else {
-        return Err(anyhow!("invalid number of args. expected only the output file").into());
-    };
-    if flags.path.is_empty() {
-        return Err(anyhow!("chaincode path must be specified").into());
-    }
-    if flags.language.is_empty() {
-        return Err(anyhow!("chaincode language must be specified").into());
-    }
-    if flags.label.is_empty() {
-        return Err(anyhow!("package label must be specified").into());
-    }
-    package::check_label(&flags.label)?;
-    let package = package::pack_directory(&flags.label, &flags.language, &flags.path)?;
-    std::fs::write(file, package).with_context(|| format!("error writing chaincode package to {file}"))?;
-    Ok(())
+fn wanted<'a>(command: &'a str, channel: &'a str, number: Number) -> Wanted<'a> {
+    Wanted { family: Family::Lifecycle, command, channel, target: "", number }
 }
 
 /// Has a change of `_lifecycle` endorsed, ordered and, unless told otherwise, committed.
 async fn transact(
+    session: &Session,
     orderer: &OrdererFlags,
     peers: &PeerFlags,
     wait: &WaitFlags,
     command: &str,
     call: Invocation,
 ) -> Result<(), Failure> {
-    let session = Session::open()?;
-    let peers = session.peers(peers, &call.channel, None, command, Targets::Several)?;
+    let channel = call.channel.clone();
+    let wanted = wanted(command, &channel, Number::Several);
+    let peers = session.peers(peers, wanted).map_err(with_usage)?;
     let first_peer = peers.first().context("no endorser clients retrieved")?;
-    let orderers = session.orderers(orderer, &call.channel, first_peer).await?;
-    let witnesses = match wait.waits_or(Waiting::ForCommit) {
-        Waiting::ForCommit => peers.as_slice(),
-        Waiting::No => &[],
-    };
-    let (signer, limit) = (&session.signer, wait.timeout);
-    Submission { endorsers: &peers, witnesses, orderers: &orderers, signer, limit }.submit(&call).await?;
+    let orderers = session.orderers(orderer, wanted, first_peer).await.map_err(with_usage)?;
+    let witnesses = if wait.wait { peers.as_slice() } else { &[] };
+    let (signer, limit) = (&session.signer, wait.limit.timeout);
+    let submission = Submission { endorsers: &peers, witnesses, orderers: &orderers, signer, limit };
+    submission.submit(&call).await.map_err(|error| match error {
+        SubmitError::Endorse(error @ CallError::Connect { .. }) => {
+            with_usage(wanted.unreachable_or(error, anyhow::Error::from))
+        }
+        error @ SubmitError::Broadcast(CallError::Connect { .. }) => Failure::Usage(error.to_string()),
+        // The text tells of the causes already.
+        error => anyhow!("{error}").into(),
+    })?;
     Ok(())
 }
 
-/// The single peer that a query goes to.
-fn only_peer(
-    session: &Session,
-    flags: &PeerFlags,
-    channel: &str,
-    target: Option<&str>,
-    command: &str,
-) -> anyhow::Result<Peer> {
-    let peers = session
-        .peers(flags, channel, target, command, Targets::One)
-        .with_context(|| format!("failed to retrieve endorser client for {command}"))?;
-    peers.into_iter().next().context("no endorser clients retrieved")
+/// Fabric connects before these commands look at their parameters, and shows the usage where that fails.
+fn with_usage(error: anyhow::Error) -> Failure {
+    Failure::Usage(format!("{error:#}"))
 }
 
-/// Asks `_lifecycle` on one peer and decodes its answer. `refused` begins the message when the peer refuses.
-async fn ask<R: Message + Default>(
-    session: &Session,
-    peer: &Peer,
-    call: &Invocation,
-    refused: &str,
-) -> anyhow::Result<R> {
-    let answer = peer.query(call, &session.signer).await.context("failed to endorse proposal")?;
-    let response: protos::Response = answer.response.context("received proposal response with nil response")?;
-    if response.status != 200 {
-        return Err(anyhow!("{refused} with status: {} - {}", response.status, response.message));
+/// A peer that answers the questions of one command.
+struct Respondent<'a> {
+    session: &'a Session,
+    wanted: Wanted<'a>,
+    peer: Peer,
+}
+
+impl PeerTarget {
+    fn ask<'a>(&'a self, session: &'a Session, command: &'a str) -> Result<Respondent<'a>, Failure> {
+        let wanted = Wanted { target: &self.target, ..wanted(command, "", Number::One) };
+        Respondent::new(session, &self.peers, wanted)
     }
-    R::decode(response.payload).context("failed to unmarshal proposal response's response payload")
+}
+
+impl<'a> Respondent<'a> {
+    fn new(session: &'a Session, flags: &PeerFlags, wanted: Wanted<'a>) -> Result<Self, Failure> {
+        let peers = session.peers(flags, wanted).map_err(with_usage)?;
+        let peer = peers.into_iter().next().context("no endorser clients retrieved")?;
+        Ok(Self { session, wanted, peer })
+    }
+
+    /// Has a call endorsed. `failed` begins the message when the peer does not answer.
+    async fn endorse(&self, call: &Invocation, failed: &str) -> Result<protos::ProposalResponse, Failure> {
+        let answer = self.peer.query(call, &self.session.signer).await;
+        answer.map_err(|error| match error {
+            CallError::Connect { .. } => with_usage(self.wanted.unreachable_or(error, anyhow::Error::from)),
+            error => anyhow!("{failed}: {error}").into(),
+        })
+    }
+
+    /// Asks `_lifecycle` and decodes its answer. `refused` begins the message when the peer refuses.
+    async fn ask<R: Message + Default>(&self, call: &Invocation, refused: &str) -> Result<R, Failure> {
+        let answer = self.endorse(call, "failed to endorse proposal").await?;
+        let response = answer.response.context("received proposal response with nil response")?;
+        if response.status != 200 {
+            return Err(anyhow!("{refused} with status: {} - {}", response.status, response.message).into());
+        }
+        Ok(R::decode(response.payload).context("failed to unmarshal proposal response's response payload")?)
+    }
 }

@@ -1,10 +1,9 @@
 use ripstop_proto::lifecycle;
 
 use super::definition::DefinitionFlags;
-use super::{Output, ask, only_peer};
+use super::{Output, Respondent, wanted};
 use crate::commands::Failure;
-use crate::flags::PeerFlags;
-use crate::session::Session;
+use crate::session::{Number, Session};
 use crate::text;
 
 /// How much is printed about an organisation that has not approved.
@@ -16,15 +15,15 @@ pub(super) enum Detail {
 
 /// Prints which organisations approved exactly this definition.
 pub(super) async fn check(
+    session: &Session,
     definition: &DefinitionFlags,
-    peers: &PeerFlags,
     output: Output,
     detail: Detail,
 ) -> Result<(), Failure> {
     let call = definition.readiness()?;
-    let session = Session::open()?;
-    let peer = only_peer(&session, peers, &definition.channel, None, "checkcommitreadiness")?;
-    let mut result: lifecycle::CheckCommitReadinessResult = ask(&session, &peer, &call, "query failed").await?;
+    let wanted = wanted("checkcommitreadiness", &definition.channel, Number::One);
+    let peer = Respondent::new(session, &definition.peers, wanted)?;
+    let mut result: lifecycle::CheckCommitReadinessResult = peer.ask(&call, "query failed").await?;
     if detail == Detail::Approvals {
         result.mismatches.clear();
     }
