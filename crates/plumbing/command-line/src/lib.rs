@@ -13,4 +13,25 @@
 mod help;
 mod kingpin;
 
+use std::io;
+
 pub use kingpin::{Stop, parse};
+
+/// What the operating system says, in the form that Go prints: `no such file or directory`.
+pub fn os_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_operating_system_says_reads_as_in_go() {
+        assert_eq!(os_text(&io::Error::from_raw_os_error(2)), "no such file or directory");
+        assert_eq!(os_text(&io::Error::other("Odd")), "odd");
+    }
+}

@@ -7,16 +7,21 @@ use bytes::Bytes;
 use ripstop_channel_config::{genesis, key};
 use ripstop_keys::load_msp_config;
 use ripstop_policy::{dsl, envelope, implicit_meta};
-use ripstop_proto::orderer::smartbft;
 use ripstop_proto::{Message, common, etcdraft, msp, orderer, protos};
-use ripstop_types::{Block, ChannelId, GoDuration, Timestamp, put_varuint};
+use ripstop_types::{Block, ChannelId, Timestamp, put_varuint};
 
-use crate::{Application, BftConsenter, Consensus, EtcdRaft, Orderer, Organization, Policy, Profile, ProfileError};
+use crate::error::Within;
+use crate::profile::DEFAULT_MSP_TYPE;
+use crate::{
+    AnchorPeer, Application, BftConsenter, Consensus, EtcdRaft, Orderer, Organization, Policy, Profile, ProfileError,
+};
 
 /// The policy of almost everything's change.
-const ADMINS: &str = key::ADMINS;
+pub(crate) const ADMINS: &str = key::ADMINS;
 /// The policy of the change of addresses that belong to no organisation.
 const ORDERER_ADMINS: &str = "/Channel/Orderer/Admins";
+/// What only the consortiums of system channels have.
+const CHANNEL_CREATION_POLICY: &str = "ChannelCreationPolicy";
 /// The capability with which every ordering organisation must name its addresses.
 const V3_0: &str = "V3_0";
 
@@ -25,7 +30,7 @@ type Capabilities = BTreeMap<String, bool>;
 impl Profile {
     /// The configuration tree of a channel with this profile. MSP folders and certificates are read from files.
     pub fn channel_group(&self) -> Result<common::ConfigGroup, ProfileError> {
-        let mut group = new_group("channel group", &self.policies, None)?;
+        let mut group = new_group(&self.policies).within("error adding policies to channel group")?;
         add_value(&mut group, key::HASHING_ALGORITHM, &common::HashingAlgorithm { name: "SHA256".into() }, ADMINS);
         let structure = common::BlockDataHashingStructure { width: u32::MAX };
         add_value(&mut group, key::BLOCK_DATA_HASHING_STRUCTURE, &structure, ADMINS);
@@ -38,10 +43,16 @@ impl Profile {
         }
         add_capabilities(&mut group, &self.capabilities);
         if let Some(orderer) = &self.orderer {
-            group.groups.insert(key::ORDERER.into(), orderer.group(&self.capabilities)?);
+            let child = orderer.group(&self.capabilities).within("could not create orderer group")?;
+            group.groups.insert(key::ORDERER.into(), child);
         }
         if let Some(application) = &self.application {
-            group.groups.insert(key::APPLICATION.into(), application.group()?);
+            let child = application.group().within("could not create application group")?;
+            group.groups.insert(key::APPLICATION.into(), child);
+        }
+        if let Some(consortiums) = &self.consortiums {
+            let child = consortiums_group(consortiums).within("could not create consortiums group")?;
+            group.groups.insert(key::CONSORTIUMS.into(), child);
         }
         Ok(group)
     }
@@ -53,64 +64,74 @@ impl Profile {
         nonce: [u8; 24],
         timestamp: Timestamp,
     ) -> Result<Block, ProfileError> {
-        let refuse = |problem| Err(fault("refusing to generate block", problem));
-        if self.has_consortiums {
-            return refuse("the profile has Consortiums, but the system channel no longer exists");
+        if let Some(foreign) = self.organizations().find(|organization| organization.skip_as_foreign) {
+            return Err(ProfileError::Refused(format!(
+                "could not create bootstrapper: all org definitions must be local during bootstrapping: organization '{}' is marked to be skipped as foreign",
+                foreign.name
+            )));
         }
+        let group = self.channel_group().within("could not create bootstrapper: could not create channel group")?;
         if self.orderer.is_none() {
-            return refuse("the profile is missing orderer section");
+            return refuse("refusing to generate block which is missing orderer section");
         }
-        if self.application.is_none() {
-            return refuse("the profile is missing application section");
+        if self.application.is_none() && self.consortiums.is_none() {
+            return refuse("refusing to generate application channel block which is missing application section");
         }
-        Ok(genesis::block(channel_id, self.channel_group()?, nonce, timestamp))
+        Ok(genesis::block(channel_id, group, nonce, timestamp))
+    }
+
+    fn organizations(&self) -> impl Iterator<Item = &Organization> {
+        let orderers = self.orderer.iter().flat_map(|orderer| &orderer.organizations);
+        let peers = self.application.iter().flat_map(|application| &application.organizations);
+        orderers.chain(peers).chain(self.consortiums.iter().flat_map(|consortiums| consortiums.values().flatten()))
     }
 }
 
+fn refuse<T>(problem: impl Into<String>) -> Result<T, ProfileError> {
+    Err(ProfileError::Refused(problem.into()))
+}
+
 /// A group with its policies, all of which the administrators may change.
-fn new_group(
-    name: &str,
-    policies: &BTreeMap<String, Policy>,
-    also_needed: Option<&'static str>,
-) -> Result<common::ConfigGroup, ProfileError> {
+fn new_group(policies: &BTreeMap<String, Policy>) -> Result<common::ConfigGroup, ProfileError> {
     if policies.is_empty() {
-        return Err(ProfileError::NoPolicies(name.to_owned()));
+        return Err(ProfileError::NoPolicies);
     }
-    for needed in also_needed.into_iter().chain([key::ADMINS, key::READERS, key::WRITERS]) {
-        if !policies.contains_key(needed) {
-            return Err(ProfileError::NoPolicy { group: name.to_owned(), policy: needed });
-        }
+    if let Some(missing) =
+        [key::ADMINS, key::READERS, key::WRITERS].into_iter().find(|name| !policies.contains_key(*name))
+    {
+        return Err(ProfileError::NoPolicy(missing));
     }
     let mut group = common::ConfigGroup { mod_policy: ADMINS.into(), ..Default::default() };
-    for (policy_name, policy) in policies {
-        let encoded = encode_policy(name, policy)?;
-        let policy = common::ConfigPolicy { version: 0, policy: Some(encoded), mod_policy: ADMINS.into() };
-        group.policies.insert(policy_name.clone(), policy);
+    for (name, policy) in policies {
+        add_policy(&mut group, name, encode_policy(policy)?, ADMINS);
     }
     Ok(group)
 }
 
-fn encode_policy(group: &str, policy: &Policy) -> Result<common::Policy, ProfileError> {
-    let group = group.to_owned();
-    Ok(match policy {
+fn add_policy(group: &mut common::ConfigGroup, name: &str, policy: common::Policy, mod_policy: &str) {
+    let policy = common::ConfigPolicy { version: 0, policy: Some(policy), mod_policy: mod_policy.to_owned() };
+    group.policies.insert(name.to_owned(), policy);
+}
+
+fn encode_policy(policy: &Policy) -> Result<common::Policy, ProfileError> {
+    match policy {
         Policy::ImplicitMeta(rule) => {
-            let parsed = implicit_meta::parse(rule).map_err(|source| ProfileError::ImplicitMetaPolicy {
-                group,
-                rule: rule.clone(),
-                source,
-            })?;
-            let kind = common::policy::PolicyType::ImplicitMeta;
-            common::Policy { r#type: kind.into(), value: parsed.encode_to_vec().into() }
+            let parsed = implicit_meta::parse(rule)
+                .map_err(|source| ProfileError::ImplicitMetaPolicy { rule: rule.clone(), source })?;
+            Ok(implicit_meta_policy(&parsed))
         }
         Policy::Signature(rule) => {
-            let parsed = dsl::parse(rule).map_err(|source| ProfileError::SignaturePolicy {
-                group,
-                rule: rule.clone(),
-                source,
-            })?;
-            signature_policy(&parsed)
+            let parsed =
+                dsl::parse(rule).map_err(|source| ProfileError::SignaturePolicy { rule: rule.clone(), source })?;
+            Ok(signature_policy(&parsed))
         }
-    })
+        Policy::Other(kind) => Err(ProfileError::PolicyType(kind.clone())),
+    }
+}
+
+fn implicit_meta_policy(policy: &common::ImplicitMetaPolicy) -> common::Policy {
+    let kind = common::policy::PolicyType::ImplicitMeta;
+    common::Policy { r#type: kind.into(), value: policy.encode_to_vec().into() }
 }
 
 fn signature_policy(envelope: &common::SignaturePolicyEnvelope) -> common::Policy {
@@ -118,7 +139,7 @@ fn signature_policy(envelope: &common::SignaturePolicyEnvelope) -> common::Polic
     common::Policy { r#type: kind.into(), value: envelope.encode_to_vec().into() }
 }
 
-fn add_value(group: &mut common::ConfigGroup, name: &str, value: &impl Message, mod_policy: &str) {
+pub(crate) fn add_value(group: &mut common::ConfigGroup, name: &str, value: &impl Message, mod_policy: &str) {
     add_encoded(group, name, value.encode_to_vec(), mod_policy);
 }
 
@@ -155,22 +176,29 @@ fn requires_v3(capabilities: &Capabilities) -> bool {
     capabilities.get(V3_0).copied().unwrap_or(false)
 }
 
-fn fault(part: impl Into<String>, problem: impl Into<String>) -> ProfileError {
-    ProfileError::Part { part: part.into(), problem: problem.into() }
+/// Capabilities as Go prints a map.
+fn show(capabilities: &Capabilities) -> String {
+    let entries: Vec<String> = capabilities.iter().map(|(name, required)| format!("{name}:{required}")).collect();
+    format!("map[{}]", entries.join(" "))
 }
 
 impl Orderer {
     fn group(&self, channel: &Capabilities) -> Result<common::ConfigGroup, ProfileError> {
-        let part = "could not create orderer group";
         if matches!(self.consensus, Consensus::Bft { .. }) && !requires_v3(channel) {
-            return Err(fault(part, "orderer type BFT must be used with V3_0 channel capability"));
+            let capabilities = show(channel);
+            return refuse(format!("orderer type BFT must be used with V3_0 channel capability: {capabilities}"));
         }
         if !self.addresses.is_empty() && requires_v3(channel) {
-            let problem =
-                "global orderer endpoints exist, but can not be used with V3_0 capability: use OrdererEndpoints";
-            return Err(fault(part, problem));
+            let addresses = self.addresses.join(" ");
+            return refuse(format!(
+                "global orderer endpoints exist, but can not be used with V3_0 capability: [{addresses}]; name them as OrdererEndpoints of the organisations"
+            ));
         }
-        let mut group = new_group("orderer group", &self.policies, Some(key::BLOCK_VALIDATION))?;
+        let policies = match self.policies.contains_key(key::BLOCK_VALIDATION) || self.policies.is_empty() {
+            true => new_group(&self.policies),
+            false => Err(ProfileError::NoPolicy(key::BLOCK_VALIDATION)),
+        };
+        let mut group = policies.within("error adding policies to orderer group")?;
         let batch_size = orderer::BatchSize {
             max_message_count: self.batch_size.max_message_count,
             absolute_max_bytes: self.batch_size.absolute_max_bytes,
@@ -182,29 +210,23 @@ impl Orderer {
         let restrictions = orderer::ChannelRestrictions { max_count: self.max_channels };
         add_value(&mut group, key::CHANNEL_RESTRICTIONS, &restrictions, ADMINS);
         add_capabilities(&mut group, &self.capabilities);
-        let (kind, metadata) = match &self.consensus {
-            Consensus::Solo => ("solo", Bytes::new()),
-            Consensus::EtcdRaft(raft) => ("etcdraft", raft.metadata()?),
-            Consensus::Bft { consenters, options } => ("BFT", add_consenters(&mut group, consenters, options)?),
+        let metadata = match &self.consensus {
+            Consensus::Solo => Bytes::new(),
+            Consensus::EtcdRaft(Some(raft)) => {
+                raft.metadata().within("cannot marshal metadata for orderer type etcdraft")?
+            }
+            Consensus::EtcdRaft(None) => return refuse("etcdraft configuration missing"),
+            Consensus::Bft { consenters, options } => {
+                add_consenters(&mut group, consenters).within("cannot load consenter config for orderer type BFT")?;
+                options.encode_to_vec().into()
+            }
+            Consensus::Other(name) => return refuse(format!("unknown orderer type: {name}")),
         };
-        let consensus = orderer::ConsensusType { r#type: kind.into(), metadata, state: 0 };
+        let kind = self.consensus.name().to_owned();
+        let consensus = orderer::ConsensusType { r#type: kind, metadata, state: 0 };
         add_value(&mut group, key::CONSENSUS_TYPE, &consensus, ADMINS);
         for organization in &self.organizations {
-            let mut child = organization.group("orderer org group")?;
-            if !organization.skip_as_foreign {
-                if !organization.orderer_endpoints.is_empty() {
-                    let endpoints = common::OrdererAddresses { addresses: organization.orderer_endpoints.clone() };
-                    add_value(&mut child, key::ENDPOINTS, &endpoints, ADMINS);
-                } else if requires_v3(channel) {
-                    return Err(fault(
-                        "failed to create orderer org",
-                        format!(
-                            "orderer endpoints for organization {} are missing and must be configured when capability V3_0 is enabled",
-                            organization.name
-                        ),
-                    ));
-                }
-            }
+            let child = organization.orderer_group(channel).within("failed to create orderer org")?;
             group.groups.insert(organization.name.clone(), child);
         }
         Ok(group)
@@ -213,28 +235,17 @@ impl Orderer {
 
 impl EtcdRaft {
     fn metadata(&self) -> Result<Bytes, ProfileError> {
-        const PART: &str = "etcdraft configuration";
-        if self.consenters.is_empty() {
-            return Err(fault(PART, "etcdraft configuration did not specify any consenter"));
-        }
         let options = &self.options;
-        if GoDuration::parse(&options.tick_interval).is_err() {
-            let problem = format!("Etcdraft TickInterval ({}) must be in time duration format", options.tick_interval);
-            return Err(fault(PART, problem));
-        }
-        if options.election_tick <= options.heartbeat_tick {
-            return Err(fault(PART, "election tick must be greater than heartbeat tick"));
-        }
         let consenters = self
             .consenters
             .iter()
             .map(|consenter| {
-                let address = check_address("etcdraft", &consenter.host, consenter.port)?;
+                let address = format!("{}:{}", consenter.host, consenter.port);
                 Ok(etcdraft::Consenter {
                     host: consenter.host.clone(),
                     port: consenter.port,
-                    client_tls_cert: read_file("client TLS cert", &address, &consenter.client_tls_cert)?,
-                    server_tls_cert: read_file("server TLS cert", &address, &consenter.server_tls_cert)?,
+                    client_tls_cert: read_file("client cert", &address, &consenter.client_tls_cert)?,
+                    server_tls_cert: read_file("server cert", &address, &consenter.server_tls_cert)?,
                 })
             })
             .collect::<Result<_, ProfileError>>()?;
@@ -252,22 +263,12 @@ impl EtcdRaft {
     }
 }
 
-/// Adds the consenters of byzantine consensus and the block policy that follows from them; gives the metadata.
-fn add_consenters(
-    group: &mut common::ConfigGroup,
-    consenters: &[BftConsenter],
-    options: &smartbft::Options,
-) -> Result<Bytes, ProfileError> {
-    if consenters.is_empty() {
-        return Err(fault("BFT configuration", "BFT configuration did not specify any consenter"));
-    }
+/// Adds the consenters of byzantine consensus and the block policy that follows from them.
+fn add_consenters(group: &mut common::ConfigGroup, consenters: &[BftConsenter]) -> Result<(), ProfileError> {
     let mapping = consenters
         .iter()
         .map(|consenter| {
-            let address = check_address("BFT", &consenter.host, consenter.port)?;
-            if consenter.msp_id.as_str().is_empty() {
-                return Err(fault("BFT configuration", "consenter info in BFT configuration did not specify MSP ID"));
-            }
+            let address = format!("{}:{}", consenter.host, consenter.port);
             Ok(common::Consenter {
                 id: consenter.id,
                 host: consenter.host.clone(),
@@ -279,14 +280,9 @@ fn add_consenters(
             })
         })
         .collect::<Result<Vec<_>, ProfileError>>()?;
-    let policy = common::ConfigPolicy {
-        version: 0,
-        policy: Some(signature_policy(&bft_block_policy(&mapping))),
-        mod_policy: ADMINS.into(),
-    };
-    group.policies.insert(key::BLOCK_VALIDATION.into(), policy);
+    add_policy(group, key::BLOCK_VALIDATION, signature_policy(&bft_block_policy(&mapping)), ADMINS);
     add_value(group, key::ORDERERS, &common::Orderers { consenter_mapping: mapping }, ADMINS);
-    Ok(options.encode_to_vec().into())
+    Ok(())
 }
 
 /// A byzantine quorum of the consenters, each by its very identity (Fabric: `EncodeBFTBlockVerificationPolicy`).
@@ -308,22 +304,6 @@ fn bft_block_policy(consenters: &[common::Consenter]) -> common::SignaturePolicy
     }
 }
 
-fn check_address(consensus: &str, host: &str, port: u32) -> Result<String, ProfileError> {
-    let missing = |what| {
-        fault(
-            format!("{consensus} configuration"),
-            format!("consenter info in {consensus} configuration did not specify {what}"),
-        )
-    };
-    if host.is_empty() {
-        return Err(missing("host"));
-    }
-    if port == 0 {
-        return Err(missing("port"));
-    }
-    Ok(format!("{host}:{port}"))
-}
-
 fn read_file(what: &'static str, address: &str, path: &Path) -> Result<Bytes, ProfileError> {
     std::fs::read(path).map(Bytes::from).map_err(|source| ProfileError::ConsenterFile {
         what,
@@ -335,7 +315,7 @@ fn read_file(what: &'static str, address: &str, path: &Path) -> Result<Bytes, Pr
 
 impl Application {
     fn group(&self) -> Result<common::ConfigGroup, ProfileError> {
-        let mut group = new_group("application group", &self.policies, None)?;
+        let mut group = new_group(&self.policies).within("error adding policies to application group")?;
         if !self.acls.is_empty() {
             let resource = |policy: &String| protos::ApiResource { policy_ref: policy.clone() };
             let acls = self.acls.iter().map(|(name, policy)| (name.clone(), resource(policy))).collect();
@@ -343,15 +323,7 @@ impl Application {
         }
         add_capabilities(&mut group, &self.capabilities);
         for organization in &self.organizations {
-            let mut child = organization.group("application org group")?;
-            if !organization.skip_as_foreign && !organization.anchor_peers.is_empty() {
-                let anchor_peers = organization
-                    .anchor_peers
-                    .iter()
-                    .map(|peer| protos::AnchorPeer { host: peer.host.clone(), port: peer.port.into() })
-                    .collect();
-                add_value(&mut child, key::ANCHOR_PEERS, &protos::AnchorPeers { anchor_peers }, ADMINS);
-            }
+            let child = organization.application_group().within("failed to create application org")?;
             group.groups.insert(organization.name.clone(), child);
         }
         Ok(group)
@@ -359,16 +331,83 @@ impl Application {
 }
 
 impl Organization {
-    /// What its groups in ordering and application have in common.
-    fn group(&self, kind: &str) -> Result<common::ConfigGroup, ProfileError> {
+    /// Its group under ordering, in a channel with these capabilities.
+    pub fn orderer_group(&self, channel: &Capabilities) -> Result<common::ConfigGroup, ProfileError> {
         if self.skip_as_foreign {
-            return Ok(common::ConfigGroup { mod_policy: ADMINS.into(), ..Default::default() });
+            return Ok(empty_group());
         }
-        let config = load_msp_config(&self.msp_directory, &self.msp_id)
-            .map_err(|source| ProfileError::Msp { organization: self.name.clone(), source })?;
-        let mut group = new_group(&format!("{kind} '{}'", self.name), &self.policies, None)?;
+        let Self { name, .. } = self;
+        let mut group = self.group(&format!("org: {name}"), &format!("orderer org group '{name}'"))?;
+        if !self.orderer_endpoints.is_empty() {
+            let endpoints = common::OrdererAddresses { addresses: self.orderer_endpoints.clone() };
+            add_value(&mut group, key::ENDPOINTS, &endpoints, ADMINS);
+        } else if requires_v3(channel) {
+            return refuse(format!(
+                "orderer endpoints for organization {name} are missing and must be configured when capability V3_0 is enabled"
+            ));
+        }
+        Ok(group)
+    }
+
+    /// Its group on the peers' side.
+    pub fn application_group(&self) -> Result<common::ConfigGroup, ProfileError> {
+        if self.skip_as_foreign {
+            return Ok(empty_group());
+        }
+        let Self { name, .. } = self;
+        let mut group = self.group(&format!("org {name}"), &format!("application org group {name}"))?;
+        if !self.anchor_peers.is_empty() {
+            let anchor = |peer: &AnchorPeer| protos::AnchorPeer { host: peer.host.clone(), port: peer.port.into() };
+            let anchor_peers = self.anchor_peers.iter().map(anchor).collect();
+            add_value(&mut group, key::ANCHOR_PEERS, &protos::AnchorPeers { anchor_peers }, ADMINS);
+        }
+        Ok(group)
+    }
+
+    fn consortium_group(&self) -> Result<common::ConfigGroup, ProfileError> {
+        if self.skip_as_foreign {
+            return Ok(empty_group());
+        }
+        let Self { name, .. } = self;
+        self.group(&format!("org: {name}"), &format!("consortiums org group '{name}'"))
+    }
+
+    /// MSP and policies. The names are those of errors.
+    fn group(&self, organization: &str, group_name: &str) -> Result<common::ConfigGroup, ProfileError> {
+        let config = match self.msp_type.as_str() {
+            DEFAULT_MSP_TYPE => load_msp_config(&self.msp_directory, &self.msp_id).map_err(ProfileError::Msp),
+            other => Err(ProfileError::MspType(other.to_owned())),
+        };
+        let config = config.within(format!("1 - Error loading MSP configuration for {organization}"))?;
+        let mut group = new_group(&self.policies).within(format!("error adding policies to {group_name}"))?;
         let config = msp::MspConfig { r#type: 0, config: config.encode_to_vec().into() };
         add_value(&mut group, key::MSP, &config, ADMINS);
         Ok(group)
     }
+}
+
+fn empty_group() -> common::ConfigGroup {
+    common::ConfigGroup { mod_policy: ADMINS.into(), ..Default::default() }
+}
+
+/// The consortiums of a system channel. Fabric's tool still makes such trees; no node takes them.
+fn consortiums_group(consortiums: &BTreeMap<String, Vec<Organization>>) -> Result<common::ConfigGroup, ProfileError> {
+    let mut group = common::ConfigGroup { mod_policy: ORDERER_ADMINS.into(), ..Default::default() };
+    // Nothing but the implicit policies of the channel looks at this one: it leaves the group to the orderers.
+    let anybody = signature_policy(&envelope::accept_all());
+    add_policy(&mut group, ADMINS, anybody, ORDERER_ADMINS);
+    let creation =
+        common::ImplicitMetaPolicy { sub_policy: ADMINS.into(), rule: common::implicit_meta_policy::Rule::Any.into() };
+    for (name, organizations) in consortiums {
+        let mut consortium = common::ConfigGroup { mod_policy: ORDERER_ADMINS.into(), ..Default::default() };
+        for organization in organizations {
+            let child = organization
+                .consortium_group()
+                .within(format!("failed to create consortium {name}: failed to create consortium org"))?;
+            consortium.groups.insert(organization.name.clone(), child);
+        }
+        add_value(&mut consortium, CHANNEL_CREATION_POLICY, &implicit_meta_policy(&creation), ORDERER_ADMINS);
+        group.groups.insert(name.clone(), consortium);
+    }
+    Ok(group)
 }

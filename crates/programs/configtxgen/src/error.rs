@@ -1,5 +1,8 @@
+use std::io;
 use std::path::PathBuf;
 
+use ripstop_channel_config::update::ComputeError;
+use ripstop_command_line::os_text;
 use ripstop_keys::MspFolderError;
 use ripstop_node_config::ConfigError;
 use ripstop_policy::dsl::DslError;
@@ -12,7 +15,9 @@ pub enum ProfileError {
     #[error("Error reading configuration: {0}")]
     File(ConfigError),
     /// A key or value that has no place where it stands.
-    #[error("Error unmarshalling config into struct: {path}: {problem}")]
+    #[error(
+        "Error loading config from config cache: Error unmarshalling config into struct: decoding failed due to the following error(s): '{path}' {problem}"
+    )]
     Value {
         /// Where in the file.
         path: String,
@@ -30,55 +35,53 @@ pub enum ProfileError {
         /// The names that there are.
         known: Vec<String>,
     },
+    /// A profile whose ordering lacks something, or contradicts itself.
+    #[error("{0}")]
+    Ordering(String),
     /// A part of the configuration cannot be made.
-    #[error("{part}: {problem}")]
-    Part {
+    #[error("{part}: {source}")]
+    Within {
         /// Which part, in Fabric's words.
         part: String,
-        /// What is wrong with it.
-        problem: String,
+        /// Why not.
+        source: Box<ProfileError>,
     },
+    /// What the profile asks for is not made.
+    #[error("{0}")]
+    Refused(String),
     /// A policy of a group is missing.
-    #[error("error adding policies to {group}: no {policy} policy defined")]
-    NoPolicy {
-        /// The group.
-        group: String,
-        /// The policy.
-        policy: &'static str,
-    },
+    #[error("no {0} policy defined")]
+    NoPolicy(&'static str),
     /// A group without policies.
-    #[error("error adding policies to {0}: no policies defined")]
-    NoPolicies(String),
+    #[error("no policies defined")]
+    NoPolicies,
+    /// A policy of a kind that does not exist.
+    #[error("unknown policy type: {0}")]
+    PolicyType(String),
     /// A policy of signatures that does not parse.
-    #[error("error adding policies to {group}: invalid signature policy rule '{rule}': {source}")]
+    #[error("invalid signature policy rule '{rule}': {source}")]
     SignaturePolicy {
-        /// The group.
-        group: String,
         /// The rule.
         rule: String,
         /// Why not.
         source: DslError,
     },
     /// A policy of policies that does not parse.
-    #[error("error adding policies to {group}: invalid implicit meta policy rule '{rule}': {source}")]
+    #[error("invalid implicit meta policy rule '{rule}': {source}")]
     ImplicitMetaPolicy {
-        /// The group.
-        group: String,
         /// The rule.
         rule: String,
         /// Why not.
         source: ImplicitMetaError,
     },
+    /// An MSP of another kind than X.509.
+    #[error("unknown MSP type '{0}': organisations have X.509 certificates (MSPType bccsp)")]
+    MspType(String),
     /// An MSP folder that cannot be read.
-    #[error("Error loading MSP configuration for org: {organization}: {source}")]
-    Msp {
-        /// The organisation.
-        organization: String,
-        /// Why not.
-        source: MspFolderError,
-    },
+    #[error(transparent)]
+    Msp(MspFolderError),
     /// A certificate of an orderer that cannot be read.
-    #[error("cannot load {what} for consenter {address}: {}: {source}", .path.display())]
+    #[error("cannot load {what} for consenter {address}: open {}: {}", .path.display(), os_text(.source))]
     ConsenterFile {
         /// Which certificate.
         what: &'static str,
@@ -87,6 +90,21 @@ pub enum ProfileError {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: std::io::Error,
+        source: io::Error,
     },
+    /// No update leads from the one configuration to the other.
+    #[error("could not compute update: {0}")]
+    Update(ComputeError),
+}
+
+/// Naming the part in which something went wrong.
+pub(crate) trait Within<T> {
+    /// Puts the part, in Fabric's words, before the error.
+    fn within(self, part: impl Into<String>) -> Result<T, ProfileError>;
+}
+
+impl<T> Within<T> for Result<T, ProfileError> {
+    fn within(self, part: impl Into<String>) -> Self {
+        self.map_err(|source| ProfileError::Within { part: part.into(), source: Box::new(source) })
+    }
 }

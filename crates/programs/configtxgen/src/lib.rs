@@ -2,24 +2,27 @@
 //!
 //! What question this crate answers: *what does the first configuration of a channel look like?* A [`Profile`] says it in
 //! the words of `configtx.yaml`: organisations, policies, capabilities, consensus. [`Profile::channel_group`] is the
-//! configuration tree, [`Profile::genesis_block`] the block. [`ConfigTx`] is the file; `ripstop up` builds its profile as
-//! values and never goes through text, but writes the file for people ([`ConfigTx::to_yaml`]).
+//! configuration tree, [`Profile::genesis_block`] the block; [`Profile::anchor_peers_update`] and
+//! [`Profile::channel_creation`] are updates for others to sign. [`ConfigTx`] is the file.
 //!
 //! Invariants: the tree is the one that Fabric's configtxgen makes of the same file, field by field; defaults that Fabric
-//! completes are completed; relative paths start at the file's directory; a key that Fabric does not know is an error.
+//! completes are completed; relative paths start at the file's directory; a key that Fabric does not know is an error;
+//! what is wrong in a profile that nobody asks for is not.
 //!
 //! Absent: printing blocks and organisations as JSON (`-inspectBlock`, `-printOrg`, `-inspectChannelCreateTx`) is not built
-//! yet; transactions that create channels through a system channel are gone; idemix.
+//! yet; idemix.
 
+mod check;
 mod command;
 mod encode;
 mod error;
+mod flags;
 mod profile;
 mod read;
 mod section;
 #[cfg(test)]
 mod tests;
-mod write;
+mod update;
 
 pub use command::run;
 pub use error::ProfileError;

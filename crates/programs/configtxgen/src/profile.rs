@@ -7,10 +7,14 @@ use ripstop_types::{GoDuration, MspId};
 /// What `configtx.yaml` holds, as far as something is made of it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ConfigTx {
+    /// The file.
+    pub file: PathBuf,
     /// The organisations that the file lists.
     pub organizations: Vec<Organization>,
     /// The profiles by name.
     pub profiles: BTreeMap<String, Profile>,
+    /// Sets of capabilities by name, for the profiles to refer to.
+    pub capabilities: BTreeMap<String, BTreeMap<String, bool>>,
 }
 
 /// A channel to be made.
@@ -18,8 +22,8 @@ pub struct ConfigTx {
 pub struct Profile {
     /// A name without use since there is no system channel; empty for none.
     pub consortium: String,
-    /// Whether it names consortiums. Such a profile is for the system channel, which no longer exists; nothing is made of it.
-    pub has_consortiums: bool,
+    /// The consortiums of a system channel, which no longer exists; `None` for an ordinary channel.
+    pub consortiums: Option<BTreeMap<String, Vec<Organization>>>,
     /// The channel's capabilities and whether each is required.
     pub capabilities: BTreeMap<String, bool>,
     /// The channel's policies; `Readers`, `Writers` and `Admins` must be there.
@@ -37,6 +41,8 @@ pub enum Policy {
     ImplicitMeta(String),
     /// Of signatures, such as `OR('Org1MSP.admin')`.
     Signature(String),
+    /// Of a type that does not exist; no channel is made with it.
+    Other(String),
 }
 
 impl Policy {
@@ -58,6 +64,8 @@ pub struct Organization {
     pub name: String,
     /// The id of its MSP.
     pub msp_id: MspId,
+    /// The kind of its MSP; channels are made of `bccsp` only.
+    pub msp_type: String,
     /// The folder of its MSP; nothing secret is read from it.
     pub msp_directory: PathBuf,
     /// Its policies; `Readers`, `Writers` and `Admins` must be there.
@@ -130,6 +138,9 @@ impl Default for BatchSize {
     }
 }
 
+/// The kind of MSP unless told otherwise: X.509 certificates.
+pub(crate) const DEFAULT_MSP_TYPE: &str = "bccsp";
+
 /// The timeout of a batch unless told otherwise.
 pub(crate) const DEFAULT_BATCH_TIMEOUT: GoDuration = GoDuration::from_nanos(2_000_000_000);
 
@@ -138,8 +149,8 @@ pub(crate) const DEFAULT_BATCH_TIMEOUT: GoDuration = GoDuration::from_nanos(2_00
 pub enum Consensus {
     /// Not at all: a single orderer. Fabric 3 makes such blocks and runs none.
     Solo,
-    /// Raft.
-    EtcdRaft(EtcdRaft),
+    /// Raft; `None` where the file says nothing about it.
+    EtcdRaft(Option<EtcdRaft>),
     /// SmartBFT.
     Bft {
         /// The orderers.
@@ -147,6 +158,20 @@ pub enum Consensus {
         /// Its clockwork.
         options: smartbft::Options,
     },
+    /// In a way that does not exist; no channel is made with it.
+    Other(String),
+}
+
+impl Consensus {
+    /// Its name in `configtx.yaml` and in channels.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Solo => "solo",
+            Self::EtcdRaft(_) => "etcdraft",
+            Self::Bft { .. } => "BFT",
+            Self::Other(name) => name,
+        }
+    }
 }
 
 /// Raft: the orderers and the clockwork.

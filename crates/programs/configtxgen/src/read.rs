@@ -7,7 +7,7 @@ use ripstop_node_config::{ConfigError, Environment, Settings, open_configtx};
 use ripstop_proto::orderer::smartbft;
 use ripstop_types::{GoDuration, MspId};
 
-use crate::profile::{DEFAULT_BATCH_TIMEOUT, default_bft_options};
+use crate::profile::{DEFAULT_BATCH_TIMEOUT, DEFAULT_MSP_TYPE, default_bft_options};
 use crate::section::Section;
 use crate::{
     AnchorPeer, Application, BatchSize, BftConsenter, ConfigTx, Consensus, EtcdRaft, EtcdRaftOptions, Orderer,
@@ -27,8 +27,10 @@ impl ConfigTx {
         let organizations =
             root.sections("Organizations")?.into_iter().map(read_organization).collect::<Result<_, _>>()?;
         let mut profiles = BTreeMap::new();
-        for (name, section) in root.named_sections("Profiles")? {
-            profiles.insert(name.to_owned(), read_profile(section)?);
+        if let Some(section) = root.section("Profiles")? {
+            for (name, profile) in section.named_sections()? {
+                profiles.insert(name.to_owned(), read_profile(profile)?);
+            }
         }
         // These hold the parts that profiles refer to. They are read so that what is wrong in them is found.
         if let Some(section) = root.section("Channel")? {
@@ -40,9 +42,14 @@ impl ConfigTx {
         if let Some(section) = root.section("Orderer")? {
             read_orderer(section)?;
         }
-        root.section("Capabilities")?;
+        let mut capabilities = BTreeMap::new();
+        if let Some(section) = root.section("Capabilities")? {
+            for name in section.names() {
+                capabilities.insert(name.to_owned(), read_capabilities(&section, name)?);
+            }
+        }
         root.finish()?;
-        Ok(Self { organizations, profiles })
+        Ok(Self { file: settings.file().to_owned(), organizations, profiles, capabilities })
     }
 
     /// The profile of that name.
@@ -63,9 +70,9 @@ impl ProfileError {
 
 fn read_profile(section: Section<'_>) -> Result<Profile, ProfileError> {
     let profile = Profile {
-        has_consortiums: section.section("Consortiums")?.is_some(),
+        consortiums: section.section("Consortiums")?.map(read_consortiums).transpose()?,
         consortium: section.text("Consortium")?,
-        capabilities: read_capabilities(&section)?,
+        capabilities: read_capabilities(&section, "Capabilities")?,
         policies: read_policies(&section)?,
         orderer: section.section("Orderer")?.map(read_orderer).transpose()?,
         application: section.section("Application")?.map(read_application).transpose()?,
@@ -74,28 +81,35 @@ fn read_profile(section: Section<'_>) -> Result<Profile, ProfileError> {
     Ok(profile)
 }
 
-fn read_capabilities(section: &Section<'_>) -> Result<BTreeMap<String, bool>, ProfileError> {
+/// Their organisations by name; those without any are consortiums too.
+fn read_consortiums(section: Section<'_>) -> Result<BTreeMap<String, Vec<Organization>>, ProfileError> {
     section
-        .named_texts("Capabilities")?
+        .named_sections()?
         .into_iter()
-        .map(|(name, required)| match required.as_str() {
-            "true" | "1" => Ok((name, true)),
-            "false" | "0" | "" => Ok((name, false)),
-            _ => Err(section.wrong("Capabilities", format!("{name} must be true or false"))),
+        .map(|(name, consortium)| {
+            let organizations = read_organizations(&consortium)?;
+            consortium.finish()?;
+            Ok((name.to_owned(), organizations))
         })
         .collect()
 }
 
+fn read_capabilities(section: &Section<'_>, key: &str) -> Result<BTreeMap<String, bool>, ProfileError> {
+    let Some(capabilities) = section.section(key)? else { return Ok(BTreeMap::new()) };
+    capabilities.names().map(|name| Ok((name.to_owned(), capabilities.flag(name)?))).collect()
+}
+
 fn read_policies(section: &Section<'_>) -> Result<BTreeMap<String, Policy>, ProfileError> {
-    section
-        .named_sections("Policies")?
+    let Some(policies) = section.section("Policies")? else { return Ok(BTreeMap::new()) };
+    policies
+        .named_sections()?
         .into_iter()
         .map(|(name, policy)| {
             let rule = policy.text("Rule")?;
             let read = match policy.text("Type")?.as_str() {
                 "ImplicitMeta" => Policy::ImplicitMeta(rule),
                 "Signature" => Policy::Signature(rule),
-                other => return Err(policy.wrong("Type", format!("unknown policy type: {other}"))),
+                other => Policy::Other(other.to_owned()),
             };
             policy.finish()?;
             Ok((name.to_owned(), read))
@@ -104,10 +118,6 @@ fn read_policies(section: &Section<'_>) -> Result<BTreeMap<String, Policy>, Prof
 }
 
 fn read_organization(section: Section<'_>) -> Result<Organization, ProfileError> {
-    let kind = section.text("MSPType")?;
-    if !matches!(kind.as_str(), "" | "bccsp") {
-        return Err(section.wrong("MSPType", format!("unknown MSP type '{kind}': only bccsp (X.509) is supported")));
-    }
     section.text("AdminPrincipal")?;
     let anchor_peers = section
         .sections("AnchorPeers")?
@@ -121,6 +131,7 @@ fn read_organization(section: Section<'_>) -> Result<Organization, ProfileError>
     let organization = Organization {
         name: section.text("Name")?,
         msp_id: MspId::new(&section.text("ID")?),
+        msp_type: section.text_or("MSPType", DEFAULT_MSP_TYPE)?,
         msp_directory: section.path("MSPDir")?,
         policies: read_policies(&section)?,
         anchor_peers,
@@ -138,12 +149,17 @@ fn read_organizations(section: &Section<'_>) -> Result<Vec<Organization>, Profil
 fn read_application(section: Section<'_>) -> Result<Application, ProfileError> {
     let application = Application {
         organizations: read_organizations(&section)?,
-        capabilities: read_capabilities(&section)?,
+        capabilities: read_capabilities(&section, "Capabilities")?,
         policies: read_policies(&section)?,
-        acls: section.named_texts("ACLs")?,
+        acls: read_acls(&section)?,
     };
     section.finish()?;
     Ok(application)
+}
+
+fn read_acls(section: &Section<'_>) -> Result<BTreeMap<String, String>, ProfileError> {
+    let Some(acls) = section.section("ACLs")? else { return Ok(BTreeMap::new()) };
+    acls.names().map(|name| Ok((name.to_owned(), acls.text(name)?))).collect()
 }
 
 fn read_orderer(section: Section<'_>) -> Result<Orderer, ProfileError> {
@@ -153,15 +169,14 @@ fn read_orderer(section: Section<'_>) -> Result<Orderer, ProfileError> {
         .into_iter()
         .map(read_bft_consenter)
         .collect::<Result<Vec<_>, ProfileError>>()?;
+    // Files from before Fabric 3 say something about Kafka, whatever their consensus.
+    section.section("Kafka")?;
     let options = section.section("SmartBFT")?.map(read_bft_options).transpose()?;
     let consensus = match section.text_or("OrdererType", "solo")?.as_str() {
         "solo" => Consensus::Solo,
-        // The parts that profiles refer to may be without; what is used is checked when a tree is made of it.
-        "etcdraft" => Consensus::EtcdRaft(
-            raft.unwrap_or(EtcdRaft { consenters: Vec::new(), options: EtcdRaftOptions::default() }),
-        ),
+        "etcdraft" => Consensus::EtcdRaft(raft),
         "BFT" => Consensus::Bft { consenters, options: options.unwrap_or_else(default_bft_options) },
-        other => return Err(section.wrong("OrdererType", format!("unknown orderer type: {other}"))),
+        other => Consensus::Other(other.to_owned()),
     };
     let batch_timeout = section.duration("BatchTimeout")?;
     let orderer = Orderer {
@@ -171,7 +186,7 @@ fn read_orderer(section: Section<'_>) -> Result<Orderer, ProfileError> {
         batch_size: section.section("BatchSize")?.map_or_else(|| Ok(BatchSize::default()), read_batch_size)?,
         organizations: read_organizations(&section)?,
         max_channels: section.number("MaxChannels")?,
-        capabilities: read_capabilities(&section)?,
+        capabilities: read_capabilities(&section, "Capabilities")?,
         policies: read_policies(&section)?,
     };
     section.finish()?;

@@ -1,5 +1,6 @@
 //! Profiles of a configtx.yaml with anchors, merge keys and relative paths, down to genesis blocks.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,7 +9,7 @@ use ripstop_channel_config::{ChannelConfig, ConsensusType};
 use ripstop_node_config::Environment;
 use ripstop_proto::{Message, common, etcdraft, msp, orderer, protos};
 use ripstop_testkit::Organization;
-use ripstop_types::{Block, ChannelId, Timestamp};
+use ripstop_types::{Block, ChannelId, Envelope, HeaderType, Timestamp};
 
 use crate::{ConfigTx, Consensus, ProfileError};
 
@@ -172,20 +173,17 @@ fn a_byzantine_profile_gets_the_block_policy_of_its_consenters() {
 }
 
 #[test]
-fn a_written_file_reads_back_the_same() {
-    let directory = network(CONFIGTX);
-    let config = load(&directory, &[]).unwrap();
-    std::fs::write(directory.path().join("config/configtx.yaml"), config.to_yaml().unwrap()).unwrap();
-    assert_eq!(load(&directory, &[]).unwrap(), config);
-}
-
-#[test]
 fn the_environment_overrides_single_values() {
     let directory = network(CONFIGTX);
     let config = load(&directory, &[("CONFIGTX_PROFILES_RAFT_ORDERER_BATCHTIMEOUT", "1m0s")]).unwrap();
     let orderer = config.profiles["Raft"].orderer.as_ref().unwrap();
     assert_eq!(orderer.batch_timeout.to_string(), "1m0s");
-    assert!(matches!(&orderer.consensus, Consensus::EtcdRaft(raft) if raft.consenters.len() == 1));
+    assert!(matches!(&orderer.consensus, Consensus::EtcdRaft(Some(raft)) if raft.consenters.len() == 1));
+    let variables =
+        [("CONFIGTX_PROFILES_RAFT_ORDERER_ADDRESSES", "[a:1, b:2]"), ("CONFIGTX_CAPABILITIES_CHANNEL_V3_0", "0")];
+    let config = load(&directory, &variables).unwrap();
+    assert_eq!(config.profiles["Raft"].orderer.as_ref().unwrap().addresses, ["a:1", "b:2"]);
+    assert_eq!(config.capabilities["Channel"], BTreeMap::from([("V3_0".to_owned(), false)]));
 }
 
 #[test]
@@ -193,63 +191,174 @@ fn what_no_channel_can_be_made_of_is_refused() {
     let refuse = |from: &str, to: &str, profile: &str| {
         assert!(CONFIGTX.contains(from), "{from}");
         let directory = network(&CONFIGTX.replace(from, to));
-        let made = load(&directory, &[]).and_then(|config| genesis(&config, profile));
+        let made = load(&directory, &[]).and_then(|config| {
+            config.profile(profile)?.check()?;
+            genesis(&config, profile)
+        });
         made.unwrap_err().to_string()
     };
-    for (from, to, message) in [
-        (
-            "AnchorPeers:",
-            "AnchorPeer:",
-            "Error unmarshalling config into struct: Organizations[1]: invalid keys: AnchorPeer",
-        ),
-        (
-            "BatchSize: {",
-            "BatchSize: { Max: 1,",
-            "Error unmarshalling config into struct: Profiles.Raft.Orderer.BatchSize: invalid keys: Max",
-        ),
+    const STRUCT: &str = "Error loading config from config cache: Error unmarshalling config into struct: decoding failed due to the following error(s): ";
+    const GROUP: &str = "could not create bootstrapper: could not create channel group: ";
+    for (from, to, context, message) in [
+        ("AnchorPeers:", "AnchorPeer:", STRUCT, "'Organizations[1]' has invalid keys: AnchorPeer"),
+        ("BatchSize: {", "BatchSize: { Max: 1,", STRUCT, "'Profiles[Raft].Orderer.BatchSize' has invalid keys: Max"),
         (
             "98 MB",
             "98 MiB",
-            "Error unmarshalling config into struct: Profiles.Raft.Orderer.BatchSize.AbsoluteMaxBytes: '98 MiB' is no size",
+            STRUCT,
+            "'Profiles[Raft].Orderer.BatchSize.AbsoluteMaxBytes' cannot parse value as a size such as 10 MB: '98 MiB'",
         ),
         (
-            "OrdererType: etcdraft",
-            "OrdererType: kafka",
-            "Error unmarshalling config into struct: Profiles.Raft.Orderer.OrdererType: unknown orderer type: kafka",
+            "Capabilities: { V2_0: true",
+            "Capabilities: { V2_0: ja",
+            STRUCT,
+            "'Profiles[Raft].Orderer.Capabilities.V2_0' cannot",
         ),
-        ("BlockValidation:", "Other:", "error adding policies to orderer group: no BlockValidation policy defined"),
+        ("OrdererType: etcdraft", "OrdererType: kafka", "", "unknown orderer type: kafka"),
+        ("ElectionTick: 20", "ElectionTick: 1", "", "election tick must be greater than heartbeat tick"),
+        ("Consenters:\n      - {", "Consenters: [] # {", "", "etcdraft configuration did not specify any consenter"),
+        (
+            "Host: orderer.test, Port: 7050",
+            "Host: orderer.test",
+            "",
+            "consenter info in etcdraft configuration did not specify port",
+        ),
+        (
+            "BlockValidation:",
+            "Other:",
+            GROUP,
+            "could not create orderer group: error adding policies to orderer group: no BlockValidation policy defined",
+        ),
+        (
+            "Readers: { Type: ImplicitMeta",
+            "Readers: { Type: Meta",
+            GROUP,
+            "error adding policies to channel group: unknown policy type: Meta",
+        ),
         (
             "OR('Org1MSP.admin')",
             "OR('Org1MSP.boss')",
-            "error adding policies to application org group 'Org1': invalid signature policy rule 'OR('Org1MSP.boss')'",
+            GROUP,
+            "could not create application group: failed to create application org: error adding policies to application org group Org1: invalid signature policy rule 'OR('Org1MSP.boss')'",
         ),
         (
             "OrdererEndpoints: [ orderer.test:7050 ]",
             "OrdererEndpoints:",
-            "failed to create orderer org: orderer endpoints for organization OrdererOrg are missing",
+            GROUP,
+            "could not create orderer group: failed to create orderer org: orderer endpoints for organization OrdererOrg are missing",
         ),
         (
-            "ElectionTick: 20",
-            "ElectionTick: 1",
-            "etcdraft configuration: election tick must be greater than heartbeat tick",
+            "mspdir: ../crypto/Org1MSP",
+            "mspdir: ../nowhere",
+            GROUP,
+            "could not create application group: failed to create application org: 1 - Error loading MSP configuration for org Org1: ",
         ),
-        ("mspdir: ../crypto/Org1MSP", "mspdir: ../nowhere", "Error loading MSP configuration for org: Org1: "),
+        (
+            "ID: Org1MSP",
+            "ID: Org1MSP\n    MSPType: idemix",
+            GROUP,
+            "could not create application group: failed to create application org: 1 - Error loading MSP configuration for org Org1: unknown MSP type 'idemix'",
+        ),
         (
             "ClientTLSCert: ../crypto/tls.pem, ServerTLSCert: ../crypto/tls.pem }\n    Options",
-            "ClientTLSCert: no.pem, ServerTLSCert: no.pem }\n    Options",
-            "cannot load client TLS cert for consenter orderer.test:7050",
+            "ClientTLSCert: /no.pem, ServerTLSCert: no.pem }\n    Options",
+            GROUP,
+            "could not create orderer group: cannot marshal metadata for orderer type etcdraft: cannot load client cert for consenter orderer.test:7050: open /no.pem: no such file or directory",
+        ),
+        (
+            "ID: Org1MSP",
+            "ID: Org1MSP\n    SkipAsForeign: true",
+            "could not create bootstrapper: ",
+            "all org definitions must be local during bootstrapping: organization 'Org1' is marked to be skipped as foreign",
         ),
         (
             "Raft: &Raft",
             "Other: &Raft",
+            "",
             "Could not find profile: Raft. Please make sure that FABRIC_CFG_PATH or -configPath is set",
         ),
     ] {
         let error = refuse(from, to, "Raft");
-        assert!(error.starts_with(message), "expected {message}\n     got {error}");
+        let expected = format!("{context}{message}");
+        assert!(error.starts_with(&expected), "expected {expected}\n     got {error}");
     }
     let error = refuse("V3_0: true", "V2_0: true", "BFT");
     assert!(error.contains("orderer type BFT must be used with V3_0 channel capability"), "{error}");
+}
+
+#[test]
+fn what_is_wrong_in_another_profile_is_of_no_matter() {
+    let other = "Profiles:\n  Old: { Orderer: { OrdererType: kafka, Kafka: { Brokers: [ k:1 ] } } }\n  Empty:\n";
+    let directory = network(&CONFIGTX.replace("Profiles:\n", other));
+    let config = load(&directory, &[]).unwrap();
+    assert_eq!(config.profile("Old").unwrap().check().unwrap_err().to_string(), "unknown orderer type: kafka");
+    genesis(&config, "Raft").unwrap();
+}
+
+#[test]
+fn a_system_channel_becomes_a_tree_with_its_consortiums() {
+    let consortiums = "Raft: &Raft\n    Consortiums: { Some: { Organizations: [ *Org1 ] }, None: { Organizations: } }";
+    let directory = network(&CONFIGTX.replace("Raft: &Raft", consortiums));
+    let group = load(&directory, &[]).unwrap().profile("Raft").unwrap().channel_group().unwrap();
+    let group = &group.groups["Consortiums"];
+    assert_eq!(group.mod_policy, "/Channel/Orderer/Admins");
+    assert_eq!(group.policies.keys().collect::<Vec<_>>(), ["Admins"]);
+    assert!(group.groups["None"].groups.is_empty());
+    assert!(group.groups["Some"].values.contains_key("ChannelCreationPolicy"));
+    assert!(group.groups["Some"].groups["Org1"].values.contains_key("MSP"));
+}
+
+fn update_in(envelope: common::Envelope) -> common::ConfigUpdate {
+    assert!(envelope.signature.is_empty());
+    let envelope = Envelope::parse(envelope.encode_to_vec().into()).unwrap();
+    assert_eq!(envelope.channel_header.kind, HeaderType::ConfigUpdate);
+    assert_eq!(envelope.channel_header.channel_id, "mychannel");
+    let content = common::ConfigUpdateEnvelope::decode(envelope.data).unwrap();
+    common::ConfigUpdate::decode(content.config_update).unwrap()
+}
+
+#[test]
+fn an_update_names_anchor_peers_in_a_channel_that_has_none() {
+    let directory = network(CONFIGTX);
+    let config = load(&directory, &[]).unwrap();
+    let profile = config.profile("Raft").unwrap();
+    let channel = ChannelId::new("mychannel").unwrap();
+    let time = Timestamp { seconds: 1, nanos: 0 };
+    let update = update_in(profile.anchor_peers_update(&channel, "Org1", time).unwrap());
+    assert_eq!(update.channel_id, "mychannel");
+    let written = &update.write_set.unwrap().groups["Application"].groups["Org1"];
+    assert_eq!(written.version, 1);
+    assert!(written.values.contains_key("AnchorPeers"));
+    for (organization, message) in [
+        ("", "must specify an organization to update the anchor peer for"),
+        ("Org9", "org with name 'Org9' does not exist in config"),
+    ] {
+        assert_eq!(profile.anchor_peers_update(&channel, organization, time).unwrap_err().to_string(), message);
+    }
+}
+
+#[test]
+fn a_channel_is_asked_for_with_its_consortium() {
+    let system = "Raft: &Raft\n    Consortium: Some\n    Consortiums: { Some: { Organizations: [ *Org1 ] } }";
+    let directory = network(&CONFIGTX.replace("Raft: &Raft", system));
+    let config = load(&directory, &[]).unwrap();
+    let profile = config.profile("Raft").unwrap();
+    let channel = ChannelId::new("mychannel").unwrap();
+    let time = Timestamp { seconds: 1, nanos: 0 };
+    for base in [None, Some(profile)] {
+        let update = update_in(profile.channel_creation(&channel, base, time).unwrap());
+        let (read, write) = (update.read_set.unwrap(), update.write_set.unwrap());
+        assert!(read.values["Consortium"].value.is_empty());
+        assert_eq!(write.values["Consortium"].value.as_ref(), b"\n\x04Some");
+        assert!(write.groups["Application"].policies.contains_key("Admins"));
+    }
+    let directory = network(CONFIGTX);
+    let config = load(&directory, &[]).unwrap();
+    let refused = config.profile("Raft").unwrap().channel_creation(&channel, None, time).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "config update generation failure: cannot define a new channel with no Consortium value"
+    );
 }
 
 #[test]
@@ -263,13 +372,15 @@ fn the_command_takes_flags_with_one_dash_and_writes_the_block() {
     assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::SUCCESS));
     let block = Block::parse(std::fs::read(block).unwrap().into()).unwrap();
     assert_eq!(ChannelConfig::from_block(&block).unwrap().channel_id().as_str(), "mychannel");
-    for wrong in [
-        &["-profile", "Raft", "-outputBlock", "x"][..],
-        &["-channelID", "c", "-outputBlock", "x"],
-        &["-inspectBlock", "x"],
-        &["-odd"],
+    let status = |code: ExitCode| format!("{code:?}");
+    for (wrong, code) in [
+        (&["-profile", "Raft", "-outputBlock", "x"][..], 1),
+        (&["-channelID", "c", "-outputBlock", "x"], 1),
+        (&["-channelID", "c", "-outputBlock", "x", "-profile", "p", "-configPath", "/nowhere"], 2),
+        (&["-inspectBlock", "x"], 1),
+        (&["-odd"], 2),
     ] {
-        let code = crate::run([&["configtxgen"], wrong].concat().into_iter().map(OsString::from));
-        assert_ne!(format!("{code:?}"), format!("{:?}", ExitCode::SUCCESS), "{wrong:?}");
+        let ended = crate::run([&["configtxgen"], wrong].concat().into_iter().map(OsString::from));
+        assert_eq!(status(ended), status(ExitCode::from(code)), "{wrong:?}");
     }
 }

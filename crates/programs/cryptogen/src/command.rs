@@ -3,7 +3,7 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use ripstop_command_line::parse;
+use ripstop_command_line::{os_text, parse};
 
 use crate::CryptoConfig;
 use crate::config::Kind;
@@ -69,10 +69,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// The text of a configuration, whose file the flag names: a file that cannot be read makes no sense as an argument.
 fn read_config(path: &str) -> Result<String, String> {
-    fs::read_to_string(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => format!("open {path}: no such file or directory"),
-        _ => format!("open {path}: {error}"),
-    })
+    fs::read_to_string(path).map_err(|error| format!("open {path}: {}", os_text(&error)))
 }
 
 /// Writes what is missing; says on standard output, as Fabric does, which peer organisation it is at and what went wrong.
