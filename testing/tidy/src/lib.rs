@@ -27,6 +27,7 @@ pub const FLOORS: [(&str, &str); 6] = [
 /// The only edges within one floor.
 pub const SAME_FLOOR_EDGES: &[(&str, &str)] = &[
     ("ripstop-types", "ripstop-proto"),
+    ("ripstop-proto-json", "ripstop-proto"),
     ("ripstop-rwset", "ripstop-types"),
     ("ripstop-rwset", "ripstop-proto"),
     ("ripstop-crypto", "ripstop-types"),

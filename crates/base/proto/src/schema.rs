@@ -93,10 +93,30 @@ impl Message {
 }
 
 impl Field {
+    /// What each value is; of a map each value of the entries.
+    pub fn value_kind(&self) -> Kind {
+        match (self.shape, self.kind) {
+            (Shape::Map, Kind::Message(entry)) => entry.field(2).map_or(self.kind, |value| value.kind),
+            (_, kind) => kind,
+        }
+    }
+
     /// Whether a value, or packed values, may come in a field of that wire type.
     pub fn comes_as(&self, wire_type: WireType) -> bool {
         let packed = self.shape == Shape::List && wire_type == WireType::Length;
         packed || wire_type == self.kind.wire_type()
+    }
+}
+
+impl Enum {
+    /// The name of a number.
+    pub fn name_of(&self, number: i32) -> Option<&'static str> {
+        self.values.iter().find(|(known, _)| *known == number).map(|(_, name)| *name)
+    }
+
+    /// The number of a name.
+    pub fn number_of(&self, name: &str) -> Option<i32> {
+        self.values.iter().find(|(_, known)| *known == name).map(|(number, _)| *number)
     }
 }
 
