@@ -63,6 +63,7 @@ pub const SAME_FLOOR_EDGES: &[(&str, &str)] = &[
     ("ripstop-node", "ripstop-operations"),
     ("ripstop-node", "ripstop-runtime"),
     ("ripstop-node", "ripstop-transport"),
+    ("ripstop-chaincode", "ripstop-chaincode-builder"),
     ("ripstop-endorser", "ripstop-chaincode"),
     ("ripstop-committer", "ripstop-deliver"),
     ("ripstop-ordering-service", "ripstop-deliver"),

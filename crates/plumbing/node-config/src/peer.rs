@@ -157,6 +157,8 @@ pub struct ChaincodeConfig {
     pub system: BTreeMap<String, bool>,
     /// Builders that launch packages, in order.
     pub external_builders: Vec<ExternalBuilder>,
+    /// The most memory of a chaincode's process that the peer itself starts, in bytes; zero in the file means no limit.
+    pub memory: Option<u64>,
     /// Whether chaincode may send several writes in one message, and how many.
     pub write_batch: Option<u32>,
     /// Whether chaincode may read several keys in one message, and how many.
@@ -203,6 +205,9 @@ pub enum StateDatabase {
 const SECOND: Duration = Duration::from_secs(1);
 /// The port of the chaincode server unless told otherwise.
 const DEFAULT_CHAINCODE_PORT: &str = "7052";
+
+/// The most memory of a chaincode's process where `vm.docker.hostConfig.Memory` does not say (as in Fabric's sample file).
+const DEFAULT_CHAINCODE_MEMORY: u64 = 2 * 1024 * 1024 * 1024;
 
 impl PeerConfig {
     /// Opens `core.yaml` and reads it under the environment.
@@ -440,6 +445,9 @@ impl ChaincodeConfig {
             development_mode: s.text_or_empty("chaincode.mode")? == "dev",
             system: read_system_chaincodes(s)?,
             external_builders: read_external_builders(s)?,
+            memory: s
+                .count("vm.docker.hostConfig.Memory")?
+                .map_or(Some(DEFAULT_CHAINCODE_MEMORY), |bytes| Some(bytes).filter(|bytes| *bytes > 0)),
             write_batch: batch("useWriteBatch", "maxSizeWriteBatch")?,
             multiple_keys: batch("useGetMultipleKeys", "maxSizeGetMultipleKeys")?,
             log_level: s.non_empty("chaincode.logging.level")?.unwrap_or_else(|| "info".into()),

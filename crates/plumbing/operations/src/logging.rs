@@ -140,7 +140,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
             time: OffsetDateTime::now_utc(),
             sequence: self.sequence.fetch_add(1, Ordering::Relaxed),
             level: Level::of(metadata.level()),
-            module: module(metadata.target()),
+            module: fields.logger.as_deref().unwrap_or_else(|| module(metadata.target())),
             function: fields.function.as_deref().or(span).unwrap_or(place),
             message: &fields.message,
             fields: &fields.others,
@@ -156,7 +156,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
     }
 }
 
-/// The logger that Fabric would use. Events name it as their target; without one the crate decides.
+/// The logger that Fabric would use. Events name it as their target; without one the crate decides. (A field `logger` takes
+/// its place in the line, for names that are not known when the program is compiled.)
 fn module(target: &str) -> &str {
     let krate = target.split("::").next().unwrap_or(target);
     match krate {
@@ -177,6 +178,7 @@ fn module(target: &str) -> &str {
 struct Fields {
     message: String,
     function: Option<String>,
+    logger: Option<String>,
     others: Vec<(&'static str, String)>,
 }
 
@@ -185,6 +187,7 @@ impl Visit for Fields {
         match field.name() {
             "message" => self.message = format!("{value:?}"),
             "function" => self.function = Some(format!("{value:?}")),
+            "logger" => self.logger = Some(format!("{value:?}")),
             name => self.others.push((name, format!("{value:?}"))),
         }
     }
@@ -193,6 +196,7 @@ impl Visit for Fields {
         match field.name() {
             "message" => self.message = value.to_owned(),
             "function" => self.function = Some(value.to_owned()),
+            "logger" => self.logger = Some(value.to_owned()),
             name => self.others.push((name, value.to_owned())),
         }
     }

@@ -1,8 +1,8 @@
 //! One stream to a running chaincode, and the transactions at work on it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,18 +11,28 @@ use prost::Message;
 use ripstop_lifecycle::CollectionRights;
 use ripstop_proto::protos::{self, ChaincodeMessage, chaincode_message::Type};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 
 use crate::call::Call;
+use crate::custody;
 use crate::error::SendError;
 use crate::host::ChaincodeHost;
 use crate::protocol::{Protocol, Step, message};
 use crate::query::OpenQueries;
+use crate::registry::Expected;
 use crate::requests::{self, RequestError};
 
 /// Messages to one chaincode that may wait; who sends more waits too.
 pub(crate) const OUTBOUND_QUEUE: usize = 256;
+/// How long who dialled this peer may take to register.
+const REGISTRATION_PATIENCE: Duration = Duration::from_secs(60);
+/// How many messages a chaincode may send within [`STRAY_PERIOD`] that no transaction waits for: keepalives, late answers,
+/// requests of transactions that are over or were never its own. Its stream is ended when there are more.
+const MAX_STRAYS: u32 = 10_000;
+/// See [`MAX_STRAYS`].
+const STRAY_PERIOD: Duration = Duration::from_secs(60);
 
 /// Names a transaction on a stream: channel and transaction id.
 type Key = (String, String);
@@ -39,6 +49,8 @@ pub(crate) struct Transaction {
     pub(crate) queries: Mutex<OpenQueries>,
     /// What the creator of the proposal may do with the collections that were touched.
     pub(crate) rights: Mutex<BTreeMap<String, CollectionRights>>,
+    /// How many bytes it asked to be written.
+    pub(crate) written: AtomicUsize,
     /// Whether a request of it is being answered: the protocol allows one at a time.
     busy: AtomicBool,
     done: Mutex<Option<oneshot::Sender<ChaincodeMessage>>>,
@@ -49,12 +61,30 @@ pub(crate) struct Connection {
     id: String,
     outbound: mpsc::Sender<ChaincodeMessage>,
     transactions: Mutex<HashMap<Key, Arc<Transaction>>>,
+    /// Transactions that were given up and have not been answered.
+    overdue: Mutex<HashSet<Key>>,
+    /// It is to take no more calls, and to end when those at work are over.
+    retiring: AtomicBool,
+    /// It is to end.
+    closing: CancellationToken,
+    /// Its stream has ended.
     ended: CancellationToken,
+    /// It keeps calls waiting for ever.
+    stuck: CancellationToken,
 }
 
 impl Connection {
     pub(crate) fn new(id: String, outbound: mpsc::Sender<ChaincodeMessage>) -> Self {
-        Self { id, outbound, transactions: Mutex::default(), ended: CancellationToken::new() }
+        Self {
+            id,
+            outbound,
+            transactions: Mutex::default(),
+            overdue: Mutex::default(),
+            retiring: AtomicBool::new(false),
+            closing: CancellationToken::new(),
+            ended: CancellationToken::new(),
+            stuck: CancellationToken::new(),
+        }
     }
 
     /// The id it registered with.
@@ -67,9 +97,37 @@ impl Connection {
         self.ended.is_cancelled()
     }
 
+    /// Completes when its stream has ended.
+    pub(crate) async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    /// Completes when it has left a call unanswered for twice the time that a call may take.
+    pub(crate) async fn stuck(&self) {
+        self.stuck.cancelled().await;
+    }
+
+    /// Ends its stream.
+    pub(crate) fn close(&self) {
+        self.closing.cancel();
+    }
+
+    /// Whether this peer wants its stream to end.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.is_cancelled()
+    }
+
+    /// Ends its stream when the transactions at work are over.
+    pub(crate) fn retire(&self) {
+        self.retiring.store(true, Ordering::Release);
+        if self.transactions.lock().is_empty() {
+            self.close();
+        }
+    }
+
     /// Runs one transaction in the chaincode and waits for its answer.
     pub(crate) async fn execute(
-        &self,
+        self: &Arc<Self>,
         kind: Type,
         namespace: &str,
         input: &protos::ChaincodeInput,
@@ -90,19 +148,38 @@ impl Connection {
             call,
             queries: Mutex::default(),
             rights: Mutex::default(),
+            written: AtomicUsize::new(0),
             busy: AtomicBool::new(false),
             done: Mutex::new(Some(done)),
         };
-        let _entry = self.enter(key, transaction)?;
+        let _entry = self.enter(key.clone(), transaction)?;
         let run = async {
             self.outbound.send(request).await.map_err(|_| SendError::StreamTerminated)?;
             answer.await.map_err(|_| SendError::StreamTerminated)
         };
         tokio::select! {
             biased;
-            answered = tokio::time::timeout(timeout, run) => answered.unwrap_or(Err(SendError::Timeout)),
+            answered = tokio::time::timeout(timeout, run) => answered.unwrap_or_else(|_| {
+                self.wait_for_late_answer(key, timeout);
+                Err(SendError::Timeout)
+            }),
             () = self.ended.cancelled() => Err(SendError::StreamTerminated),
         }
+    }
+
+    /// Nobody waits for a transaction any longer; a chaincode that is in order answers all the same.
+    fn wait_for_late_answer(self: &Arc<Self>, key: Key, patience: Duration) {
+        self.overdue.lock().insert(key.clone());
+        let connection = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep(patience) => {}
+                () = connection.ended() => return,
+            }
+            if connection.overdue.lock().remove(&key) {
+                connection.stuck.cancel();
+            }
+        });
     }
 
     fn enter(&self, key: Key, transaction: Transaction) -> Result<Entry<'_>, SendError> {
@@ -120,12 +197,12 @@ impl Connection {
     }
 
     /// Answers a request in a task of its own, so that one slow transaction does not hold up others.
-    fn answer(self: &Arc<Self>, host: &ChaincodeHost, kind: Type, request: ChaincodeMessage) {
+    fn answer(self: &Arc<Self>, host: &ChaincodeHost, kind: Type, request: ChaincodeMessage) -> Heed {
         let Some(transaction) = self.transaction(&request) else {
             // Late, or never begun. Where the queue is full the answer is dropped: nobody waits for it.
             let refused = answer_to(kind, request, Err(RequestError::NoContext.to_string()));
             self.outbound.try_send(refused).ok();
-            return;
+            return Heed::Stray;
         };
         if transaction.busy.swap(true, Ordering::AcqRel) {
             tracing::error!(
@@ -135,10 +212,13 @@ impl Connection {
                 request.txid,
                 request.channel_id
             );
-            return;
+            return Heed::Stray;
         }
         let (host, connection) = (host.clone(), self.clone());
         tokio::spawn(async move {
+            let began = Instant::now();
+            let (name, channel) = (kind.as_str_name(), transaction.call.channel());
+            host.metrics().request_received(name, channel, &connection.id);
             let payload = request.payload.clone();
             let limit = host.options().total_query_limit;
             let outcome = if kind == Type::InvokeChaincode {
@@ -152,21 +232,25 @@ impl Connection {
             } else {
                 requests::answer(kind, payload, &transaction, limit).map_err(|error| error.to_string())
             };
+            host.metrics().request_completed(name, channel, &connection.id, began.elapsed(), &outcome);
             // Free before the answer is on its way: the next request may come at once.
             transaction.busy.store(false, Ordering::Release);
             // A stream that has ended takes no answer; its transactions are over.
             connection.outbound.send(answer_to(kind, request, outcome)).await.ok();
         });
+        Heed::Awaited
     }
 
-    fn finish(&self, answer: ChaincodeMessage) {
+    fn finish(&self, answer: ChaincodeMessage) -> Heed {
         let Some(transaction) = self.transaction(&answer) else {
             tracing::debug!("a late answer for transaction {} of {}", answer.txid, self.id);
-            return;
+            self.overdue.lock().remove(&(answer.channel_id, answer.txid));
+            return Heed::Stray;
         };
         let done = transaction.done.lock().take();
-        if let Some(done) = done {
-            done.send(answer).ok();
+        match done.map(|done| done.send(answer)) {
+            Some(Ok(())) => Heed::Awaited,
+            _ => Heed::Stray,
         }
     }
 
@@ -185,17 +269,40 @@ struct Entry<'a> {
 
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
-        self.connection.transactions.lock().remove(&self.key);
+        let mut transactions = self.connection.transactions.lock();
+        transactions.remove(&self.key);
+        if transactions.is_empty() && self.connection.retiring.load(Ordering::Acquire) {
+            self.connection.close();
+        }
     }
 }
 
-/// Who may register on a stream.
-#[derive(Debug, Clone)]
-pub(crate) enum Expected {
-    /// Whoever the registry lets: the chaincode dialled this peer.
-    Anyone,
-    /// Only this id: this peer dialled it.
-    Only(String),
+/// Whether a transaction waited for a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heed {
+    Awaited,
+    Stray,
+}
+
+/// Counts messages that nobody waited for.
+struct Strays {
+    count: u32,
+    since: Instant,
+}
+
+impl Strays {
+    fn new() -> Self {
+        Self { count: 0, since: Instant::now() }
+    }
+
+    /// Counts one more; whether that is too many.
+    fn one_more(&mut self) -> bool {
+        if self.since.elapsed() > STRAY_PERIOD {
+            *self = Self::new();
+        }
+        self.count += 1;
+        self.count > MAX_STRAYS
+    }
 }
 
 /// Serves a stream until it ends; says why it did.
@@ -208,12 +315,18 @@ pub(crate) async fn serve(
     let mut inbound = std::pin::pin!(inbound);
     let mut protocol = Protocol::new();
     let mut registered: Option<Arc<Connection>> = None;
+    let mut strays = Strays::new();
+    let patience = Instant::now() + REGISTRATION_PATIENCE;
     let stopping = host.stopping();
     let keepalive = host.options().keepalive;
     let reason = loop {
         let received = tokio::select! {
             received = inbound.next() => received,
             () = stopping.cancelled() => break "the peer is stopping".to_owned(),
+            () = closing(registered.as_ref(), patience) => break match registered {
+                Some(_) => "the peer has no more use for the chaincode".to_owned(),
+                None => format!("the chaincode did not register within {} s", REGISTRATION_PATIENCE.as_secs()),
+            },
             () = idle(keepalive) => {
                 // Only to keep the stream from being idle; nobody waits for an answer.
                 outbound.try_send(message(Type::Keepalive, Bytes::new())).ok();
@@ -225,11 +338,12 @@ pub(crate) async fn serve(
             Some(Err(status)) => break format!("receive from chaincode support stream failed: {}", status.message()),
             Some(Ok(received)) => received,
         };
-        match (protocol.handle(received), &registered) {
-            (Step::Ignore, _) => {}
+        let heed = match (protocol.handle(received), &registered) {
+            (Step::Ignore, _) => Heed::Stray,
             (Step::Register(id), _) => {
                 let connection = Arc::new(Connection::new(id, outbound.clone()));
                 if let Err(refusal) = host.registry().register(&expected, &connection) {
+                    tracing::warn!("{refusal}");
                     break refusal;
                 }
                 registered = Some(connection.clone());
@@ -239,11 +353,16 @@ pub(crate) async fn serve(
                 }
                 host.registry().ready(&connection);
                 tracing::info!("chaincode {} is registered", connection.id());
+                tokio::spawn(custody::watch(host.clone(), connection));
+                Heed::Awaited
             }
             (Step::Finish(answer), Some(connection)) => connection.finish(answer),
             (Step::Request(kind, request), Some(connection)) => connection.answer(&host, kind, request),
             (Step::Finish(_) | Step::Request(..), None) => break "the chaincode did not register".to_owned(),
             (Step::Fail(reason), _) => break format!("error handling message, ending stream: {reason}"),
+        };
+        if heed == Heed::Stray && strays.one_more() {
+            break format!("the chaincode sent more than {MAX_STRAYS} messages that no transaction waited for");
         }
     };
     if let Some(connection) = registered {
@@ -265,6 +384,14 @@ fn answer_to(kind: Type, request: ChaincodeMessage, outcome: Result<Bytes, Strin
         }
     };
     ChaincodeMessage { txid, channel_id, ..answer }
+}
+
+/// Completes when this peer wants the stream to end, or when nobody registered on it in time.
+async fn closing(registered: Option<&Arc<Connection>>, patience: Instant) {
+    match registered {
+        Some(connection) => connection.closing.cancelled().await,
+        None => tokio::time::sleep_until(patience).await,
+    }
 }
 
 /// Waits for a keepalive to be due; for ever when there is none.

@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
+use ripstop_chaincode_builder::{PackageError, ServerInfoError, StartError};
 use ripstop_channel_config::acl::AclRefusal;
 use ripstop_ledger::SimulateError;
 use ripstop_lifecycle::ExecutionError;
 use ripstop_types::TxId;
 
-use crate::ServerInfoError;
-use crate::package::PackageError;
+use crate::authority::IssueError;
 use crate::store::StoreError;
 
 /// Why a proposal has no result. The text is what the peer answers with status 500.
@@ -148,31 +148,59 @@ pub enum LaunchError {
     /// Its stream ended before it registered.
     #[error("chaincode registration failed: {0}")]
     Registration(String),
-    /// The package does not say how to run it, or in a way this peer cannot.
-    #[error("error building chaincode: {0}")]
+    /// The package was not built.
+    #[error("error building chaincode: error building image: {0}")]
     Build(Arc<BuildError>),
+    /// What was built did not start.
+    #[error("error starting container: error starting container: {0}")]
+    Start(Arc<StartError>),
+    /// It could not be given a certificate.
+    #[error("could not get connection info: failed to generate TLS certificates for {id}: {cause}")]
+    Certificate {
+        /// The id.
+        id: String,
+        /// Why.
+        cause: Arc<IssueError>,
+    },
+    /// It ended too often soon after it was started.
+    #[error(
+        "chaincode registration failed: {reason}; it failed {count} times in succession and is started again in {seconds} \
+         s at the earliest"
+    )]
+    Pausing {
+        /// How it ended last.
+        reason: String,
+        /// How often.
+        count: u32,
+        /// How long the pause still is.
+        seconds: u64,
+    },
+    /// Its developer has not started it.
+    #[error(
+        "chaincode {0} has not registered; in development mode its developer starts it, with CORE_CHAINCODE_ID_NAME={0} in \
+         its environment, against the peer's address for chaincode"
+    )]
+    NotRegistered(String),
     /// The peer is stopping.
     #[error("the peer is stopping")]
     Stopping,
 }
 
-/// Why a package cannot be run.
+/// Why an installed package was not built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// The package cannot be read.
-    #[error(transparent)]
+    #[error("failed to get chaincode package for external build: {0}")]
     Store(#[from] StoreError),
     /// The package is broken.
-    #[error(transparent)]
+    #[error("failed to get chaincode package for external build: {0}")]
     Package(#[from] PackageError),
-    /// Its `connection.json` is missing or broken.
+    /// No builder could do it.
     #[error(transparent)]
-    ServerInfo(#[from] ServerInfoError),
-    /// It is of another type.
-    #[error(
-        "chaincode of type '{0}' cannot be built by this peer yet; run it as a service and package it with type 'ccaas'"
-    )]
-    Type(String),
+    Builder(#[from] ripstop_chaincode_builder::BuildError),
+    /// It says wrongly how to reach its server.
+    #[error(transparent)]
+    Server(#[from] ServerInfoError),
 }
 
 /// Why a system chaincode refuses, with the status it answers.

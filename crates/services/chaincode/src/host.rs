@@ -5,21 +5,29 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
+use ripstop_chaincode_builder::{Build, BuilderOptions, Builders, Package};
 use ripstop_channel_config::acl::{self, Resource};
 use ripstop_ledger::{Ledger, Ledgers, SimulationResults};
 use ripstop_lifecycle::NAMESPACE as LIFECYCLE;
 use ripstop_msp::LocalMsp;
+use ripstop_operations::Metrics;
 use ripstop_proto::protos::{self, ChaincodeMessage, chaincode_message::Type};
 use ripstop_types::{Block, ChaincodeName, ChannelId, SignedData, TxId};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::authority::ChaincodeAuthority;
 use crate::call::Call;
-use crate::error::{Denied, InvalidInvocation, InvokeError, SendError};
+use crate::error::{BuildError, Denied, InvalidInvocation, InvokeError, SendError};
 use crate::interest::interest;
-use crate::launch::{Registry, launch};
+use crate::launch::launch;
+use crate::metrics::HostMetrics;
+use crate::pauses::Pauses;
+use crate::registry::Registry;
 use crate::resolve::{Resolved, Target, init_message, resolve};
 use crate::service::RegistrationService;
 use crate::store::{PackageStore, StoreError};
+use crate::supervise::Processes;
 use crate::{ExecuteError, is_system_chaincode, system};
 
 /// An answer from this status on is an error: its event is dropped.
@@ -56,15 +64,20 @@ pub struct HostOptions {
     pub multiple_keys: Option<u32>,
     /// Who may register.
     pub registration: Registration,
-    /// Values for templates in `connection.json`: a JSON object, or empty
-    /// (environment: `CHAINCODE_AS_A_SERVICE_BUILDER_CONFIG`).
-    pub template_values: String,
+    /// How packages are built and run.
+    pub builders: BuilderOptions,
+    /// Where chaincode that the peer starts finds it (`peer.chaincodeAddress`).
+    pub address: String,
+    /// Who issues certificates to chaincode that the peer starts, without which nobody may register; none for a listener
+    /// without TLS.
+    pub authority: Option<Arc<ChaincodeAuthority>>,
 }
 
 impl HostOptions {
     /// Fabric's sample configuration.
     pub fn new(packages: PathBuf) -> Self {
         Self {
+            builders: BuilderOptions::new(packages.with_extension("builds")),
             packages,
             execute_timeout: Duration::from_secs(30),
             install_timeout: Duration::from_secs(300),
@@ -74,7 +87,8 @@ impl HostOptions {
             write_batch: Some(1000),
             multiple_keys: Some(1000),
             registration: Registration::OnlyLaunched,
-            template_values: String::new(),
+            address: String::new(),
+            authority: None,
         }
     }
 
@@ -112,6 +126,8 @@ pub struct NodeParts {
     pub local_msp: Arc<LocalMsp>,
     /// Joins channels.
     pub join: Arc<dyn JoinChannel>,
+    /// Counts what happens.
+    pub metrics: Metrics,
 }
 
 /// One proposal, checked for form and signature.
@@ -156,18 +172,30 @@ struct Inner {
     options: HostOptions,
     node: NodeParts,
     packages: PackageStore,
+    builders: Builders,
     registry: Registry,
+    processes: Processes,
+    pauses: Pauses,
     resolved: Resolved,
+    metrics: HostMetrics,
     stopping: CancellationToken,
 }
 
 impl ChaincodeHost {
     /// Opens the store of installed packages. Starts nothing: chaincode is started when it is first called.
     pub fn new(options: HostOptions, node: NodeParts) -> Result<Self, StoreError> {
-        let packages = PackageStore::open(&options.packages)?;
-        let registry = Registry::new(options.registration);
-        let (resolved, stopping) = (Resolved::default(), CancellationToken::new());
-        let inner = Inner { options, node, packages, registry, resolved, stopping };
+        let inner = Inner {
+            packages: PackageStore::open(&options.packages)?,
+            builders: Builders::new(options.builders.clone()),
+            registry: Registry::new(options.registration, options.authority.clone()),
+            processes: Processes::default(),
+            pauses: Pauses::default(),
+            resolved: Resolved::default(),
+            metrics: HostMetrics::new(&node.metrics),
+            stopping: CancellationToken::new(),
+            options,
+            node,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -215,9 +243,18 @@ impl ChaincodeHost {
         &self.inner.packages
     }
 
-    /// Ends all streams; calls at work fail.
-    pub fn stop(&self) {
+    /// Ends all streams and all processes; calls at work fail.
+    pub async fn stop(&self) {
         self.inner.stopping.cancel();
+        self.inner.processes.all_gone().await;
+    }
+
+    /// Builds a package, unless that was done before.
+    pub(crate) async fn build(&self, id: &str, package: Package) -> Result<Build, BuildError> {
+        let began = Instant::now();
+        let built = self.inner.builders.build(id, package).await;
+        self.inner.metrics.built(id, began.elapsed(), &built.as_ref().map(drop));
+        Ok(built?)
     }
 
     pub(crate) fn options(&self) -> &HostOptions {
@@ -230,6 +267,22 @@ impl ChaincodeHost {
 
     pub(crate) fn registry(&self) -> &Registry {
         &self.inner.registry
+    }
+
+    pub(crate) fn builders(&self) -> &Builders {
+        &self.inner.builders
+    }
+
+    pub(crate) fn processes(&self) -> &Processes {
+        &self.inner.processes
+    }
+
+    pub(crate) fn pauses(&self) -> &Pauses {
+        &self.inner.pauses
+    }
+
+    pub(crate) fn metrics(&self) -> &HostMetrics {
+        &self.inner.metrics
     }
 
     pub(crate) fn resolved(&self) -> &Resolved {
@@ -277,7 +330,12 @@ impl ChaincodeHost {
             let id = &execution.package_id;
             let connection =
                 launch(self, id).await.map_err(|cause| InvokeError::Launch { chaincode_id: id.clone(), cause })?;
-            connection.execute(kind, &chaincode, &input, call, timeout).await.map_err(InvokeError::Sending)
+            connection.execute(kind, &chaincode, &input, call, timeout).await.map_err(|error| {
+                if error == SendError::Timeout {
+                    self.metrics().execution_timed_out(id);
+                }
+                InvokeError::Sending(error)
+            })
         })
     }
 

@@ -1,113 +1,28 @@
 //! Which chaincode runs, and how it comes to run.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use ripstop_chaincode_builder::{Build, Package, ServerInfo};
 use ripstop_proto::protos::ChaincodeMessage;
 use ripstop_proto::protos::chaincode_client::ChaincodeClient;
 use ripstop_transport::MAX_MESSAGE_SIZE;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::Channel;
 
-use crate::connection::{self, Connection, Expected, OUTBOUND_QUEUE};
+use crate::connection::{self, Connection, OUTBOUND_QUEUE};
 use crate::error::{BuildError, LaunchError};
 use crate::host::{ChaincodeHost, Registration};
-use crate::package::Package;
-use crate::server_info::ServerInfo;
+use crate::registry::{Expected, Found, Outcome};
+use crate::supervise;
 
 /// The first pause between attempts to reach a chaincode's server; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// The package type that names chaincode as a service.
-const AS_A_SERVICE: &str = "ccaas";
-
-type Outcome = Option<Result<Arc<Connection>, LaunchError>>;
-
-enum Slot {
-    /// It is being started; who wants it waits here.
-    Launching(watch::Sender<Outcome>),
-    /// It registered.
-    Ready(Arc<Connection>),
-}
-
-/// All running chaincode, by the id it registers with.
-pub(crate) struct Registry {
-    registration: Registration,
-    slots: Mutex<HashMap<String, Slot>>,
-}
-
-impl Registry {
-    pub(crate) fn new(registration: Registration) -> Self {
-        Self { registration, slots: Mutex::default() }
-    }
-
-    /// Takes a chaincode in, or says why not.
-    pub(crate) fn register(&self, expected: &Expected, connection: &Arc<Connection>) -> Result<(), String> {
-        let id = connection.id();
-        if let Expected::Only(wanted) = expected
-            && wanted != id
-        {
-            return Err(format!("the chaincode server registers as {id}, but the package that names it is {wanted}"));
-        }
-        match self.slots.lock().get(id) {
-            Some(Slot::Ready(running)) if !running.has_ended() => Err(format!("duplicate chaincodeID: {id}")),
-            Some(_) => Ok(()),
-            None if self.registration == Registration::AnyInDevelopment => Ok(()),
-            None => Err(format!("peer will not accept external chaincode connection {id} (except in dev mode)")),
-        }
-    }
-
-    /// A chaincode was told that it is registered: hands it to all who wait for it.
-    pub(crate) fn ready(&self, connection: &Arc<Connection>) {
-        let before = self.slots.lock().insert(connection.id().to_owned(), Slot::Ready(connection.clone()));
-        if let Some(Slot::Launching(waiting)) = before {
-            waiting.send_replace(Some(Ok(connection.clone())));
-        }
-    }
-
-    /// A stream has ended: the next call starts the chaincode anew.
-    pub(crate) fn deregister(&self, connection: &Arc<Connection>) {
-        let mut slots = self.slots.lock();
-        if matches!(slots.get(connection.id()), Some(Slot::Ready(running)) if Arc::ptr_eq(running, connection)) {
-            slots.remove(connection.id());
-        }
-    }
-
-    /// What stands under an id; where there is nothing, a place to launch into, and the caller must do so.
-    fn find(&self, id: &str) -> Found {
-        let mut slots = self.slots.lock();
-        match slots.get(id) {
-            Some(Slot::Ready(connection)) if !connection.has_ended() => Found::Running(connection.clone()),
-            Some(Slot::Launching(waiting)) => Found::Launching(waiting.subscribe()),
-            _ => {
-                let (sender, receiver) = watch::channel(None);
-                slots.insert(id.to_owned(), Slot::Launching(sender));
-                Found::Absent(receiver)
-            }
-        }
-    }
-
-    /// A launch failed: tells all who wait, and leaves the place free.
-    fn failed(&self, id: &str, error: &LaunchError) {
-        let mut slots = self.slots.lock();
-        if let Some(Slot::Launching(waiting)) = slots.get(id) {
-            waiting.send_replace(Some(Err(error.clone())));
-            slots.remove(id);
-        }
-    }
-}
-
-enum Found {
-    Running(Arc<Connection>),
-    Launching(watch::Receiver<Outcome>),
-    Absent(watch::Receiver<Outcome>),
-}
-
 /// The running chaincode of an id, started if need be.
 pub(crate) async fn launch(host: &ChaincodeHost, id: &str) -> Result<Arc<Connection>, LaunchError> {
     let mut outcome = match host.registry().find(id) {
@@ -126,49 +41,78 @@ pub(crate) async fn launch(host: &ChaincodeHost, id: &str) -> Result<Arc<Connect
     }
 }
 
-/// Reaches the chaincode's server and sees that it registers in time; announces a failure.
-async fn start(host: ChaincodeHost, id: String, mut outcome: watch::Receiver<Outcome>) {
-    let deadline = Instant::now() + host.options().startup_timeout;
+/// Sees that a chaincode registers in time; announces a failure.
+async fn start(host: ChaincodeHost, id: String, outcome: watch::Receiver<Outcome>) {
+    let began = Instant::now();
+    let deadline = began + host.options().startup_timeout;
     let stopping = host.stopping();
-    let opened = tokio::select! {
-        opened = tokio::time::timeout_at(deadline, open(&host, &id, deadline)) => opened,
-        () = stopping.cancelled() => Ok(Err(LaunchError::Stopping)),
+    let started = tokio::select! {
+        started = tokio::time::timeout_at(deadline, begin(&host, &id, outcome, deadline)) => {
+            started.unwrap_or_else(|_| Err(LaunchError::Timeout(id.clone())))
+        }
+        () = stopping.cancelled() => Err(LaunchError::Stopping),
     };
-    let (inbound, outbound) = match opened {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return host.registry().failed(&id, &error),
-        Err(_) => return host.registry().failed(&id, &LaunchError::Timeout(id.clone())),
-    };
-    let mut stream = tokio::spawn(connection::serve(host.clone(), Expected::Only(id.clone()), inbound, outbound));
+    host.metrics().launched(&id, began.elapsed(), &started);
+    if let Err(error) = started {
+        host.registry().failed(&id, &error);
+    }
+}
+
+/// Reaches the chaincode's server, or starts the chaincode, and waits until it has registered.
+async fn begin(
+    host: &ChaincodeHost,
+    id: &str,
+    outcome: watch::Receiver<Outcome>,
+    deadline: Instant,
+) -> Result<(), LaunchError> {
+    if host.options().registration == Registration::AnyInDevelopment && host.packages().get(id).is_none() {
+        return Err(LaunchError::NotRegistered(id.to_owned()));
+    }
+    tokio::time::sleep_until(host.pauses().due(id, Instant::now())?).await;
+    let not_built = |error| LaunchError::Build(Arc::new(error));
+    let build = built(host, id).await.map_err(not_built)?;
+    match build.server().map_err(|error| not_built(error.into()))? {
+        Some(server) => dial(host, id, &server, outcome, deadline).await,
+        None => supervise::run(host, id, &build, outcome).await,
+    }
+}
+
+/// What was built of an installed package; built now where that was not done at its installation.
+async fn built(host: &ChaincodeHost, id: &str) -> Result<Build, BuildError> {
+    if let Some(build) = host.builders().cached(id)? {
+        return Ok(build);
+    }
+    let package = Package::parse(&host.packages().load(id)?)?;
+    host.build(id, package).await
+}
+
+/// Opens a stream to a chaincode's server and waits until it has registered on it. When this is given up, the stream ends.
+async fn dial(
+    host: &ChaincodeHost,
+    id: &str,
+    server: &ServerInfo,
+    mut outcome: watch::Receiver<Outcome>,
+    deadline: Instant,
+) -> Result<(), LaunchError> {
+    let (inbound, outbound) = open(id, server, deadline).await?;
+    let serving = connection::serve(host.clone(), Expected::Only(id.to_owned()), inbound, outbound);
+    let mut stream = AbortOnDropHandle::new(tokio::spawn(serving));
     tokio::select! {
-        // The stream goes on by itself until the chaincode or the peer ends it.
-        _ = outcome.wait_for(Option::is_some) => {}
-        ended = &mut stream => {
-            let reason = ended.unwrap_or_else(|error| error.to_string());
-            host.registry().failed(&id, &LaunchError::Registration(reason));
+        _ = outcome.wait_for(Option::is_some) => {
+            // It goes on by itself until the chaincode or the peer ends it.
+            stream.detach();
+            Ok(())
         }
-        () = tokio::time::sleep_until(deadline) => {
-            stream.abort();
-            host.registry().failed(&id, &LaunchError::Timeout(id.clone()));
-        }
+        ended = &mut stream => Err(LaunchError::Registration(ended.unwrap_or_else(|error| error.to_string()))),
     }
 }
 
 type Stream = (tonic::Streaming<ChaincodeMessage>, mpsc::Sender<ChaincodeMessage>);
 
-/// Opens a stream to the server that a package names.
-async fn open(host: &ChaincodeHost, id: &str, deadline: Instant) -> Result<Stream, LaunchError> {
-    let (host, id) = (host.clone(), id.to_owned());
-    let read = {
-        let id = id.clone();
-        move || read_server_info(&host, &id)
-    };
-    let info = tokio::task::spawn_blocking(read)
-        .await
-        .map_err(|error| LaunchError::Registration(error.to_string()))?
-        .map_err(|error| LaunchError::Build(Arc::new(error)))?;
-    let endpoint = info.endpoint().map_err(|error| LaunchError::Build(Arc::new(error.into())))?;
-    let channel = reach(&id, &info, &endpoint, deadline).await?;
+/// Opens a stream to a chaincode's server.
+async fn open(id: &str, server: &ServerInfo, deadline: Instant) -> Result<Stream, LaunchError> {
+    let endpoint = server.endpoint().map_err(|error| LaunchError::Build(Arc::new(error.into())))?;
+    let channel = reach(id, server, &endpoint, deadline).await?;
     let mut client = ChaincodeClient::new(channel)
         .max_decoding_message_size(MAX_MESSAGE_SIZE)
         .max_encoding_message_size(MAX_MESSAGE_SIZE);
@@ -176,7 +120,7 @@ async fn open(host: &ChaincodeHost, id: &str, deadline: Instant) -> Result<Strea
     let inbound = client
         .connect(ReceiverStream::new(receiver))
         .await
-        .map_err(|status| LaunchError::Connect { chaincode_id: id, reason: status.message().to_owned() })?
+        .map_err(|status| LaunchError::Connect { chaincode_id: id.to_owned(), reason: status.message().to_owned() })?
         .into_inner();
     Ok((inbound, outbound))
 }
@@ -202,18 +146,4 @@ async fn reach(
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-}
-
-fn read_server_info(host: &ChaincodeHost, id: &str) -> Result<ServerInfo, BuildError> {
-    let package = Package::parse(&host.packages().load(id)?)?;
-    server_info(host, &package)
-}
-
-/// How to reach the chaincode of a package; only chaincode as a service can be run.
-pub(crate) fn server_info(host: &ChaincodeHost, package: &Package) -> Result<ServerInfo, BuildError> {
-    if !package.metadata.kind.eq_ignore_ascii_case(AS_A_SERVICE) {
-        return Err(BuildError::Type(package.metadata.kind.clone()));
-    }
-    let connection = package.code_file("connection.json")?;
-    Ok(ServerInfo::parse(&connection, &host.options().template_values)?)
 }

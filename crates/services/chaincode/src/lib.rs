@@ -6,36 +6,42 @@
 //! written. It is step 3 of the journey, called by the endorser.
 //!
 //! User chaincode is a separate process, reached by a bidirectional stream of `ChaincodeMessage`: this peer dials it
-//! (chaincode as a service) or it dials this peer ([`ChaincodeHost::registration_service`]). The system chaincodes
-//! `_lifecycle`, `cscc` and `qscc` are functions in this process; they check access themselves.
+//! (chaincode as a service), or this peer starts it and it dials the peer ([`ChaincodeHost::registration_service`]). How a
+//! package becomes a process is a matter of `chaincode-builder`. The system chaincodes `_lifecycle`, `cscc` and `qscc` are
+//! functions in this process; they check access themselves.
 //!
 //! Invariants: a transaction has one simulation, shared by all chaincodes it calls on its channel; calls to other channels
 //! read a simulation of their own that is thrown away. When the caller gives up, or a stream dies, the simulation is taken
 //! back at once: late requests of the chaincode find none. Which package runs a name is read from the state each time.
+//! A process that this peer started lives as long as its stream and as some definition needs it; under TLS it can only
+//! register with the certificate that was made for it. What a chaincode does wrong (ending again and again, never
+//! answering, sending what nobody waits for, writing without end) costs its own calls and nobody else's.
 //!
-//! Absent: rich queries, other packages than chaincode as a service, the
-//! legacy `lscc`, signing (the endorser's).
+//! Absent: rich queries, the legacy `lscc`, signing (the endorser's).
 
+mod authority;
 mod call;
 mod connection;
+mod custody;
 mod error;
 mod host;
 mod interest;
 mod launch;
-mod package;
+mod metrics;
+mod pauses;
 mod protocol;
 mod query;
+mod registry;
 mod requests;
 mod resolve;
-mod server_info;
 mod service;
 mod store;
+mod supervise;
 mod system;
 
+pub use authority::{ChaincodeAuthority, IssueError};
 pub use error::{BuildError, ExecuteError, InvalidInvocation, InvokeError, LaunchError, ResolveError, SendError};
 pub use host::{ChaincodeHost, Execution, HostOptions, Invocation, JoinChannel, NodeParts, Registration};
-pub use package::{Package, PackageError, PackageMetadata, package_id};
-pub use server_info::{ServerInfo, ServerInfoError};
 pub use service::RegistrationService;
 pub use store::{InstalledPackage, PackageStore, StoreError};
 

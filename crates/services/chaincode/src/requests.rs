@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use prost::Message;
@@ -9,6 +10,7 @@ use ripstop_channel_config::ApplicationConfig;
 use ripstop_ledger::{LedgerError, SimulateError, Simulator};
 use ripstop_lifecycle::{CollectionRights, MembershipError};
 use ripstop_proto::protos::{self, chaincode_message::Type, write_record};
+use ripstop_transport::MAX_MESSAGE_SIZE;
 
 use crate::connection::Transaction;
 use crate::query::{OpenQueries, Paging, Source};
@@ -44,6 +46,8 @@ pub(crate) enum RequestError {
     PageSize(i32),
     #[error("unknown operation type")]
     UnknownWrite,
+    #[error("a transaction may write at most {MAX_WRITTEN} bytes: a larger one could not be sent to an orderer")]
+    TooMuchWritten,
     #[error("the request has no {0}")]
     Lacks(&'static str),
     #[error("the request {0} is not for the ledger")]
@@ -70,6 +74,17 @@ impl fmt::Display for Right {
     }
 }
 
+/// How much one transaction may ask to be written, in bytes.
+const MAX_WRITTEN: usize = MAX_MESSAGE_SIZE;
+
+/// Whether a request writes.
+fn writes(kind: Type) -> bool {
+    matches!(
+        kind,
+        Type::PutState | Type::DelState | Type::PutStateMetadata | Type::WriteBatchState | Type::PurgePrivateData
+    )
+}
+
 /// Whether a request may read much, so that it should not hold up others.
 pub(crate) fn is_long(kind: Type) -> bool {
     matches!(kind, Type::GetStateByRange | Type::GetHistoryForKey | Type::QueryStateNext)
@@ -82,6 +97,9 @@ pub(crate) fn answer(
     transaction: &Transaction,
     limit: usize,
 ) -> Result<Bytes, RequestError> {
+    if writes(kind) && transaction.written.fetch_add(payload.len(), Ordering::Relaxed) + payload.len() > MAX_WRITTEN {
+        return Err(RequestError::TooMuchWritten);
+    }
     let mut guard = transaction.call.simulator();
     let simulator = guard.as_mut().ok_or(RequestError::NoContext)?;
     let mut queries = transaction.queries.lock();

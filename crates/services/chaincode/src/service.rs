@@ -1,13 +1,14 @@
 use ripstop_proto::protos::ChaincodeMessage;
 use ripstop_proto::protos::chaincode_support_server::{ChaincodeSupport, ChaincodeSupportServer};
-use ripstop_transport::BOUNDED_BY_LISTENER;
+use ripstop_transport::{BOUNDED_BY_LISTENER, PeerInfo};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::connection::{self, Expected, OUTBOUND_QUEUE};
+use crate::connection::{self, OUTBOUND_QUEUE};
 use crate::host::ChaincodeHost;
+use crate::registry::Expected;
 
 /// The service on which chaincode registers that dials the peer.
 #[derive(Clone)]
@@ -45,8 +46,9 @@ impl ChaincodeSupport for RegistrationService {
         let (outbound, receiver) = mpsc::channel(OUTBOUND_QUEUE);
         let (end, ended) = mpsc::channel(1);
         let host = self.host.clone();
+        let expected = Expected::Anyone { certificate: PeerInfo::of(&request).and_then(PeerInfo::certificate_hash) };
         tokio::spawn(async move {
-            let reason = connection::serve(host, Expected::Anyone, request.into_inner(), outbound).await;
+            let reason = connection::serve(host, expected, request.into_inner(), outbound).await;
             // The chaincode reads this as the status of its stream.
             end.send(Err(Status::unknown(reason))).await.ok();
         });

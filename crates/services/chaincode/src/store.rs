@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
-
-use crate::package::package_id;
+use ripstop_chaincode_builder::package_id;
 
 /// The end of a package's file name.
 const EXTENSION: &str = ".tar.gz";

@@ -54,7 +54,12 @@ fn node() -> Node {
     let channel = ChannelId::new("mychannel").unwrap();
     ledgers.create(genesis::block(&channel, group, [7; 24], Timestamp { seconds: 1, nanos: 0 })).unwrap();
     let local_msp = Arc::new(LocalMsp::new(&org1.msp_config()).unwrap());
-    let parts = NodeParts { ledgers: Arc::clone(&ledgers), local_msp: Arc::clone(&local_msp), join: Arc::new(Nowhere) };
+    let parts = NodeParts {
+        ledgers: Arc::clone(&ledgers),
+        local_msp: Arc::clone(&local_msp),
+        join: Arc::new(Nowhere),
+        metrics: Metrics::new(),
+    };
     let chaincode = ChaincodeHost::new(HostOptions::new(directory.path().join("packages")), parts).unwrap();
     let peer = org1.peer("peer0");
     let config = EndorserConfig {

@@ -12,6 +12,7 @@ use ripstop_channel_config::ChannelConfig;
 use ripstop_contract::{Context, Contract, Error, Result};
 use ripstop_ledger::{Ledger, Ledgers};
 use ripstop_msp::LocalMsp;
+use ripstop_operations::Metrics;
 use ripstop_proto::{common, msp, protos};
 use ripstop_transport::{Endpoint, Listener, ServerKeepalive, serve_grpc};
 use ripstop_types::{Block, TxId};
@@ -52,15 +53,20 @@ pub(crate) fn execution(report: &mut Report, lines: &[Value], ledgers: &Arc<Ledg
         HostOptions { registration: Registration::AnyInDevelopment, ..HostOptions::new(packages.path().to_owned()) };
     let local_msp = report.check("execution", "local MSP", local_msp(&ledger.config()));
     let Some(local_msp) = local_msp else { return };
-    let node = NodeParts { ledgers: ledgers.clone(), local_msp: Arc::new(local_msp), join: Arc::new(NoJoin) };
+    let node = NodeParts {
+        ledgers: ledgers.clone(),
+        local_msp: Arc::new(local_msp),
+        join: Arc::new(NoJoin),
+        metrics: Metrics::new(),
+    };
     let Some(host) = report.check("execution", "host", ChaincodeHost::new(options, node)) else { return };
     runtime.block_on(async {
         register(&host).await;
         for line in lines {
             execute(report, line, &host, ledger).await;
         }
+        host.stop().await;
     });
-    host.stop();
 }
 
 /// The organization of the peer that answered.

@@ -32,7 +32,12 @@ pub(crate) fn refusals(report: &mut Report, lines: &[Value], ledgers: &Arc<Ledge
     let packages = tempfile::tempdir().expect("a temporary directory can be made");
     let Some(local_msp) = report.check("execution", "local MSP", local_msp(&ledger.config())) else { return };
     let local_msp = Arc::new(local_msp);
-    let node = NodeParts { ledgers: ledgers.clone(), local_msp: local_msp.clone(), join: Arc::new(NoJoin) };
+    let node = NodeParts {
+        ledgers: ledgers.clone(),
+        local_msp: local_msp.clone(),
+        join: Arc::new(NoJoin),
+        metrics: Metrics::new(),
+    };
     let host = ChaincodeHost::new(HostOptions::new(packages.path().to_owned()), node);
     let Some(chaincode) = report.check("execution", "host", host) else { return };
     let endorser = |time_window| endorser(ledgers, &local_msp, &chaincode, time_window);

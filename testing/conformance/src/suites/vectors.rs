@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use prost::Message;
-use ripstop_chaincode::{Package, package_id};
+use ripstop_chaincode_builder::{Package, package_id};
 use ripstop_crypto::Certificate;
 use ripstop_msp::Role;
 use ripstop_policy::{dsl, envelope};

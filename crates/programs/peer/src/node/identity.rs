@@ -27,8 +27,8 @@ pub(super) fn load(location: &MspLocation) -> anyhow::Result<LocalIdentity> {
 pub(super) struct Tls {
     pub(super) server: ServerTls,
     pub(super) client: KeyPair,
-    /// The TLS of the listener for chaincode: chaincode that dials the peer sees the peer's certificate and shows none; it is
-    /// known by the id that it registers with.
+    /// The TLS of the listener for chaincode in development mode: chaincode that dials the peer sees the peer's certificate and
+    /// shows none; it is known by the id that it registers with.
     pub(super) chaincode: ServerTls,
     /// Certificates from the configuration that clients' certificates may come from, whatever channels say.
     pub(super) configured_roots: Vec<Bytes>,

@@ -2,9 +2,11 @@
 //!
 //! What question this module answers: *which parts does a peer consist of, and in which order do they begin and end?*
 //! [`start`] is the life of the process from top to bottom; the files beside it hold what it wires together: its own
-//! identity and TLS files ([`identity`]), its channels ([`channels`]), and its listeners ([`listeners`]).
+//! identity and TLS files ([`identity`]), its channels ([`channels`]), how it hosts chaincode ([`chaincode`]), and its
+//! listeners ([`listeners`]).
 
 mod administration;
+mod chaincode;
 mod channels;
 mod identity;
 mod listeners;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use ripstop_chaincode::{ChaincodeHost, HostOptions, NodeParts, Registration};
+use ripstop_chaincode::{ChaincodeHost, NodeParts};
 use ripstop_committer::CommitMetrics;
 use ripstop_deliver::{PullConfig, TlsBinding};
 use ripstop_gateway::AddressOverride;
@@ -22,6 +22,7 @@ use ripstop_transport::{
 };
 use tonic::service::Routes;
 
+use super::chaincode;
 use super::channels::{ChannelParts, PATIENCE, PeerChannels, height_gauge};
 use super::identity::{self, Tls};
 use super::listeners::{ServiceParts, serve, services};
@@ -48,7 +49,7 @@ pub(super) async fn run(config: PeerConfig, logging: LogControl) -> anyhow::Resu
 
     // Listen first, so that a port in use is noticed before anything is written.
     let listener = Listener::bind(&config.listen_address).await.map_err(at("peer.listenAddress"))?;
-    let (chaincode_listen, _) = config.chaincode_endpoint(&address)?;
+    let (chaincode_listen, chaincode_address) = chaincode::endpoint(&config, &address)?;
     let chaincode_listener = Listener::bind(&chaincode_listen).await.map_err(at("peer.chaincodeListenAddress"))?;
     let root = TaskGroup::root("peer");
     let operations = root.child("operations");
@@ -84,13 +85,15 @@ pub(super) async fn run(config: PeerConfig, logging: LogControl) -> anyhow::Resu
         joining: Mutex::default(),
     });
     let join = Arc::new(channels.clone());
-    let parts = NodeParts { ledgers: Arc::clone(&ledgers), local_msp: Arc::clone(&local_msp), join };
-    let chaincode = ChaincodeHost::new(host_options(&config), parts).map_err(at("the store of chaincode packages"))?;
+    let parts =
+        NodeParts { ledgers: Arc::clone(&ledgers), local_msp: Arc::clone(&local_msp), join, metrics: metrics.clone() };
+    let (host_options, chaincode_tls) = chaincode::options(&config, &chaincode_address, tls.as_ref())?;
+    let chaincode = ChaincodeHost::new(host_options, parts).map_err(at("the store of chaincode packages"))?;
     channels.start_all();
 
     // Who may ask me?
     let servers = root.child("servers");
-    let (server_tls, chaincode_tls) = tls.as_ref().map(|tls| (tls.server.clone(), tls.chaincode.clone())).unzip();
+    let server_tls = tls.as_ref().map(|tls| tls.server.clone());
     let routes = services(ServiceParts {
         config: &config,
         metrics: &metrics,
@@ -118,9 +121,7 @@ pub(super) async fn run(config: PeerConfig, logging: LogControl) -> anyhow::Resu
     let stopped = until_stopped(&root, signals).await;
 
     // The end, in this order: no more questions, no more calls, no more blocks; operators see it to the last.
-    let drained = servers.close(DRAIN);
-    chaincode.stop();
-    drained.await;
+    tokio::join!(servers.close(DRAIN), chaincode.stop());
     channel_tasks.close(PATIENCE).await;
     operations.close(DRAIN).await;
     tracing::info!(target: "nodeCmd", function = "serve", "Stopped peer");
@@ -176,24 +177,5 @@ fn pull_config(config: &PeerConfig, signer: &ripstop_keys::SigningIdentity, tls:
         connect_timeout: client.connection_timeout,
         keepalive: Keepalive { interval: client.keepalive.interval, timeout: client.keepalive.timeout },
         max_pause: client.reconnect_backoff_threshold,
-    }
-}
-
-fn host_options(config: &PeerConfig) -> HostOptions {
-    let chaincode = &config.chaincode;
-    HostOptions {
-        packages: config.file_system_path.join("lifecycle").join("chaincodes"),
-        execute_timeout: chaincode.execute_timeout,
-        install_timeout: chaincode.install_timeout,
-        startup_timeout: chaincode.startup_timeout,
-        keepalive: Some(chaincode.keepalive).filter(|interval| !interval.is_zero()),
-        total_query_limit: config.ledger.total_query_limit,
-        write_batch: chaincode.write_batch,
-        multiple_keys: chaincode.multiple_keys,
-        registration: match chaincode.development_mode {
-            true => Registration::AnyInDevelopment,
-            false => Registration::OnlyLaunched,
-        },
-        template_values: std::env::var("CHAINCODE_AS_A_SERVICE_BUILDER_CONFIG").unwrap_or_default(),
     }
 }

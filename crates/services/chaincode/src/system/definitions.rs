@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use prost::Message;
+use ripstop_chaincode_builder::{Package, package_id};
 use ripstop_channel_config::ChannelConfig;
 use ripstop_channel_config::acl::Resource;
 use ripstop_ledger::{SimulatedLifecycle, Simulator};
@@ -15,9 +16,7 @@ use ripstop_lifecycle::{
 use ripstop_proto::lifecycle;
 
 use super::{Answer, SystemCall, text};
-use crate::error::Refusal;
-use crate::launch::server_info;
-use crate::package::Package;
+use crate::error::{LaunchError, Refusal};
 use crate::store::StoreError;
 
 pub(super) fn answer(request: &SystemCall) -> Answer {
@@ -102,16 +101,38 @@ impl Work<'_> {
     fn install(&self, args: lifecycle::InstallChaincodeArgs) -> Answer {
         let bytes = args.chaincode_install_package;
         let package = Package::parse(&bytes)
+            .and_then(|package| package.check_indexes().map(|()| package))
             .map_err(|error| format!("could not parse as a chaincode install package: {error}"))?;
-        // What this peer could never run is not kept.
-        server_info(&self.request.host, &package).map_err(|error| format!("could not build chaincode: {error}"))?;
-        let saved = self.request.host.packages().save(&package.metadata.label, &bytes);
+        let host = &self.request.host;
+        let label = package.metadata.label.clone();
+        let id = package_id(&label, &bytes);
+        if host.packages().get(&id).is_some() {
+            return Err(StoreError::Installed(id).to_string().into());
+        }
+        // What this peer cannot run is not kept.
+        self.build(&id, package).map_err(|error| format!("could not build chaincode: {error}"))?;
+        let saved = host.packages().save(&label, &bytes);
         let installed = saved.map_err(|error| match error {
             StoreError::Installed(_) => error.to_string(),
             error => format!("could not save cc install package: {error}"),
         })?;
         tracing::info!("Successfully installed chaincode with package ID '{}'", installed.id);
         encode(&lifecycle::InstallChaincodeResult { package_id: installed.id, label: installed.label })
+    }
+
+    /// Builds a package on this thread, which may block, until the time for an installation is over.
+    fn build(&self, id: &str, package: Package) -> Result<(), String> {
+        let host = &self.request.host;
+        let (stopping, timeout) = (host.stopping(), host.options().install_timeout);
+        tokio::runtime::Handle::current().block_on(async {
+            tokio::select! {
+                built = tokio::time::timeout(timeout, host.build(id, package)) => match built {
+                    Ok(built) => built.map(drop).map_err(|error| error.to_string()),
+                    Err(_) => Err(format!("it takes longer than chaincode.installTimeout ({timeout:?})")),
+                },
+                () = stopping.cancelled() => Err(LaunchError::Stopping.to_string()),
+            }
+        })
     }
 
     fn installed(&self, args: lifecycle::QueryInstalledChaincodeArgs) -> Answer {

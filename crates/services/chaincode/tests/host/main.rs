@@ -2,15 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the right answer")]
 
+mod hostile;
 mod peer;
 mod private;
+mod processes;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
-use peer::{Peer, package, package_with_connection, service_package};
+use peer::{Peer, archive, package, package_with_connection, service_package};
 use prost::Message;
 use ripstop_chaincode::Registration;
 use ripstop_contract::{Context, Contract, Result, Server};
@@ -221,8 +223,15 @@ async fn what_is_not_built_is_refused_and_says_so() {
     let _server = serve("basic", contract(), &peer).await;
     let rich = peer.ask("basic", &["rich"]).await.unwrap_err();
     assert!(rich.ends_with("ExecuteQuery not supported for leveldb"), "{rich}");
-    let golang = peer.install(package("golang", "go_1", b"")).await.unwrap_err();
-    assert!(golang.contains("could not build chaincode: chaincode of type 'golang'"), "{golang}");
+    let golang = peer.install(package("golang", "go_1", &archive(&[]))).await.unwrap_err();
+    assert!(golang.contains("could not build chaincode: docker build failed: docker build is disabled; "), "{golang}");
+    assert!(golang.contains("chaincode of type 'golang' needs 'go'"), "{golang}");
+    let index: (&str, &[u8]) = ("META-INF/statedb/couchdb/indexes/a.json", b"{");
+    let broken = peer.install(package("golang", "go_1", &archive(&[index]))).await.unwrap_err();
+    assert!(
+        broken.ends_with("Index metadata file [META-INF/statedb/couchdb/indexes/a.json] is not a valid JSON"),
+        "{broken}"
+    );
     let legacy = peer.ask("lscc", &["getchaincodes"]).await.unwrap_err();
     assert!(legacy.contains("use _lifecycle"), "{legacy}");
 }

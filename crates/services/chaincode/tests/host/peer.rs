@@ -14,6 +14,7 @@ use ripstop_channel_config::genesis;
 use ripstop_crypto::SigningIdentity;
 use ripstop_ledger::{Ledger, LedgerOptions, Ledgers, PrivateData};
 use ripstop_msp::LocalMsp;
+use ripstop_operations::Metrics;
 use ripstop_proto::{lifecycle, protos};
 use ripstop_testkit::{Channel, Organization, Proposal, signed_block};
 use ripstop_types::{Block, BlockNumber, ChannelId, MspId, Timestamp, ValidationCode};
@@ -46,6 +47,8 @@ pub(crate) struct Peer {
     /// The collections of the definitions that are approved and committed.
     pub(crate) collections: protos::CollectionConfigPackage,
     ledgers: Arc<Ledgers>,
+    options: HostOptions,
+    node: NodeParts,
     genesis: Block,
     sequence: AtomicU64,
     _directory: TempDir,
@@ -70,17 +73,20 @@ impl Peer {
             ledgers: ledgers.clone(),
             local_msp: Arc::new(LocalMsp::new(&organization.msp_config()).expect("the MSP can be set up")),
             join: Arc::new(Join(ledgers.clone())),
+            metrics: Metrics::new(),
         };
         let mut host_options = HostOptions::new(directory.path().join("lifecycle").join("chaincodes"));
         options(&mut host_options);
         Self {
-            host: ChaincodeHost::new(host_options, node).expect("a new store can be opened"),
+            host: ChaincodeHost::new(host_options.clone(), node.clone()).expect("a new store can be opened"),
             admin: organization.admin("admin"),
             client: organization.client("user"),
             endorser: organization.peer("peer0"),
             orderer: ordering.orderer("orderer0"),
             collections: protos::CollectionConfigPackage::default(),
             ledgers,
+            options: host_options,
+            node,
             genesis,
             sequence: AtomicU64::new(0),
             _directory: directory,
@@ -95,6 +101,17 @@ impl Peer {
     /// A peer in a channel whose applications have this capability.
     pub(crate) async fn with_capability(application_capability: &'static str) -> Self {
         Self::outside_of_channel(application_capability, |_| {}).joined().await
+    }
+
+    /// Runs chaincode by another host on the same directories, as after a restart of the peer.
+    pub(crate) async fn restart(&mut self) {
+        self.host.stop().await;
+        self.host = ChaincodeHost::new(self.options.clone(), self.node.clone()).expect("the store can be opened");
+    }
+
+    /// What is counted.
+    pub(crate) fn metrics(&self) -> String {
+        self.node.metrics.text()
     }
 
     async fn joined(self) -> Self {
@@ -311,7 +328,7 @@ pub(crate) fn package(kind: &str, label: &str, code: &[u8]) -> Vec<u8> {
     archive(&[("metadata.json", metadata.as_bytes()), ("code.tar.gz", code)])
 }
 
-fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
     for (name, content) in files {
         let mut header = tar::Header::new_gnu();

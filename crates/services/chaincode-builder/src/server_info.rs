@@ -1,5 +1,7 @@
 //! `connection.json`: where a chaincode's server is, and how to speak to it.
 
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ripstop_transport::{ClientTls, Endpoint, InvalidAddress, KeyPair, TlsError};
@@ -12,6 +14,17 @@ const DEFAULT_DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// Why a chaincode's server cannot be told from its package.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerInfoError {
+    /// There is no file.
+    #[error("connection.json not found in source folder")]
+    Missing,
+    /// The file cannot be read.
+    #[error("could not read '{path}' for chaincode info: {source}", path = path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The file is no JSON of the right form.
     #[error("malformed chaincode info in connection.json: {0}")]
     Malformed(#[from] serde_json::Error),

@@ -1,0 +1,81 @@
+//! How the peer hosts chaincode: addresses, TLS and options from the configuration.
+
+use std::sync::Arc;
+
+use ripstop_chaincode::{ChaincodeAuthority, HostOptions, Registration};
+use ripstop_chaincode_builder::BuilderOptions;
+use ripstop_node_config::{Environment, PeerConfig};
+use ripstop_transport::ServerTls;
+
+use super::identity::Tls;
+
+/// Where the peer listens for chaincode in development mode when its own address says nothing (Fabric:
+/// `createChaincodeServer`).
+const DEVELOPMENT_ENDPOINT: &str = "0.0.0.0:7052";
+
+/// Where the peer listens for chaincode, and under which address chaincode finds it.
+pub(super) fn endpoint(config: &PeerConfig, advertised: &str) -> anyhow::Result<(String, String)> {
+    match config.chaincode_endpoint(advertised) {
+        Ok(endpoint) => Ok(endpoint),
+        Err(error) if config.chaincode.development_mode => {
+            tracing::warn!(target: "nodeCmd", function = "createChaincodeServer", "use {DEVELOPMENT_ENDPOINT} as chaincode endpoint because of error in computeChaincodeEndpoint: {error}");
+            Ok((DEVELOPMENT_ENDPOINT.to_owned(), DEVELOPMENT_ENDPOINT.to_owned()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// How chaincode is run, and how its listener speaks TLS. A listener with TLS lets in only chaincode with a certificate
+/// that was made for it. In development mode there is nobody to make one for: chaincode sees the peer's own certificate,
+/// and is known by the id it registers with.
+pub(super) fn options(
+    config: &PeerConfig,
+    address: &str,
+    tls: Option<&Tls>,
+) -> anyhow::Result<(HostOptions, Option<ServerTls>)> {
+    let (authority, tls) = match tls {
+        None => (None, None),
+        Some(tls) if config.chaincode.development_mode => (None, Some(tls.chaincode.clone())),
+        Some(_) => {
+            let authority = ChaincodeAuthority::new()?;
+            let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+            let tls = authority.listener_tls(host.trim_matches(['[', ']']))?;
+            (Some(Arc::new(authority)), Some(tls))
+        }
+    };
+    let chaincode = &config.chaincode;
+    let options = HostOptions {
+        packages: config.file_system_path.join("lifecycle").join("chaincodes"),
+        execute_timeout: chaincode.execute_timeout,
+        install_timeout: chaincode.install_timeout,
+        startup_timeout: chaincode.startup_timeout,
+        keepalive: Some(chaincode.keepalive).filter(|interval| !interval.is_zero()),
+        total_query_limit: config.ledger.total_query_limit,
+        write_batch: chaincode.write_batch,
+        multiple_keys: chaincode.multiple_keys,
+        registration: match chaincode.development_mode {
+            true => Registration::AnyInDevelopment,
+            false => Registration::OnlyLaunched,
+        },
+        builders: builders(config),
+        address: address.to_owned(),
+        authority,
+    };
+    Ok((options, tls))
+}
+
+fn builders(config: &PeerConfig) -> BuilderOptions {
+    let chaincode = &config.chaincode;
+    let logging = [
+        ("CORE_CHAINCODE_LOGGING_LEVEL", &chaincode.log_level),
+        ("CORE_CHAINCODE_LOGGING_SHIM", &chaincode.shim_log_level),
+        ("CORE_CHAINCODE_LOGGING_FORMAT", &chaincode.log_format),
+    ];
+    BuilderOptions {
+        directory: config.file_system_path.join("externalbuilder").join("builds"),
+        external: chaincode.external_builders.clone(),
+        environment: Environment::of_process(),
+        memory: chaincode.memory,
+        logging: logging.map(|(name, value)| (name.to_owned(), value.clone())).into(),
+    }
+}
