@@ -20,6 +20,7 @@ fn main() -> ExitCode {
     suites::config_updates(&mut report);
     suites::snapshots(&mut report);
     suites::chains(&mut report);
+    suites::metrics(&mut report);
     println!("{report}");
     if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

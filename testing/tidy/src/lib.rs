@@ -191,6 +191,24 @@ impl Workspace {
             .collect()
     }
 
+    /// Metrics that `fabric_metrics.tsv` calls served, and that no source asks for.
+    ///
+    /// # Panics
+    /// When the table cannot be read: there is nothing to test then.
+    pub fn unserved_metrics(&self) -> Vec<String> {
+        let table = self.root.join("crates/plumbing/operations/src/fabric_metrics.tsv");
+        let table = fs::read_to_string(&table).unwrap_or_else(|error| panic!("{}: {error}", table.display()));
+        let served =
+            table.lines().filter_map(|line| line.split_once("\tserved\t")).map(|(name, _)| format!("\"{name}\""));
+        let crates: Vec<&str> = self
+            .sources
+            .iter()
+            .filter(|(path, _)| path.starts_with("crates/"))
+            .map(|(_, text)| text.as_str())
+            .collect();
+        served.filter(|name| !crates.iter().any(|text| text.contains(name))).collect()
+    }
+
     /// `lib.rs` and `main.rs` files that do not open with their documentation.
     pub fn undocumented_crates(&self) -> Vec<String> {
         self.sources

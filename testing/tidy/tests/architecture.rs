@@ -30,3 +30,8 @@ fn files_fit_a_readers_patience() {
 fn crates_say_what_they_are_for() {
     none("crates without documentation at the top", Workspace::read().undocumented_crates());
 }
+
+#[test]
+fn metrics_that_are_called_served_are_there() {
+    none("metrics that nobody serves", Workspace::read().unserved_metrics());
+}

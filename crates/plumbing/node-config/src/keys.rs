@@ -25,7 +25,8 @@ const BY_COMMANDS: &str = "";
 const NO_GOSSIP: &str = "there is no gossip yet, each peer pulls its blocks from ordering nodes";
 const NO_DISCOVERY: &str = "the discovery service is not offered yet";
 const NO_HEADERS: &str = "blocks come from one ordering node at a time, others are not asked for their headers yet";
-const NO_DOCKER: &str = "there is no Docker: chaincode runs as a service, by external builders or as a process of this \
+const MAY_PING: &str = "clients may ping as often as they like";
+const NO_DOCKER: &str = "there is no Docker here, chaincode runs as a service, by external builders or as a process of this \
                          machine, built with this machine's toolchains";
 const NO_PLUGINS: &str = "plug-ins in Go cannot be loaded, what Fabric's default handlers do is built in";
 const NO_PKCS11: &str = "private keys are read from files";
@@ -48,6 +49,7 @@ pub(crate) const CORE: &[Ineffective] = &[
     ineffective("peer.deliveryclient.blockCensorshipTimeoutKey", NO_HEADERS),
     unless("peer.deliveryclient.policy", &["simple"], NO_HEADERS),
     ineffective("peer.deliveryclient.reconnectTotalTimeThreshold", "a peer never gives up to look for ordering nodes"),
+    ineffective("peer.keepalive.minInterval", MAY_PING),
     ineffective("peer.discovery", NO_DISCOVERY),
     ineffective("peer.events", "the event hub is gone, events come from the Deliver and Gateway services"),
     unless("peer.validatorPoolSize", &["0"], "blocks are checked on all processors that there are"),
@@ -85,6 +87,7 @@ pub(crate) const ORDERER: &[Ineffective] = &[
     ineffective("General.GenesisProfile", NO_SYSTEM_CHANNEL),
     ineffective("General.SystemChannel", NO_SYSTEM_CHANNEL),
     ineffective("General.Cluster.ReplicationBackgroundRefreshInterval", NO_SYSTEM_CHANNEL),
+    ineffective("General.Keepalive.ServerMinInterval", MAY_PING),
     ineffective("General.BCCSP", NO_PKCS11),
     ineffective("General.LogLevel", FROM_ENVIRONMENT),
     ineffective("General.LogFormat", FROM_ENVIRONMENT),

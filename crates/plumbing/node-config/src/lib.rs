@@ -61,11 +61,13 @@ pub struct Loaded<T> {
 impl<T> Loaded<T> {
     /// Tells the log where the configuration came from and, once each, what of it has no effect; and hands it over.
     pub fn announce(self) -> T {
-        tracing::info!(target: LOG, "Configuration is {}, overridden by the environment", self.file.display());
+        tracing::info!(target: LOG, function = "load", "Configuration is {}, overridden by the environment", self.file.display());
         for warning in &self.warnings {
             match warning {
-                Warning::NoEffect { .. } => tracing::info!(target: LOG, "{warning}"),
-                Warning::UnknownKey(_) | Warning::UnknownVariable(_) => tracing::warn!(target: LOG, "{warning}"),
+                Warning::NoEffect { .. } => tracing::info!(target: LOG, function = "load", "{warning}"),
+                Warning::UnknownKey(_) | Warning::UnknownVariable(_) => {
+                    tracing::warn!(target: LOG, function = "load", "{warning}")
+                }
             }
         }
         self.config

@@ -165,7 +165,6 @@ impl OrdererConfig {
             keepalive: ServerKeepalive {
                 interval: s.duration_or("General.Keepalive.ServerInterval", keepalive.interval)?,
                 timeout: s.duration_or("General.Keepalive.ServerTimeout", keepalive.timeout)?,
-                min_interval: s.duration_or("General.Keepalive.ServerMinInterval", keepalive.min_interval)?,
             },
             backoff: BackoffConfig {
                 base_delay: s.duration_or("General.Backoff.BaseDelay", backoff.base_delay)?,

@@ -344,7 +344,6 @@ fn read_keepalive(s: &Settings) -> Result<ServerKeepalive, ConfigError> {
     Ok(ServerKeepalive {
         interval: s.duration("peer.keepalive.interval")?.unwrap_or(default.interval),
         timeout: s.duration("peer.keepalive.timeout")?.unwrap_or(default.timeout),
-        min_interval: s.duration("peer.keepalive.minInterval")?.unwrap_or(default.min_interval),
     })
 }
 
@@ -634,7 +633,7 @@ operations: {listenAddress: 127.0.0.1:3, tls: {enabled: false, clientAuthRequire
 metrics: {provider: statsd, statsd: {network: tcp, address: 127.0.0.1:4, writeInterval: 5s, prefix: org1_peer0}}
 ";
         let peer = PeerConfig::from_settings(&settings(written, &[])).unwrap();
-        assert_eq!(peer.keepalive.min_interval, 60 * SECOND);
+        assert_eq!(peer.client_keepalive.interval, 60 * SECOND);
         assert_eq!(peer.delivery_client.connection_timeout, Duration::from_millis(1500));
         assert_eq!(peer.chaincode.startup_timeout, 300 * SECOND);
         assert_eq!(peer.chaincode_endpoint("127.0.0.1:1").unwrap().0, "0.0.0.0:2");

@@ -45,24 +45,18 @@ impl MspLocation {
     }
 }
 
-/// How a server pings its clients and what it takes from them.
+/// How a server pings its clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServerKeepalive {
     /// A silent client is pinged after this time.
     pub interval: Duration,
     /// A connection whose ping is not answered within this time is closed.
     pub timeout: Duration,
-    /// Clients that ping more often than this are disconnected.
-    pub min_interval: Duration,
 }
 
 impl Default for ServerKeepalive {
     fn default() -> Self {
-        Self {
-            interval: Duration::from_secs(7200),
-            timeout: Duration::from_secs(20),
-            min_interval: Duration::from_secs(60),
-        }
+        Self { interval: Duration::from_secs(7200), timeout: Duration::from_secs(20) }
     }
 }
 

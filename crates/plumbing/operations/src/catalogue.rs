@@ -5,41 +5,71 @@ use std::sync::LazyLock;
 
 /// The sort of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum MetricKind {
+    /// It only grows.
     Counter,
+    /// It goes up and down.
     Gauge,
+    /// How often something took how long.
     Histogram,
+}
+
+/// Whether our nodes have a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// They do.
+    Served,
+    /// What it counts is not there yet.
+    Later,
+    /// What it counts is left out on purpose.
+    Never,
 }
 
 /// A metric of Fabric's.
 #[derive(Debug)]
-pub(crate) struct FabricMetric {
-    pub(crate) kind: Kind,
+pub struct FabricMetric {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether our nodes have it.
+    pub standing: Standing,
+    /// Its sort.
+    pub kind: MetricKind,
     /// The name for statsd, with `%{label}` for the values of labels. It has all labels.
     bucket: &'static str,
     /// The upper bounds of the histogram; none for the usual ones.
-    pub(crate) bounds: Option<Vec<f64>>,
-    pub(crate) help: &'static str,
+    pub bounds: Option<Vec<f64>>,
+    /// What it counts, in Fabric's words.
+    pub help: &'static str,
 }
 
 /// One line a metric, the columns apart by tabs.
 const TABLE: &str = include_str!("fabric_metrics.tsv");
 
 static CATALOGUE: LazyLock<HashMap<&'static str, FabricMetric>> =
-    LazyLock::new(|| TABLE.lines().skip(1).filter_map(parse).collect());
+    LazyLock::new(|| TABLE.lines().skip(1).filter_map(parse).map(|metric| (metric.name, metric)).collect());
 
-fn parse(line: &'static str) -> Option<(&'static str, FabricMetric)> {
+/// All metrics of Fabric's nodes, in no order.
+pub fn fabric_metrics() -> impl Iterator<Item = &'static FabricMetric> {
+    CATALOGUE.values()
+}
+
+fn parse(line: &'static str) -> Option<FabricMetric> {
     let mut columns = line.split('\t');
     let name = columns.next()?;
+    let standing = match columns.next()? {
+        "served" => Standing::Served,
+        "later" => Standing::Later,
+        _ => Standing::Never,
+    };
     let kind = match columns.next()? {
-        "counter" => Kind::Counter,
-        "gauge" => Kind::Gauge,
-        _ => Kind::Histogram,
+        "counter" => MetricKind::Counter,
+        "gauge" => MetricKind::Gauge,
+        _ => MetricKind::Histogram,
     };
     let bucket = columns.next()?;
     let bounds: Vec<f64> = columns.next()?.split(' ').filter_map(|bound| bound.parse().ok()).collect();
     let bounds = Some(bounds).filter(|bounds| !bounds.is_empty());
-    Some((name, FabricMetric { kind, bucket, bounds, help: columns.next()? }))
+    Some(FabricMetric { name, standing, kind, bucket, bounds, help: columns.next()? })
 }
 
 /// The metric of Fabric's with this name.
@@ -49,7 +79,7 @@ pub(crate) fn find(name: &str) -> Option<&'static FabricMetric> {
 
 impl FabricMetric {
     /// The names of its labels.
-    pub(crate) fn labels(&self) -> impl Iterator<Item = &'static str> {
+    pub fn labels(&self) -> impl Iterator<Item = &'static str> {
         self.bucket.split("%{").skip(1).filter_map(|rest| rest.split_once('}')).map(|(label, _)| label)
     }
 

@@ -140,7 +140,8 @@ impl Certificates {
                 }
             }
             Err(error) => {
-                tracing::error!(target: LOG, "The {roles} certificate stays as it is, because its changed files cannot be used: {error}");
+                // Not an error of the node: between the two writes of a renewal the files do not fit each other.
+                tracing::warn!(target: LOG, "The {roles} certificate stays as it is, because its changed files cannot be used: {error}");
             }
         }
     }

@@ -24,6 +24,7 @@ mod process;
 mod spec;
 mod statsd;
 
+pub use catalogue::{FabricMetric, MetricKind, Standing, fabric_metrics};
 pub use certificates::Certificates;
 pub use http::{Health, Operations, Version};
 pub use logging::{LogControl, LoggingError, start_logging};

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use prometheus::core::Collector;
 use prometheus::{HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
-use crate::catalogue::{self, Kind};
+use crate::catalogue::{self, MetricKind};
 use crate::statsd::Samples;
 
 /// The upper bounds of histograms, in seconds (Prometheus' defaults, which Fabric uses).
@@ -43,7 +43,7 @@ impl Metrics {
         };
         self.family(
             name,
-            (Kind::Counter, help, labels),
+            (MetricKind::Counter, help, labels),
             || Family::Counter(make()),
             |family| match family {
                 Family::Counter(counter) => Some(counter.clone()),
@@ -59,7 +59,7 @@ impl Metrics {
             || IntGaugeVec::new(Opts::new(name, help), labels).expect("the name and labels are constants of the code");
         self.family(
             name,
-            (Kind::Gauge, help, labels),
+            (MetricKind::Gauge, help, labels),
             || Family::Gauge(make()),
             |family| match family {
                 Family::Gauge(gauge) => Some(gauge.clone()),
@@ -74,7 +74,7 @@ impl Metrics {
         let make = || HistogramVec::new(name, help, labels, self.samples.clone());
         self.family(
             name,
-            (Kind::Histogram, help, labels),
+            (MetricKind::Histogram, help, labels),
             || Family::Histogram(make()),
             |family| match family {
                 Family::Histogram(histogram) => Some(histogram.clone()),
@@ -88,7 +88,7 @@ impl Metrics {
     fn family<T>(
         &self,
         name: &str,
-        (kind, help, labels): (Kind, &str, &[&str]),
+        (kind, help, labels): (MetricKind, &str, &[&str]),
         make: impl FnOnce() -> Family,
         take: impl Fn(&Family) -> Option<T>,
     ) -> Option<T> {

@@ -37,7 +37,7 @@ pub use key_pair::{KeyFiles, KeyFilesError, KeyPair, Renewal};
 pub use limit::{ConcurrencyLimit, Permit, TooManyRequests};
 pub use listener::{BindError, Connection, Listener, PeerInfo};
 pub use message_limits::MessageLimits;
-pub use server::{ServeError, ServerKeepalive, ServerOptions, serve_grpc, serve_http};
+pub use server::{ServeError, ServerKeepalive, ServerOptions, serve_grpc, serve_http, with_health};
 pub use status::in_go_words;
 pub use tls::{ClientAuth, ClientRoots, ClientTls, ServerTls, TlsError};
 

@@ -40,7 +40,11 @@ impl ConcurrencyLimit {
         let Some(permits) = &self.permits else { return Ok(Permit { _permit: None }) };
         match Arc::clone(permits).try_acquire_owned() {
             Ok(permit) => Ok(Permit { _permit: Some(permit) }),
-            Err(_) => Err(TooManyRequests { service: self.service, limit: self.limit }),
+            Err(_) => {
+                let Self { service, limit, .. } = self;
+                tracing::error!(target: "nodeCmd", function = "grpcLimiter", "Too many requests for {service}, exceeding concurrency limit ({limit})");
+                Err(TooManyRequests { service, limit: *limit })
+            }
         }
     }
 }

@@ -75,6 +75,12 @@ impl From<ServerKeepalive> for ServerOptions {
 #[error("the gRPC server stopped: {0}")]
 pub struct ServeError(#[from] tonic::transport::Error);
 
+/// Routes that also answer gRPC's health checks: the server as a whole is healthy, services of their own are not known
+/// (Fabric registers gRPC's default health server on these listeners too).
+pub fn with_health(routes: Routes) -> Routes {
+    routes.add_service(tonic_health::server::health_reporter().1)
+}
+
 /// Serves gRPC until `shutdown` completes; then takes no further connection and gives open requests a moment.
 pub async fn serve_grpc(
     listener: Listener,

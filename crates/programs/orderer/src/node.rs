@@ -11,10 +11,13 @@ use ripstop_node::{FABRIC_RELEASE, Node, say_that_there_is_no_profiling, until_s
 use ripstop_node_config::{Environment, OrdererConfig};
 use ripstop_operations::{LogControl, start_logging};
 use ripstop_ordering_service::{
-    AtomicBroadcastService, ExpiredClients, OrderingConfig, OrderingService, TrustedRoots, participation_routes,
+    AtomicBroadcastService, ExpiredClients, OrderingConfig, OrderingService, Throttle, TrustedRoots,
+    participation_routes,
 };
 use ripstop_runtime::{Signals, TaskGroup, TaskKind};
-use ripstop_transport::{ClientRoots, ConcurrencyLimit, Listener, MessageLimits, ServerTls, serve_grpc, serve_http};
+use ripstop_transport::{
+    ClientRoots, ConcurrencyLimit, Listener, MessageLimits, ServerTls, serve_grpc, serve_http, with_health,
+};
 use tonic::service::Routes;
 
 const LOG: &str = "orderer.common.server";
@@ -40,9 +43,6 @@ pub(crate) fn start() -> anyhow::Result<()> {
 fn warn_of_what_is_missing(config: &OrdererConfig) {
     if config.cluster.listen.is_some() {
         tracing::warn!(target: LOG, "General.Cluster.ListenPort has no effect: there are no links to other ordering nodes yet");
-    }
-    if config.throttling.rate > 0 {
-        tracing::warn!(target: LOG, "General.Throttling.Rate has no effect yet: clients are not slowed down");
     }
     say_that_there_is_no_profiling(config.profile_address.as_deref());
 }
@@ -155,8 +155,12 @@ async fn start_grpc(
     };
     let channels: Arc<dyn Channels> = Arc::new(service.clone());
     let deliver = DeliverService::new(channels, deliver_config, &node.metrics);
-    let server = AtomicBroadcastService::new(service, deliver).into_server();
-    let routes = node.metrics.observe(Routes::new(server));
+    let mut broadcast = AtomicBroadcastService::new(service, deliver);
+    if config.throttling.rate > 0 {
+        broadcast = broadcast.throttled(Throttle::new(config.throttling.rate, config.throttling.inactivity_timeout));
+    }
+    let server = broadcast.into_server();
+    let routes = node.metrics.observe(with_health(Routes::new(server)));
     let messages = MessageLimits {
         receive: config.max_receive_message_size as usize,
         send: config.max_send_message_size as usize,

@@ -19,6 +19,7 @@ mod consensus_metadata;
 mod cutter;
 mod filter;
 mod maintenance;
+mod rate;
 
 pub use assembly::{BlockToSign, NextBlock, consenter_metadata};
 pub use classify::{Message, MessageKind, Unprocessable, classify};
@@ -27,6 +28,7 @@ pub use consensus_metadata::ConsensusRefusal;
 pub use cutter::{BatchLimits, BlockCutter, Cut};
 pub use filter::{ExpirationRule, Refusal, check, check_normal};
 pub use maintenance::MaintenanceRefusal;
+pub use rate::SharedRate;
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use ripstop_proto::gateway::ErrorDetail;
 use ripstop_proto::orderer::atomic_broadcast_client::AtomicBroadcastClient;
 use ripstop_proto::protos::endorser_client::EndorserClient;
 use ripstop_proto::protos::endorser_server::{Endorser, EndorserServer};
-use ripstop_transport::{ClientTls, Endpoint, KeyPair, MAX_MESSAGE_SIZE};
+use ripstop_transport::{ClientTls, Endpoint, Keepalive, KeyPair, MAX_MESSAGE_SIZE};
 use ripstop_types::MspId;
 use tonic::body::Body;
 use tonic::transport::Channel;
@@ -137,20 +137,22 @@ pub struct PeerDirectory {
     local: LocalPeer,
     tls: Option<KeyPair>,
     dial_timeout: Duration,
+    keepalive: Keepalive,
     overrides: Vec<AddressOverride>,
     /// By address and trusted roots, so that a change of roots makes a new connection.
     connections: Mutex<HashMap<(String, Vec<Bytes>), Channel>>,
 }
 
 impl PeerDirectory {
-    /// Knows `local`, and connects to others with this certificate (or without TLS).
+    /// Knows `local`, and connects to others with this certificate (or without TLS); silent ones are pinged.
     pub fn new(
         local: LocalPeer,
         tls: Option<KeyPair>,
         dial_timeout: Duration,
+        keepalive: Keepalive,
         overrides: Vec<AddressOverride>,
     ) -> Self {
-        Self { local, tls, dial_timeout, overrides, connections: Mutex::default() }
+        Self { local, tls, dial_timeout, keepalive, overrides, connections: Mutex::default() }
     }
 
     pub(crate) const fn local_org(&self) -> &MspId {
@@ -230,8 +232,10 @@ impl PeerDirectory {
         if let Some(channel) = connections.get(&key) {
             return Ok(channel.clone());
         }
-        let mut endpoint =
-            Endpoint::new(address).map_err(|error| error.to_string())?.connect_timeout(self.dial_timeout);
+        let mut endpoint = Endpoint::new(address)
+            .map_err(|error| error.to_string())?
+            .connect_timeout(self.dial_timeout)
+            .keepalive(self.keepalive);
         if let Some(key_pair) = &self.tls {
             let tls = ClientTls::new(roots.iter().map(AsRef::as_ref), Some(key_pair.clone()));
             endpoint = endpoint.tls(tls.map_err(|error| error.to_string())?);

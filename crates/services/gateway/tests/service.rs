@@ -14,7 +14,7 @@ use ripstop_proto::gateway::gateway_server::Gateway as _;
 use ripstop_proto::protos::endorser_server::{Endorser, EndorserServer};
 use ripstop_proto::{common, gateway, orderer, protos};
 use ripstop_testkit::{Channel, Organization};
-use ripstop_transport::ConcurrencyLimit;
+use ripstop_transport::{ConcurrencyLimit, Keepalive};
 use ripstop_types::{ChannelId, Timestamp};
 use tonic::{Code, Request, Response, Status};
 
@@ -63,7 +63,7 @@ fn node() -> Node {
     ledgers.create(genesis::block(&id, channel.group(), [7; 24], Timestamp { seconds: 1, nanos: 0 })).unwrap();
     let local_msp = Arc::new(LocalMsp::new(&org1.msp_config()).unwrap());
     let local = LocalPeer::new(local_msp.id().clone(), "peer0.Org1MSP:7051".to_owned(), EndorserServer::new(Canned));
-    let peers = PeerDirectory::new(local, None, Duration::from_secs(60), Vec::new());
+    let peers = PeerDirectory::new(local, None, Duration::from_secs(60), Keepalive::default(), Vec::new());
     let config = GatewayConfig {
         endorsement_timeout: Duration::from_secs(60),
         broadcast_timeout: Duration::from_secs(60),

@@ -20,6 +20,7 @@ use crate::metrics::BroadcastMetrics;
 use crate::produce::{Producer, expiration};
 use crate::registry::OrderingService;
 use crate::run::unix_now;
+use crate::throttle::{Throttle, Throttled};
 
 const LOG: &str = "orderer.common.broadcast";
 /// How many messages of one stream may wait for their answer; reading stops meanwhile.
@@ -29,12 +30,18 @@ const ANSWERS_AHEAD: usize = 256;
 pub struct AtomicBroadcastService {
     ordering: OrderingService,
     deliver: DeliverService,
+    throttle: Option<Arc<Throttle>>,
 }
 
 impl AtomicBroadcastService {
     /// Takes messages for these channels, and serves their blocks through `deliver`.
     pub fn new(ordering: OrderingService, deliver: DeliverService) -> Self {
-        Self { ordering, deliver }
+        Self { ordering, deliver, throttle: None }
+    }
+
+    /// Slows clients down.
+    pub fn throttled(self, throttle: Throttle) -> Self {
+        Self { throttle: Some(Arc::new(throttle)), ..self }
     }
 
     /// The gRPC service.
@@ -57,7 +64,8 @@ impl AtomicBroadcast for AtomicBroadcastService {
         let client = PeerInfo::of(&request).map_or_else(|| "unknown".to_owned(), |peer| peer.address().to_string());
         let (answers, receiver) = mpsc::channel(ANSWERS_AHEAD);
         let ordering = self.ordering.clone();
-        tokio::spawn(read(request.into_inner(), ordering, client, answers));
+        let throttle = self.throttle.clone().zip(PeerInfo::of(&request).and_then(Throttled::of));
+        tokio::spawn(read(request.into_inner(), ordering, client, throttle, answers));
         Ok(Response::new(Box::pin(answer_stream(receiver))))
     }
 
@@ -76,6 +84,7 @@ async fn read(
     mut requests: Streaming<common::Envelope>,
     ordering: OrderingService,
     client: String,
+    throttle: Option<(Arc<Throttle>, Throttled)>,
     answers: mpsc::Sender<Result<Answer, Status>>,
 ) {
     loop {
@@ -93,6 +102,9 @@ async fn read(
                 return;
             }
         };
+        if let Some((throttle, whose)) = &throttle {
+            throttle.wait(whose).await;
+        }
         let answer = ordering.process(envelope, &client).await;
         let refused = matches!(answer.outcome, Outcome::Known(_));
         if answers.send(Ok(answer)).await.is_err() || refused {

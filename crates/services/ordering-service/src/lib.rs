@@ -16,7 +16,7 @@
 //! - A channel that fails stops and says why; the others go on.
 //!
 //! Absent: links to other consenters, following a channel without being a consenter, fetching blocks from other orderers,
-//! byzantine consensus, limits on the rate of messages. Each is answered with an error that says so.
+//! byzantine consensus. Each is answered with an error that says so.
 
 mod broadcast;
 mod channel;
@@ -30,6 +30,7 @@ mod participation;
 mod produce;
 mod registry;
 mod run;
+mod throttle;
 mod wal;
 
 pub use broadcast::AtomicBroadcastService;
@@ -39,6 +40,7 @@ pub use info::{ChannelInfo, ConsensusRelation, Status};
 pub use join::{InvalidJoinBlock, JoinBlock};
 pub use participation::participation_routes;
 pub use registry::{OrderingService, TrustedRoots};
+pub use throttle::Throttle;
 pub use wal::WalError;
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use ripstop_node_config::{PeerConfig, ProposalFilter};
 use ripstop_operations::Metrics;
 use ripstop_runtime::{TaskGroup, TaskKind};
 use ripstop_snapshot_service::SnapshotService;
-use ripstop_transport::{ConcurrencyLimit, KeyPair, Listener, ServerOptions, ServerTls, serve_grpc};
+use ripstop_transport::{ConcurrencyLimit, Keepalive, KeyPair, Listener, ServerOptions, ServerTls, serve_grpc};
 use tonic::service::Routes;
 
 use super::channels::DeliverChannels;
@@ -37,6 +37,7 @@ pub(super) struct ServiceParts<'a> {
 /// Endorser, deliver, snapshots and, unless switched off, the gateway.
 pub(super) fn services(parts: ServiceParts<'_>) -> Routes {
     let ServiceParts { config, metrics, ledgers, local_msp, .. } = parts;
+    announce_limits(config);
     let endorser = EndorserService::new(
         EndorserConfig {
             ledgers: Arc::clone(&ledgers),
@@ -65,7 +66,10 @@ pub(super) fn services(parts: ServiceParts<'_>) -> Routes {
     if config.gateway.enabled {
         tracing::info!(target: "nodeCmd", function = "serve", "Starting peer with Gateway enabled");
         let local = LocalPeer::new(local_msp.id().clone(), parts.address, endorser.into_server());
-        let peers = PeerDirectory::new(local, parts.client_tls, config.gateway.dial_timeout, parts.overrides);
+        let ping = config.client_keepalive;
+        let keepalive = Keepalive { interval: ping.interval, timeout: ping.timeout };
+        let dial_timeout = config.gateway.dial_timeout;
+        let peers = PeerDirectory::new(local, parts.client_tls, dial_timeout, keepalive, parts.overrides);
         let gateway = GatewayConfig {
             endorsement_timeout: config.gateway.endorsement_timeout,
             broadcast_timeout: config.gateway.broadcast_timeout,
@@ -74,6 +78,18 @@ pub(super) fn services(parts: ServiceParts<'_>) -> Routes {
         routes = routes.add_service(Gateway::new(ledgers, local_msp, peers, gateway).into_server());
     }
     metrics.observe(routes)
+}
+
+fn announce_limits(config: &PeerConfig) {
+    let limits = &config.limits;
+    let services = [
+        ("endorser", limits.endorser_service),
+        ("deliver", limits.deliver_service),
+        ("gateway", limits.gateway_service),
+    ];
+    for (service, limit) in services.into_iter().filter(|(_, limit)| *limit > 0) {
+        tracing::info!(target: "nodeCmd", function = "initGrpcSemaphores", "concurrency limit for {service} service is {limit}");
+    }
 }
 
 fn filters(config: &PeerConfig) -> Filters {

@@ -18,7 +18,7 @@ use ripstop_operations::LogControl;
 use ripstop_runtime::{Signals, TaskGroup};
 use ripstop_transport::{
     ClientRoots, ConnectionCounts, Keepalive, Listener, MessageLimits, ServerKeepalive, ServerOptions, ServerTls,
-    local_ip,
+    local_ip, with_health,
 };
 use tonic::service::Routes;
 
@@ -112,7 +112,7 @@ pub(super) async fn run(config: PeerConfig, logging: LogControl) -> anyhow::Resu
         connections: ConnectionCounts::default(),
         ..options.clone()
     };
-    let registration = Routes::new(chaincode.registration_service().into_grpc());
+    let registration = with_health(Routes::new(chaincode.registration_service().into_grpc()));
     serve(&servers, "chaincode listener", chaincode_listener, chaincode_tls, chaincode_options, registration);
     serve(&servers, "listener", listener, server_tls, options, routes);
     let (id, network) = (&config.id, &config.network_id);
