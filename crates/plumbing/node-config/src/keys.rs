@@ -48,7 +48,6 @@ pub(crate) const CORE: &[Ineffective] = &[
     unless("peer.deliveryclient.blockGossipEnabled", &["false"], NO_GOSSIP),
     ineffective("peer.deliveryclient.blockCensorshipTimeoutKey", NO_HEADERS),
     unless("peer.deliveryclient.policy", &["simple"], NO_HEADERS),
-    ineffective("peer.deliveryclient.reconnectTotalTimeThreshold", "a peer never gives up to look for ordering nodes"),
     ineffective("peer.keepalive.minInterval", MAY_PING),
     ineffective("peer.discovery", NO_DISCOVERY),
     ineffective("peer.events", "the event hub is gone, events come from the Deliver and Gateway services"),

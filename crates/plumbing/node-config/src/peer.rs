@@ -89,6 +89,8 @@ pub enum ProposalFilter {
 /// The pulling of blocks from ordering nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryClientConfig {
+    /// How long waits may add up to before the log says that the peer goes on nevertheless.
+    pub reconnect_total_threshold: Duration,
     /// The longest wait between attempts.
     pub reconnect_backoff_threshold: Duration,
     /// The shortest wait between attempts.
@@ -388,6 +390,7 @@ impl DeliveryClientConfig {
     fn read(s: &Settings) -> Result<Self, ConfigError> {
         let key = |name: &str| format!("peer.deliveryclient.{name}");
         Ok(Self {
+            reconnect_total_threshold: s.duration_or(&key("reconnectTotalTimeThreshold"), 3600 * SECOND)?,
             reconnect_backoff_threshold: s.duration_or(&key("reConnectBackoffThreshold"), 3600 * SECOND)?,
             minimal_reconnect_interval: s
                 .duration(&key("minimalReconnectInterval"))?

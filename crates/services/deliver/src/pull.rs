@@ -172,6 +172,7 @@ pub struct BlockPuller {
     target: Arc<dyn PullTarget>,
     config: PullConfig,
     blocks: mpsc::Sender<PulledBlock>,
+    patience: Option<Duration>,
 }
 
 impl fmt::Debug for BlockPuller {
@@ -183,18 +184,27 @@ impl fmt::Debug for BlockPuller {
 impl BlockPuller {
     /// Pulls blocks for `target` and hands them over through `blocks`, whose bound says how far it may run ahead.
     pub fn new(target: Arc<dyn PullTarget>, config: PullConfig, blocks: mpsc::Sender<PulledBlock>) -> Self {
-        Self { target, config, blocks }
+        Self { target, config, blocks, patience: None }
+    }
+
+    /// Says so in the log when the pauses without a block between them add up to more than this
+    /// (`peer.deliveryclient.reconnectTotalTimeThreshold`), where peers of Fabric leave it to another peer to find an
+    /// orderer.
+    #[must_use]
+    pub const fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
+        self
     }
 
     /// Runs until it is dropped or nobody takes blocks any more. Every failure is logged and followed by another attempt
     /// with an orderer chosen at random, after a pause that grows up to the configured limit.
     pub async fn run(self) {
-        let mut failures = 0u32;
+        let mut outage = Outage::default();
         loop {
             let progress = self.target.next_block();
             let ended = self.attempt().await;
             if self.target.next_block() > progress {
-                failures = 0;
+                outage = Outage::default();
             }
             let error = match ended {
                 Ok(Ended::Stopped) => return,
@@ -204,8 +214,15 @@ impl BlockPuller {
                 }
                 Err(error) => error,
             };
-            let pause = pause_after(failures, self.config.max_pause);
-            failures = failures.saturating_add(1);
+            let pause = outage.next_pause(self.config.max_pause);
+            if outage.outlasts(self.patience) {
+                // Fabric's words for a peer that goes on nevertheless. Without gossip each peer is the leader of its own.
+                tracing::warn!(
+                    target: "deliveryClient",
+                    channel = %self.target.channel(),
+                    "peer is a static leader, ignoring peer.deliveryclient.reconnectTotalTimeThreshold"
+                );
+            }
             tracing::warn!(
                 target: "deliveryClient",
                 channel = %self.target.channel(),
@@ -324,6 +341,30 @@ fn block_of(answer: Option<orderer::DeliverResponse>, address: &str) -> Result<B
     }
 }
 
+/// Failures in a row.
+#[derive(Default)]
+struct Outage {
+    failures: u32,
+    paused: Duration,
+    outlasted: bool,
+}
+
+impl Outage {
+    fn next_pause(&mut self, longest: Duration) -> Duration {
+        let pause = pause_after(self.failures, longest);
+        self.failures = self.failures.saturating_add(1);
+        self.paused += pause;
+        pause
+    }
+
+    /// Whether the pauses have come to more than this; true once an outage.
+    fn outlasts(&mut self, patience: Option<Duration>) -> bool {
+        let outlasts = !self.outlasted && patience.is_some_and(|patience| self.paused > patience);
+        self.outlasted |= outlasts;
+        outlasts
+    }
+}
+
 /// The pause after `failures` failures in a row.
 fn pause_after(failures: u32, longest: Duration) -> Duration {
     let factor = PAUSE_GROWTH.powi(failures.min(100) as i32);
@@ -341,5 +382,17 @@ mod tests {
         assert_eq!(pause_after(1, longest), Duration::from_millis(120));
         assert_eq!(pause_after(u32::MAX, longest), LONGEST_PAUSE);
         assert_eq!(pause_after(5, Duration::from_millis(110)), Duration::from_millis(110));
+    }
+
+    #[test]
+    fn an_outage_outlasts_patience_once() {
+        let mut outage = Outage::default();
+        let said = |outage: &mut Outage| {
+            outage.next_pause(Duration::from_secs(3600));
+            outage.outlasts(Some(Duration::from_millis(300)))
+        };
+        // 100, 120 and 144 ms.
+        assert_eq!([(); 5].map(|()| said(&mut outage)), [false, false, true, false, false]);
+        assert!(!Outage { paused: Duration::MAX, ..Outage::default() }.outlasts(None));
     }
 }

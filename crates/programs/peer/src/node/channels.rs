@@ -31,6 +31,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct ChannelParts {
     pub(super) ledgers: Arc<Ledgers>,
     pub(super) pull: PullConfig,
+    /// How long pulling may fail before the log says that it goes on nevertheless.
+    pub(super) patience: Duration,
     pub(super) overrides: Vec<AddressOverride>,
     /// The roots of TLS clients.
     pub(super) roots: ClientRoots,
@@ -104,7 +106,7 @@ impl PeerChannels {
             ended
         });
         let target = Arc::new(LedgerTarget { ledger: Arc::clone(ledger), overrides: parts.overrides.clone() });
-        let puller = BlockPuller::new(target, parts.pull.clone(), blocks);
+        let puller = BlockPuller::new(target, parts.pull.clone(), blocks).with_patience(parts.patience);
         let stopping = parts.tasks.cancelled();
         parts.tasks.spawn(TaskKind::Isolated, "puller", async move {
             tokio::select! {
