@@ -16,6 +16,7 @@ mod encoding;
 mod envelope;
 mod height;
 mod id;
+mod shown;
 mod transaction;
 
 pub use block::{
@@ -30,6 +31,7 @@ pub use envelope::{
 };
 pub use height::Height;
 pub use id::{BlockNumber, ChannelId, InvalidChannelId, MspId, TxId};
+pub use shown::{rfc3339, shortened};
 pub use transaction::{
     ChaincodeAction, ChaincodeName, Endorsement, ResponsePayload, Transaction, TransactionError, proposal_hash,
 };

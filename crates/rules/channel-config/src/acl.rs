@@ -7,7 +7,7 @@
 use std::fmt;
 
 use ripstop_msp::{LocalMsp, LocalPolicy, LocalRefusal};
-use ripstop_policy::PolicyRefusal;
+use ripstop_policy::{PolicyRefusal, Reader};
 use ripstop_types::{ChannelId, SignedData};
 
 use crate::ChannelConfig;
@@ -119,21 +119,14 @@ impl fmt::Display for Resource {
     }
 }
 
-/// Why somebody may not use a resource. Each text begins with Fabric's, brackets and all; the explanation stands behind.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// Why somebody may not use a resource. Displays as for whoever asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AclRefusal {
     /// Not somebody the peer's own organisation means it for.
-    #[error(transparent)]
     Local(LocalRefusal),
     /// The same for requests that are no proposals.
-    #[error("{}", request_text(.0))]
     LocalRequest(LocalRefusal),
     /// The channel's default policy is not satisfied.
-    #[error(
-        "Failed evaluating policy on signed data during check policy on channel [{channel}] with policy [{policy}]: [{}]{}",
-        .refusal.headline(),
-        explanation(.refusal)
-    )]
     Default {
         /// The channel.
         channel: ChannelId,
@@ -143,11 +136,6 @@ pub enum AclRefusal {
         refusal: PolicyRefusal,
     },
     /// The policy that the channel's configuration names is not satisfied.
-    #[error(
-        "failed evaluating policy on signed data during check policy [{policy}]: [{}]{}",
-        .refusal.headline(),
-        explanation(.refusal)
-    )]
     Configured {
         /// The policy's path.
         policy: String,
@@ -155,38 +143,83 @@ pub enum AclRefusal {
         refusal: PolicyRefusal,
     },
     /// The channel's configuration names a policy that it does not have.
-    #[error("failed evaluating policy on signed data during check policy [{policy}]: [policy {policy} not found]")]
     PolicyNotFound {
         /// The policy's path.
         policy: String,
     },
     /// A resource of channels was used without one.
-    #[error("Failed to get policy manager for channel []: {0} needs a channel")]
     NoChannel(Resource),
     /// A resource that is for nobody.
-    #[error("Unmapped policy for {0}")]
     Unmapped(Resource),
 }
+
+impl AclRefusal {
+    /// Exactly what Fabric says.
+    pub fn headline(&self) -> String {
+        match self {
+            Self::Local(refusal) => refusal.to_string(),
+            Self::LocalRequest(refusal) => request_text(refusal),
+            Self::Default { channel, policy, refusal } => format!(
+                "Failed evaluating policy on signed data during check policy on channel [{channel}] with policy [{policy}]: [{}]",
+                refusal.headline()
+            ),
+            Self::Configured { policy, refusal } => format!(
+                "failed evaluating policy on signed data during check policy [{policy}]: [{}]",
+                refusal.headline()
+            ),
+            Self::PolicyNotFound { policy } => format!(
+                "failed evaluating policy on signed data during check policy [{policy}]: [policy {policy} not found]"
+            ),
+            Self::NoChannel(resource) => {
+                format!("Failed to get policy manager for channel []: {resource} needs a channel")
+            }
+            Self::Unmapped(resource) => format!("Unmapped policy for {resource}"),
+        }
+    }
+
+    /// Who asked, and what was lacking, as far as a reader may know; may be empty.
+    pub fn explanation(&self, reader: Reader) -> String {
+        match self {
+            Self::Local(refusal) => format!("the creator is {}", refusal.claim()),
+            Self::LocalRequest(refusal) => format!("the signer is {}", refusal.claim()),
+            Self::Default { refusal, .. } | Self::Configured { refusal, .. } => refusal.explanation(reader).to_owned(),
+            Self::PolicyNotFound { .. } | Self::NoChannel(_) | Self::Unmapped(_) => String::new(),
+        }
+    }
+
+    /// All that a reader may know.
+    pub fn text(&self, reader: Reader) -> String {
+        explained(self.headline(), &self.explanation(reader))
+    }
+
+    /// What to tell whoever asked where Fabric has words around its words: the explanation stands behind all of them.
+    pub fn within(&self, words: impl FnOnce(&str) -> String) -> String {
+        explained(words(&self.headline()), &self.explanation(Reader::Signer))
+    }
+}
+
+fn explained(headline: String, explanation: &str) -> String {
+    if explanation.is_empty() { headline } else { format!("{headline}: {explanation}") }
+}
+
+impl fmt::Display for AclRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text(Reader::Signer))
+    }
+}
+
+impl std::error::Error for AclRefusal {}
 
 /// Fabric words the refusal of a signed request otherwise than that of a proposal.
 fn request_text(refusal: &LocalRefusal) -> String {
     match refusal {
-        LocalRefusal::Identity { policy, source } => {
-            format!(
-                "failed deserializing signed data identity during channelless check policy with policy [{policy}]: [{source}]"
-            )
-        }
-        LocalRefusal::Principal { policy, source } => format!(
+        LocalRefusal::Identity { policy, source, .. } => format!(
+            "failed deserializing signed data identity during channelless check policy with policy [{policy}]: [{source}]"
+        ),
+        LocalRefusal::Principal { policy, source, .. } => format!(
             "failed verifying that the signed data identity satisfies local MSP principal during channelless check policy with policy [{policy}]: [{source}]"
         ),
-        LocalRefusal::Signature(error) => error.to_string(),
-    }
-}
-
-fn explanation(refusal: &PolicyRefusal) -> String {
-    match refusal.explanation() {
-        "" => String::new(),
-        explanation => format!(": {explanation}"),
+        LocalRefusal::Signature { source, .. } => source.to_string(),
     }
 }
 
@@ -242,6 +275,7 @@ fn configured_policy(resource: Resource, channel: &ChannelConfig) -> Option<&str
 #[cfg(test)]
 mod tests {
     use ripstop_crypto::SigningIdentity;
+    use ripstop_msp::Claim;
     use ripstop_proto::{common, protos};
     use ripstop_testkit::{Channel, Organization, signed_data, value};
 
@@ -254,22 +288,42 @@ mod tests {
         let ask = |resource, signer: &SigningIdentity| check(resource, None, &local, &signed_data(signer, b"proposal"));
         assert_eq!(ask(Resource::CsccJoinChain, &org1.admin("a")), Ok(()));
         assert_eq!(ask(Resource::CsccGetChannels, &org1.client("c")), Ok(()));
-        assert_eq!(
-            ask(Resource::LifecycleInstallChaincode, &org1.client("c")).unwrap_err().to_string(),
-            "Failed verifying that proposal's creator satisfies local MSP principal during channelless check policy with \
-             policy [Admins]: [The identity is not an admin under this MSP [Org1MSP]: The identity does not contain OU \
-             [ADMIN], MSP: [Org1MSP]]"
-        );
-        assert_eq!(
-            ask(Resource::CsccGetChannels, &org2.admin("a")).unwrap_err().to_string(),
-            "Failed deserializing proposal creator during channelless check policy with policy [Members]: [expected MSP ID \
-             Org1MSP, received Org2MSP]"
-        );
-        assert_eq!(
-            ask(Resource::SnapshotListPending, &org2.admin("a")).unwrap_err().to_string(),
-            "failed deserializing signed data identity during channelless check policy with policy [Admins]: [expected MSP \
-             ID Org1MSP, received Org2MSP]"
-        );
+        let (client, stranger) = (org1.client("c"), org2.admin("a"));
+        for (resource, signer, words, who) in [
+            (
+                Resource::LifecycleInstallChaincode,
+                &client,
+                "Failed verifying that proposal's creator satisfies local MSP principal during channelless check policy with \
+                 policy [Admins]: [The identity is not an admin under this MSP [Org1MSP]: The identity does not contain OU \
+                 [ADMIN], MSP: [Org1MSP]]",
+                "creator",
+            ),
+            (
+                Resource::CsccGetChannels,
+                &stranger,
+                "Failed deserializing proposal creator during channelless check policy with policy [Members]: [expected MSP \
+                 ID Org1MSP, received Org2MSP]",
+                "creator",
+            ),
+            (
+                Resource::SnapshotCancelRequest,
+                &client,
+                "failed verifying that the signed data identity satisfies local MSP principal during channelless check policy \
+                 with policy [Admins]: [The identity is not an admin under this MSP [Org1MSP]: The identity does not contain \
+                 OU [ADMIN], MSP: [Org1MSP]]",
+                "signer",
+            ),
+            (
+                Resource::SnapshotListPending,
+                &stranger,
+                "failed deserializing signed data identity during channelless check policy with policy [Admins]: [expected \
+                 MSP ID Org1MSP, received Org2MSP]",
+                "signer",
+            ),
+        ] {
+            let expected = format!("{words}: the {who} is {}", Claim::of(&signer.identity().raw));
+            assert_eq!(ask(resource, signer).unwrap_err().to_string(), expected);
+        }
         let forged = SignedData { message: b"other".as_slice().into(), ..signed_data(&org1.admin("a"), b"proposal") };
         assert!(check(Resource::CsccJoinChain, None, &local, &forged).is_err());
         assert_eq!(
@@ -298,23 +352,29 @@ mod tests {
         let ask =
             |resource, signer: &SigningIdentity| check(resource, Some(&channel), &local, &signed_data(signer, b"m"));
         assert_eq!(ask(Resource::PeerPropose, &org2.client("c")), Ok(()));
-        let error = ask(Resource::PeerPropose, &stranger.client("c")).unwrap_err().to_string();
-        assert!(
-            error.starts_with(
-                "Failed evaluating policy on signed data during check policy on channel [mychannel] with policy \
-                 [/Channel/Application/Writers]: [implicit policy evaluation failed - 0 sub-policies were satisfied, but \
-                 this policy requires 1 of the 'Writers' sub-policies to be satisfied]"
-            ),
-            "{error}"
+        let stranger = stranger.client("c");
+        let refusal = ask(Resource::PeerPropose, &stranger).unwrap_err();
+        let words = "Failed evaluating policy on signed data during check policy on channel [mychannel] with policy \
+                     [/Channel/Application/Writers]: [implicit policy evaluation failed - 0 sub-policies were satisfied, but \
+                     this policy requires 1 of the 'Writers' sub-policies to be satisfied]";
+        let who = format!(
+            "signature 0 claims to be by {}, who is nobody known: MSP Org3MSP is not defined on channel",
+            Claim::of(&stranger.identity().raw)
+        );
+        assert_eq!(refusal.to_string(), format!("{words}: {who}"));
+        assert_eq!(
+            refusal.text(Reader::Member),
+            format!(
+                "{words}: /Channel/Application/Writers needs ANY Writers; /Channel/Application/Org1MSP/Writers needs OutOf(1, \
+                 Org1MSP.MEMBER); /Channel/Application/Org2MSP/Writers needs OutOf(1, Org2MSP.MEMBER); {who}"
+            )
         );
         assert_eq!(ask(Resource::QsccGetChainInfo, &org1.admin("a")), Ok(()));
-        let error = ask(Resource::QsccGetChainInfo, &org2.admin("a")).unwrap_err().to_string();
-        assert!(
-            error.starts_with(
-                "failed evaluating policy on signed data during check policy [/Channel/Application/Org1MSP/Admins]: \
-                 [signature set did not satisfy policy]"
-            ),
-            "{error}"
+        assert_eq!(
+            ask(Resource::QsccGetChainInfo, &org2.admin("a")).unwrap_err().to_string(),
+            "failed evaluating policy on signed data during check policy [/Channel/Application/Org1MSP/Admins]: [signature set \
+             did not satisfy policy]: /Channel/Application/Org1MSP/Admins needs OutOf(1, Org1MSP.ADMIN); \
+             'CN=a.Org2MSP,OU=admin,C=US' of Org2MSP signed, but that is not one of the organisations needed"
         );
         assert_eq!(
             ask(Resource::EventBlock, &org1.admin("a")).unwrap_err().to_string(),

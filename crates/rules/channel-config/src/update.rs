@@ -12,7 +12,7 @@ mod element;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use ripstop_policy::{PolicyRefusal, Signers};
+use ripstop_policy::{PolicyRefusal, Reader, Signers};
 use ripstop_proto::common;
 use ripstop_types::{Envelope, EnvelopeError, HeaderType, SignatureHeader, SignedData};
 
@@ -126,7 +126,7 @@ pub enum UpdateError {
         policy: String,
     },
     /// Not enough or not the right signatures.
-    #[error("error authorizing update: error validating DeltaSet: policy for {element} not satisfied: {refusal}")]
+    #[error("error authorizing update: error validating DeltaSet: policy for {element} not satisfied: {}", .refusal.text(Reader::Member))]
     NotAuthorized {
         /// The element.
         element: String,

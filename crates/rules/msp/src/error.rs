@@ -3,6 +3,7 @@ use std::fmt;
 use ripstop_crypto::{Certificate, CertificateError, CrlError, IssuerError, KeyKind, SignatureError};
 use ripstop_types::MspId;
 
+use crate::claim::shown;
 use crate::principal::Role;
 
 /// Why no single chain leads from a certificate to a root. The texts are those of Go's `crypto/x509`.
@@ -85,10 +86,10 @@ pub enum IdentityError {
     #[error("could not deserialize a SerializedIdentity: {0}")]
     Encoding(String),
     /// The channel has no such organisation.
-    #[error("MSP {0} is not defined on channel")]
+    #[error("MSP {} is not defined on channel", shown(.0))]
     UnknownMsp(MspId),
     /// The identity is of another organisation than the one asked.
-    #[error("expected MSP ID {expected}, received {received}")]
+    #[error("expected MSP ID {expected}, received {}", shown(.received))]
     OtherMsp {
         /// Whom we asked.
         expected: MspId,

@@ -9,14 +9,16 @@
 //! - Everything about an [`Identity`] (chain, revocation, units) is found out once, when it is identified; questions about
 //!   it afterwards are comparisons. A set caches valid identities with a bound.
 //! - Validity is judged one second after a certificate's begin, never now: expiry does not change the verdict on what is
-//!   in a ledger. Services check [`Certificate::not_after`](ripstop_crypto::Certificate::not_after) of signers of new things.
+//!   in a ledger. Services look at signers of new things ([`Expired`]).
 //! - Certificates are compared in low-S form, see [`Msp::identify`].
-//! - Refusals begin with the words Fabric uses, because people and scripts look for them.
+//! - Refusals begin with the words Fabric uses, because people and scripts look for them. They say of an identity only what
+//!   whoever sent it knows.
 //!
 //! Absent: MSP versions before 1.4.3 (channels below capability V2_0), idemix, SHA-3 signature hashes, keys on curve P-224, certificate policies
 //! (RFC 5280, section 4.2.1.4). Private keys and MSP folders are in `ripstop-keys`.
 
 mod cache;
+mod claim;
 mod error;
 mod identity;
 mod local;
@@ -27,6 +29,7 @@ mod set;
 mod setup;
 mod trust;
 
+pub use claim::{Claim, Expired};
 pub use error::{
     ChainError, IdentityError, InvalidIdentity, MspSetupError, NotWellFormed, PrincipalRefusal, RevocationError,
     RoleRefusal, UnitError, VerifyError,

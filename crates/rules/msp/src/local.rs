@@ -7,7 +7,7 @@ use ripstop_proto::msp;
 use ripstop_types::{MspId, SignedData};
 
 use crate::cache::IdentityCache;
-use crate::{Identity, IdentityError, InvalidIdentity, Msp, MspSetupError, MspVersion, PrincipalRefusal, Role};
+use crate::{Claim, Identity, IdentityError, Msp, MspSetupError, MspVersion, PrincipalRefusal, Role, VerifyError};
 
 /// Whom a node's own organisation lets do something that concerns no channel. Displays as in access control lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,7 +36,7 @@ impl fmt::Display for LocalPolicy {
     }
 }
 
-/// Why a node's own organisation does not let someone do something.
+/// Why a node's own organisation does not let someone do something. Displays in Fabric's words for proposals.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LocalRefusal {
     /// Not an identity of this organisation.
@@ -46,6 +46,8 @@ pub enum LocalRefusal {
         policy: LocalPolicy,
         /// Why not.
         source: IdentityError,
+        /// Whom it claims to be.
+        claim: Claim,
     },
     /// An identity of this organisation, but not one the policy means.
     #[error(
@@ -56,10 +58,26 @@ pub enum LocalRefusal {
         policy: LocalPolicy,
         /// Why not.
         source: PrincipalRefusal,
+        /// Whom it claims to be.
+        claim: Claim,
     },
     /// The signature is not the identity's.
-    #[error(transparent)]
-    Signature(#[from] SignatureError),
+    #[error("{source}")]
+    Signature {
+        /// What is wrong.
+        source: SignatureError,
+        /// Whom it claims to be.
+        claim: Claim,
+    },
+}
+
+impl LocalRefusal {
+    /// Whom the signer claims to be.
+    pub const fn claim(&self) -> &Claim {
+        match self {
+            Self::Identity { claim, .. } | Self::Principal { claim, .. } | Self::Signature { claim, .. } => claim,
+        }
+    }
 }
 
 /// A node's own organisation.
@@ -94,19 +112,31 @@ impl LocalMsp {
         Ok(identity)
     }
 
-    /// Whether an identity is valid. Expiry plays no part.
-    pub fn validate(&self, identity: &Identity) -> Result<(), InvalidIdentity> {
-        identity.validate()
+    /// Checks that something was signed by a valid identity of this organisation; returns who that is.
+    pub fn verify(&self, signed: &SignedData) -> Result<Arc<Identity>, VerifyError> {
+        let identity = self.identify(&signed.identity)?;
+        identity.validate()?;
+        identity.verify(&signed.message, &signed.signature)?;
+        Ok(identity)
     }
 
     /// Checks that something was signed by someone a local policy means; returns who that is. The order and the words are
     /// Fabric's (`CheckPolicyNoChannel`).
     pub fn check(&self, policy: LocalPolicy, signed: &SignedData) -> Result<Arc<Identity>, LocalRefusal> {
-        let identity = self.identify(&signed.identity).map_err(|source| LocalRefusal::Identity { policy, source })?;
-        self.msp
-            .satisfies_role(&identity, policy.role())
-            .map_err(|source| LocalRefusal::Principal { policy, source })?;
-        identity.verify(&signed.message, &signed.signature)?;
+        let claim = || Claim::of(&signed.identity);
+        let identity = self.identify(&signed.identity).map_err(|source| LocalRefusal::Identity {
+            policy,
+            source,
+            claim: claim(),
+        })?;
+        self.msp.satisfies_role(&identity, policy.role()).map_err(|source| LocalRefusal::Principal {
+            policy,
+            source,
+            claim: claim(),
+        })?;
+        identity
+            .verify(&signed.message, &signed.signature)
+            .map_err(|source| LocalRefusal::Signature { source, claim: claim() })?;
         Ok(identity)
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ripstop_types::{MspId, SerializedIdentity, SignedData};
 
 use crate::cache::IdentityCache;
-use crate::{Identity, IdentityError, InvalidIdentity, Msp, Principal, PrincipalRefusal, VerifyError};
+use crate::{Identity, IdentityError, Msp, Principal, PrincipalRefusal, VerifyError};
 
 /// All organisations of a channel at one configuration. It remembers whom it identified, with a bound, so a signer's
 /// certificate is parsed and validated once a configuration, however many transactions bear it.
@@ -47,11 +47,6 @@ impl MspSet {
         let identity = Arc::new(msp.identify_certificate(&parsed.id_bytes)?);
         self.cache.put(serialized, &identity);
         Ok(identity)
-    }
-
-    /// Whether an identity is valid under its MSP. Expiry plays no part.
-    pub fn validate(&self, identity: &Identity) -> Result<(), InvalidIdentity> {
-        identity.validate()
     }
 
     /// Checks whether an identity is whom a principal means.

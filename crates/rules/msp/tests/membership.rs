@@ -5,12 +5,12 @@ use bytes::Bytes;
 use prost::Message;
 use ripstop_crypto::{Curve, KeyKind, SigningIdentity};
 use ripstop_msp::{
-    IdentityError, InvalidIdentity, LocalMsp, LocalPolicy, Msp, MspSetupError, MspVersion, Principal, RevocationError,
-    Role, check_well_formed,
+    Claim, Expired, IdentityError, InvalidIdentity, LocalMsp, LocalPolicy, Msp, MspSetupError, MspVersion, Principal,
+    RevocationError, Role, check_well_formed,
 };
 use ripstop_proto::{common, msp};
 use ripstop_testkit::{CertificateOptions, Organization, OrganizationOptions, msp_set, signed_data};
-use ripstop_types::{MspId, SerializedIdentity};
+use ripstop_types::{MspId, SerializedIdentity, SignedData};
 
 fn role_text(set: &ripstop_msp::MspSet, who: &SigningIdentity, msp_id: &str, role: Role) -> String {
     let identity = set.identify(&who.identity().raw).expect("the identity is known");
@@ -312,9 +312,57 @@ fn the_local_msp_speaks_fabrics_words() {
     let local = LocalMsp::new(&org.msp_config()).unwrap();
     local.check(LocalPolicy::Admins, &signed_data(&org.admin("a"), b"m")).unwrap();
     local.check(LocalPolicy::Members, &signed_data(&org.client("c"), b"m")).unwrap();
+    let (client, stranger) = (org.client("c"), Organization::new("Org2MSP").admin("a"));
+    let forged = SignedData { message: "other".into(), ..signed_data(&org.admin("a"), b"m") };
+    for (signed, words) in [
+        (
+            signed_data(&client, b"m"),
+            "Failed verifying that proposal's creator satisfies local MSP principal during channelless check policy with policy [Admins]: [The identity is not an admin under this MSP [Org1MSP]: The identity does not contain OU [ADMIN], MSP: [Org1MSP]]",
+        ),
+        (
+            signed_data(&stranger, b"m"),
+            "Failed deserializing proposal creator during channelless check policy with policy [Admins]: [expected MSP ID Org1MSP, received Org2MSP]",
+        ),
+        (forged, "The signature is invalid"),
+    ] {
+        let refusal = local.check(LocalPolicy::Admins, &signed).unwrap_err();
+        assert_eq!((refusal.to_string().as_str(), refusal.claim()), (words, &Claim::of(&signed.identity)));
+    }
+}
+
+#[test]
+fn claims_repeat_what_was_sent_and_no_more() {
+    let org = Organization::new("Org1MSP");
+    let client = org.expired_client("eve");
+    let serial = client.certificate().serial_decimal();
+    let text = format!(
+        "'CN=eve.Org1MSP,OU=client,C=US' of Org1MSP (issued by 'CN=ca.Org1MSP,C=US', serial number {serial}, valid until \
+         2024-01-02T00:00:00Z)"
+    );
+    assert_eq!(Claim::of(&client.identity().raw).to_string(), text);
+    let identity = |msp_id: &str, pem: &'static [u8]| SerializedIdentity::new(MspId::new(msp_id), pem.into()).raw;
+    for (bytes, text) in [
+        (
+            identity("Org1MSP", b"no certificate"),
+            "somebody of Org1MSP without a readable certificate (could not decode the PEM structure)".to_owned(),
+        ),
+        (
+            identity(&"x".repeat(100_000), b""),
+            format!(
+                "somebody of {}... without a readable certificate (could not decode the PEM structure)",
+                "x".repeat(300)
+            ),
+        ),
+        (Bytes::from_static(b"\xff"), "somebody without a name".to_owned()),
+    ] {
+        assert_eq!(Claim::of(&bytes).to_string(), text);
+        assert_eq!(Expired::check(&bytes, i64::MAX), Ok(()));
+    }
+    let (end, raw) = (client.certificate().not_after(), &client.identity().raw);
+    assert_eq!(Expired::check(raw, end), Ok(()));
     assert_eq!(
-        local.check(LocalPolicy::Admins, &signed_data(&org.client("c"), b"m")).unwrap_err().to_string(),
-        "Failed verifying that proposal's creator satisfies local MSP principal during channelless check policy with policy [Admins]: [The identity is not an admin under this MSP [Org1MSP]: The identity does not contain OU [ADMIN], MSP: [Org1MSP]]"
+        Expired::check(raw, end + 1).unwrap_err().to_string(),
+        "the certificate of 'CN=eve.Org1MSP,OU=client,C=US' of Org1MSP was valid until 2024-01-02T00:00:00Z; enroll again"
     );
 }
 

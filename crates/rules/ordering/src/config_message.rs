@@ -1,12 +1,16 @@
 use bytes::Bytes;
 use prost::Message as _;
 use ripstop_channel_config::{ChannelConfig, update};
+use ripstop_policy::Reader;
 use ripstop_proto::common::{self, Status};
 use ripstop_types::{ChannelId, Envelope};
 
 use crate::consensus_metadata::{self, ConsensusRefusal};
 use crate::filter::{ExpirationRule, Refusal, check};
 use crate::maintenance::{self, MaintenanceRefusal};
+
+const INITIAL: &str = "config update for existing channel did not pass initial checks";
+const FINAL: &str = "config update for existing channel did not pass final checks";
 
 /// A configuration that an update leads to. The orderer signs an envelope of type CONFIG around [`Self::data`], without
 /// transaction id and stamped in whole seconds; [`check_produced`] checks it, and it is ordered.
@@ -28,7 +32,7 @@ impl ProposedConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigRefusal {
     /// The update's envelope does not pass the filters of every message.
-    #[error("config update for existing channel did not pass initial checks: {0}")]
+    #[error("{INITIAL}: {0}")]
     Initial(Refusal),
     /// The update cannot be applied.
     #[error("error applying config update to existing channel '{channel}': {reason}")]
@@ -40,7 +44,7 @@ pub enum ConfigRefusal {
     },
     /// The configuration transaction made from it does not pass the filters: it is too large, or this orderer's own
     /// identity may not write to the channel.
-    #[error("config update for existing channel did not pass final checks: {0}")]
+    #[error("{FINAL}: {0}")]
     Final(Refusal),
     /// The rules of a change of consensus are not kept.
     #[error(
@@ -61,6 +65,15 @@ pub enum UpdateRefusal {
 }
 
 impl ConfigRefusal {
+    /// All that a reader may know. Displays as for the sender.
+    pub fn text(&self, reader: Reader) -> String {
+        match self {
+            Self::Initial(refusal) => format!("{INITIAL}: {}", refusal.text(reader)),
+            Self::Final(refusal) => format!("{FINAL}: {}", refusal.text(reader)),
+            Self::Update { .. } | Self::Maintenance(_) => self.to_string(),
+        }
+    }
+
     /// The status that a client is answered with.
     pub const fn status(&self) -> Status {
         match self {

@@ -1,8 +1,9 @@
 use ripstop_channel_config::{ChannelConfig, ConsensusState};
 use ripstop_crypto::Certificate;
-use ripstop_policy::PolicyRefusal;
+use ripstop_msp::Expired;
+use ripstop_policy::{PolicyRefusal, Reader};
 use ripstop_proto::common::Status;
-use ripstop_types::{Envelope, SerializedIdentity};
+use ripstop_types::{Envelope, MspId, SerializedIdentity};
 
 const WRITERS: &str = "/Channel/Writers";
 const ORDERER_WRITERS: &str = "/Channel/Orderer/Writers";
@@ -31,19 +32,10 @@ pub enum Refusal {
         limit: u32,
     },
     /// The sender's certificate has expired.
-    #[error(
-        "broadcast client identity expired: the certificate of {subject} ({msp_id}) was valid until {not_after} seconds after 1970; enroll again"
-    )]
-    Expired {
-        /// Whose certificate.
-        subject: String,
-        /// Which organisation's.
-        msp_id: String,
-        /// Its end, in seconds since the Unix epoch.
-        not_after: i64,
-    },
+    #[error("broadcast client identity expired: {0}")]
+    Expired(Expired),
     /// The sender may not write to the channel.
-    #[error("{}: permission denied{}", .0.headline(), explanation(.0))]
+    #[error("{}", permission_denied(.0, Reader::Signer))]
     PermissionDenied(PolicyRefusal),
     /// The channel takes configuration updates only.
     #[error("normal transactions are rejected: maintenance mode")]
@@ -53,15 +45,27 @@ pub enum Refusal {
     NoOrdererConfig,
 }
 
-fn explanation(refusal: &PolicyRefusal) -> String {
-    if refusal.explanation().is_empty() { String::new() } else { format!(" ({})", refusal.explanation()) }
+fn permission_denied(refusal: &PolicyRefusal, reader: Reader) -> String {
+    let denied = format!("{}: permission denied", refusal.headline());
+    match refusal.explanation(reader) {
+        "" => denied,
+        explanation => format!("{denied}: {explanation}"),
+    }
 }
 
 impl Refusal {
+    /// All that a reader may know. Displays as for the sender.
+    pub fn text(&self, reader: Reader) -> String {
+        match self {
+            Self::PermissionDenied(refusal) => permission_denied(refusal, reader),
+            other => other.to_string(),
+        }
+    }
+
     /// The status that a client is answered with (Fabric: `broadcast.ClassifyError`).
     pub const fn status(&self) -> Status {
         match self {
-            Self::Empty | Self::TooLarge { .. } | Self::Expired { .. } => Status::BadRequest,
+            Self::Empty | Self::TooLarge { .. } | Self::Expired(_) => Status::BadRequest,
             Self::PermissionDenied(_) => Status::Forbidden,
             Self::Maintenance => Status::ServiceUnavailable,
             Self::NoOrdererConfig => Status::InternalServerError,
@@ -101,20 +105,13 @@ pub fn check(config: &ChannelConfig, message: &Envelope, expiration: ExpirationR
 fn check_expiration(config: &ChannelConfig, message: &Envelope, now: i64) -> Result<(), Refusal> {
     let creator = &message.signature_header.creator;
     if let Ok(identity) = config.msps().identify(creator) {
-        return refuse_expired(identity.certificate(), identity.msp_id().as_str(), now);
+        return refuse_expired(identity.certificate(), identity.msp_id(), now);
     }
     let Ok(identity) = SerializedIdentity::parse(creator.clone()) else { return Ok(()) };
     let Ok(certificate) = Certificate::from_pem(&identity.id_bytes) else { return Ok(()) };
-    refuse_expired(&certificate, identity.msp_id.as_str(), now)
+    refuse_expired(&certificate, &identity.msp_id, now)
 }
 
-fn refuse_expired(certificate: &Certificate, msp_id: &str, now: i64) -> Result<(), Refusal> {
-    if now < certificate.not_after() {
-        return Ok(());
-    }
-    Err(Refusal::Expired {
-        subject: certificate.subject().to_string(),
-        msp_id: msp_id.to_owned(),
-        not_after: certificate.not_after(),
-    })
+fn refuse_expired(certificate: &Certificate, msp_id: &MspId, now: i64) -> Result<(), Refusal> {
+    if now < certificate.not_after() { Ok(()) } else { Err(Refusal::Expired(Expired::new(certificate, msp_id))) }
 }

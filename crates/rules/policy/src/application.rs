@@ -53,12 +53,9 @@ impl ApplicationPolicy {
         match self {
             Self::Signature(policy) => policy.evaluate_signers(signers, msps),
             Self::Reference(path) if policies.contains(path) => policies.evaluate_signers(path, signers, msps),
-            Self::Reference(path) => Err(PolicyRefusal::new(
-                format!(
-                    "could not create evaluator for channel reference policy: failed to retrieve policy for reference {path}"
-                ),
-                "",
-            )),
+            Self::Reference(path) => Err(PolicyRefusal::bare(format!(
+                "could not create evaluator for channel reference policy: failed to retrieve policy for reference {path}"
+            ))),
         }
     }
 }

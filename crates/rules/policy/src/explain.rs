@@ -1,33 +1,48 @@
 //! Explanations of refusals. Made only when the final answer is no.
 
 use ripstop_msp::{Identity, MspSet, Principal};
-use ripstop_types::MspId;
+use ripstop_types::{MspId, shortened};
 
+use crate::Signers;
 use crate::signers::name;
-use crate::{SignaturePolicy, Signers};
 
-/// How many reasons an explanation gives; the rest is counted.
-const MAX_REASONS: usize = 8;
+/// How many policies, signers or reasons an explanation lists; the rest is counted.
+const MAX_LISTED: usize = 8;
+/// How many characters the explanation of the policies has at most, and that of the signers: it travels in headers, and repeats
+/// what strangers sent.
+const MAX_CHARACTERS: usize = 1_500;
 
-/// What a policy needs, who signed, and why that does not suffice.
-pub(crate) fn explain_signature_policy(policy: &SignaturePolicy, signers: &Signers, msps: &MspSet) -> String {
-    format!("it needs {policy}; {}", explain_signers(&policy.principals, signers, msps))
+/// What is needed and what of it is lacking, policy by policy.
+pub(crate) fn explain_policies(policies: Vec<String>) -> String {
+    listed(policies)
 }
 
 /// Who signed, and why each does not satisfy a principal of its organisation.
 pub(crate) fn explain_signers(principals: &[Principal], signers: &Signers, msps: &MspSet) -> String {
-    let mut reasons: Vec<String> =
-        signers.identities().iter().map(|identity| explain_identity(principals, identity, msps)).collect();
-    reasons.extend(signers.not_counted().iter().map(ToString::to_string));
-    if reasons.is_empty() {
-        return "nobody signed".to_owned();
-    }
-    let more = reasons.len().saturating_sub(MAX_REASONS);
-    reasons.truncate(MAX_REASONS);
+    let counted = signers.identities().iter().map(|identity| explain_identity(principals, identity, msps));
+    all_signers(counted, signers)
+}
+
+/// Who signed and why that does not count, without a word on what is needed.
+pub(crate) fn explain_strangers(signers: &Signers) -> String {
+    let invalid = signers.identities().iter().filter_map(|identity| {
+        identity.validate().err().map(|reason| format!("{} signed, but: {reason}", name(identity)))
+    });
+    all_signers(invalid, signers)
+}
+
+fn all_signers(counted: impl Iterator<Item = String>, signers: &Signers) -> String {
+    let reasons: Vec<String> = counted.chain(signers.not_counted().iter().map(ToString::to_string)).collect();
+    if reasons.is_empty() { "nobody signed".to_owned() } else { listed(reasons) }
+}
+
+fn listed(mut items: Vec<String>) -> String {
+    let more = items.len().saturating_sub(MAX_LISTED);
+    items.truncate(MAX_LISTED);
     if more > 0 {
-        reasons.push(format!("and {more} more"));
+        items.push(format!("and {more} more"));
     }
-    reasons.join("; ")
+    shortened(items.join("; "), MAX_CHARACTERS)
 }
 
 fn explain_identity(principals: &[Principal], identity: &Identity, msps: &MspSet) -> String {
@@ -38,7 +53,7 @@ fn explain_identity(principals: &[Principal], identity: &Identity, msps: &MspSet
             (Some(msp_id), Err(_)) if msp_id != identity.msp_id() => {}
             (_, Err(refusal)) => {
                 let refusal = refusal.to_string();
-                if !refusals.contains(&refusal) && refusals.len() < MAX_REASONS {
+                if !refusals.contains(&refusal) && refusals.len() < MAX_LISTED {
                     refusals.push(refusal);
                 }
             }

@@ -10,7 +10,8 @@
 //! - Evaluation is greedy and in order, exactly as Fabric's, because verdicts on transactions depend on it: no backtracking,
 //!   and a signer counts once a policy.
 //! - Signers are told apart by their certificates in low-S form; a repeated one is skipped before its signature is checked.
-//! - A refusal begins with Fabric's words and then says what was needed and why each signer does not count.
+//! - A refusal begins with Fabric's words and then says what was needed and why each signer does not count; strangers are told
+//!   only the latter.
 //!
 //! Absent: who could satisfy a policy (endorsement layouts), and the byzantine quorum policy of blocks.
 
@@ -25,7 +26,7 @@ mod signers;
 mod tree;
 
 pub use application::{ApplicationPolicy, ApplicationPolicyError};
-pub use refusal::PolicyRefusal;
+pub use refusal::{PolicyRefusal, Reader};
 pub use signature::{CompileError, SignaturePolicy};
 pub use signers::{NotCounted, Signers};
 pub use tree::{PolicyTree, PolicyTreeError};

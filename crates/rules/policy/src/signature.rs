@@ -5,7 +5,6 @@ use ripstop_msp::{Identity, MspSet, Principal};
 use ripstop_proto::common::{self, signature_policy::Type};
 use ripstop_types::SignedData;
 
-use crate::explain::explain_signature_policy;
 use crate::{PolicyRefusal, Signers};
 
 /// What Fabric says when a signature policy is not satisfied.
@@ -78,7 +77,8 @@ impl SignaturePolicy {
         if self.is_satisfied(signers, msps) {
             Ok(())
         } else {
-            Err(PolicyRefusal::new(REFUSED, explain_signature_policy(self, signers, msps)))
+            let needed = vec![format!("it needs {self}")];
+            Err(PolicyRefusal::explained(REFUSED, needed, &self.principals, signers, msps))
         }
     }
 

@@ -1,13 +1,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use ripstop_crypto::{Certificate, SignatureError};
-use ripstop_msp::{Identity, IdentityError, MspSet};
-use ripstop_types::{Digest, MspId, SerializedIdentity, SignedData};
-
-/// How many characters of a claim are repeated: it is hostile, and no name is longer.
-const MAX_CLAIM: usize = 300;
+use ripstop_crypto::SignatureError;
+use ripstop_msp::{Claim, Identity, IdentityError, MspSet};
+use ripstop_types::{Digest, MspId, SignedData};
 
 /// Why a signature of a set does not count.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,7 +14,7 @@ pub enum NotCounted {
         /// The place in the set.
         index: usize,
         /// Whom the signer claims to be.
-        claimed: String,
+        claimed: Claim,
         /// Why not.
         source: IdentityError,
     },
@@ -60,7 +56,7 @@ impl Signers {
             let identity = match msps.identify(&data.identity) {
                 Ok(identity) => identity,
                 Err(source) => {
-                    let claimed = claimed(&data.identity);
+                    let claimed = Claim::of(&data.identity);
                     signers.not_counted.push(NotCounted::Unknown { index, claimed, source });
                     continue;
                 }
@@ -99,17 +95,4 @@ impl Signers {
 /// An identity as explanations name it.
 pub(crate) fn name(identity: &Identity) -> String {
     format!("'{}' of {}", identity.certificate().subject(), identity.msp_id())
-}
-
-/// Whom an identity that could not be identified claims to be.
-fn claimed(serialized: &Bytes) -> String {
-    let Ok(identity) = SerializedIdentity::parse(serialized.clone()) else {
-        return "somebody without a name".to_owned();
-    };
-    let short = |text: &str| text.chars().take(MAX_CLAIM).collect::<String>();
-    let msp_id = short(identity.msp_id.as_str());
-    match Certificate::from_pem(&identity.id_bytes) {
-        Ok(certificate) => format!("'{}' of {msp_id}", short(&certificate.subject().to_string())),
-        Err(_) => format!("somebody of {msp_id} without a certificate"),
-    }
 }

@@ -4,8 +4,8 @@ use ripstop_msp::{MspSet, Principal};
 use ripstop_proto::common;
 use ripstop_types::SignedData;
 
-use crate::explain::explain_signers;
 use crate::implicit_meta::MetaRule;
+use crate::signature::REFUSED;
 use crate::{CompileError, PolicyRefusal, SignaturePolicy, Signers};
 
 /// The name of the group at the root of every channel configuration.
@@ -67,8 +67,8 @@ enum Policy {
     ImplicitMeta {
         rule: MetaRule,
         name: String,
-        /// The sub-policy of each child group, by key; `None` where the group has none, which counts as never satisfied.
-        children: Vec<Option<String>>,
+        /// The sub-policy of each child group, by key; the group where it has none, which counts as never satisfied.
+        children: Vec<Result<String, String>>,
     },
 }
 
@@ -113,9 +113,11 @@ impl PolicyTree {
                             let (name, path) = at();
                             PolicyTreeError::ImplicitMeta { name, path, reason: error.to_string() }
                         })?;
-                    let children =
-                        group.groups.keys().map(|child| self.key(&meta.sub_policy, &format!("{prefix}{child}")));
-                    let children = children.map(Result::ok).collect();
+                    let children = group.groups.keys().map(|child| {
+                        let group = format!("{prefix}{child}");
+                        self.key(&meta.sub_policy, &group).map_err(|_| group)
+                    });
+                    let children = children.collect();
                     Policy::ImplicitMeta { rule: MetaRule::from_number(meta.rule), name: meta.sub_policy, children }
                 }
                 number => {
@@ -175,7 +177,8 @@ impl PolicyTree {
         let key = self.known_key(path)?;
         let Some(policy) = self.policies.get(&key) else { return Err(no_such_policy(&key)) };
         match policy {
-            Policy::Signature(policy) => policy.evaluate_signers(signers, msps),
+            Policy::Signature(policy) if policy.is_satisfied(signers, msps) => Ok(()),
+            Policy::Signature(_) => Err(self.explain(&key, REFUSED, signers, msps)),
             Policy::ImplicitMeta { rule, name, children } => {
                 let (satisfied, threshold) = self.count(*rule, children, signers, msps);
                 if is_enough(satisfied, threshold) {
@@ -184,10 +187,33 @@ impl PolicyTree {
                 let headline = format!(
                     "implicit policy evaluation failed - {satisfied} sub-policies were satisfied, but this policy requires {threshold} of the '{name}' sub-policies to be satisfied"
                 );
-                let principals = self.principals(&key);
-                let explanation =
-                    format!("/{ROOT}/{key} is {rule} {name}; {}", explain_signers(&principals, signers, msps));
-                Err(PolicyRefusal::new(headline, explanation))
+                Err(self.explain(&key, headline, signers, msps))
+            }
+        }
+    }
+
+    fn explain(&self, key: &str, headline: impl Into<String>, signers: &Signers, msps: &MspSet) -> PolicyRefusal {
+        let mut needed = Vec::new();
+        self.list_needed(key, signers, msps, &mut needed);
+        PolicyRefusal::explained(headline, needed, &self.principals(key), signers, msps)
+    }
+
+    /// Lists what a policy that is not satisfied needs, and how it stands with each policy below it.
+    fn list_needed(&self, key: &str, signers: &Signers, msps: &MspSet, needed: &mut Vec<String>) {
+        match self.policies.get(key) {
+            None => {}
+            Some(Policy::Signature(policy)) => needed.push(format!("/{ROOT}/{key} needs {policy}")),
+            Some(Policy::ImplicitMeta { rule, name, children }) => {
+                needed.push(format!("/{ROOT}/{key} needs {rule} {name}"));
+                for child in children {
+                    match child {
+                        Err(group) => needed.push(format!("/{ROOT}/{group} has no policy '{name}'")),
+                        Ok(key) if self.is_satisfied(key, signers, msps) => {
+                            needed.push(format!("/{ROOT}/{key} is satisfied"));
+                        }
+                        Ok(key) => self.list_needed(key, signers, msps, needed),
+                    }
+                }
             }
         }
     }
@@ -208,7 +234,13 @@ impl PolicyTree {
     }
 
     /// How many children are satisfied, counted no further than needed, and how many are needed.
-    fn count(&self, rule: MetaRule, children: &[Option<String>], signers: &Signers, msps: &MspSet) -> (usize, usize) {
+    fn count(
+        &self,
+        rule: MetaRule,
+        children: &[Result<String, String>],
+        signers: &Signers,
+        msps: &MspSet,
+    ) -> (usize, usize) {
         let threshold = rule.threshold(children.len());
         let mut satisfied = 0;
         for key in children.iter().flatten() {
@@ -240,5 +272,5 @@ const fn is_enough(satisfied: usize, threshold: usize) -> bool {
 }
 
 fn no_such_policy(quoted: &str) -> PolicyRefusal {
-    PolicyRefusal::new(format!("no such policy: '{quoted}'"), "")
+    PolicyRefusal::bare(format!("no such policy: '{quoted}'"))
 }

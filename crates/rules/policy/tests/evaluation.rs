@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use ripstop_crypto::SigningIdentity;
-use ripstop_msp::{MspSet, Role};
-use ripstop_policy::{ApplicationPolicy, PolicyTree, SignaturePolicy, dsl, envelope};
+use ripstop_msp::{Claim, MspSet, Role};
+use ripstop_policy::{ApplicationPolicy, PolicyTree, Reader, SignaturePolicy, dsl, envelope};
 use ripstop_proto::{Message, common};
 use ripstop_testkit::{CertificateOptions, Organization, msp_set, signed_data};
 use ripstop_types::{MspId, SignedData};
@@ -77,7 +77,7 @@ fn a_signer_counts_once_and_only_with_a_right_signature() {
     let one = signed_data(&world.identity("A.peer"), MESSAGE);
     let refusal = policy.evaluate(&[one.clone(), one.clone()], &world.msps).unwrap_err();
     assert_eq!(refusal.headline(), "signature set did not satisfy policy");
-    assert!(refusal.explanation().contains("signature 1 is a second one by 'CN=peer.A,"), "{refusal}");
+    assert!(refusal.explanation(Reader::Signer).contains("signature 1 is a second one by 'CN=peer.A,"), "{refusal}");
 
     let any = SignaturePolicy::compile(&dsl::parse("OR('A.member')").unwrap()).unwrap();
     let mut wrong = one.clone();
@@ -101,7 +101,8 @@ fn refusals_say_what_was_needed_and_why_signers_do_not_count() {
          signed by 'CN=peer.B,OU=peer,C=US' of B"
     );
     let nobody = policy.evaluate(&[], &world.msps).unwrap_err();
-    assert!(nobody.to_string().ends_with("; nobody signed"), "{nobody}");
+    assert_eq!(nobody.to_string(), "signature set did not satisfy policy: nobody signed");
+    assert_eq!(nobody.explanation(Reader::Member), "it needs OutOf(2, A.ADMIN, B.PEER); nobody signed");
 }
 
 #[test]
@@ -204,15 +205,123 @@ fn implicit_meta_policies_count_child_groups() {
     ] {
         assert_eq!(tree.evaluate(path, &world.sign(signers), &world.msps).is_ok(), expected, "{path} by {signers:?}");
     }
-    let refusal = tree.evaluate("/Channel/Application/Admins", &world.sign(&["A.admin"]), &world.msps).unwrap_err();
-    assert_eq!(
-        refusal.headline(),
-        "implicit policy evaluation failed - 1 sub-policies were satisfied, but this policy requires 2 of the 'Admins' sub-policies to be satisfied"
-    );
+}
+
+#[test]
+fn refusals_say_which_policies_below_are_not_satisfied() {
+    let world = World::new();
+    let tree = PolicyTree::new(&channel()).unwrap();
+    let headline = |satisfied, required, name| {
+        format!(
+            "implicit policy evaluation failed - {satisfied} sub-policies were satisfied, but this policy requires {required} of the '{name}' sub-policies to be satisfied"
+        )
+    };
+    let needs = |org: &str, policy: &str, role: &str| {
+        format!("/Channel/Application/{org}/{policy} needs OutOf(1, {org}.{role})")
+    };
+    let by_a = "signed by 'CN=admin.A,OU=admin,C=US' of A";
+    for (path, headline, explanation) in [
+        (
+            "/Channel/Application/Admins",
+            headline(1, 2, "Admins"),
+            format!(
+                "/Channel/Application/Admins needs MAJORITY Admins; /Channel/Application/A/Admins is satisfied; {}; {}; {by_a}",
+                needs("B", "Admins", "ADMIN"),
+                needs("C", "Admins", "ADMIN")
+            ),
+        ),
+        (
+            "/Channel/Application/Missing",
+            headline(0, 1, "Readers"),
+            "/Channel/Application/Missing needs ANY Readers; /Channel/Application/A has no policy 'Readers'; \
+             /Channel/Application/B has no policy 'Readers'; /Channel/Application/C has no policy 'Readers'; \
+             'CN=admin.A,OU=admin,C=US' of A signed, but that is not one of the organisations needed"
+                .to_owned(),
+        ),
+        (
+            "/Channel/Application/B/Writers",
+            "signature set did not satisfy policy".to_owned(),
+            format!(
+                "{}; 'CN=admin.A,OU=admin,C=US' of A signed, but that is not one of the organisations needed",
+                needs("B", "Writers", "MEMBER")
+            ),
+        ),
+    ] {
+        let refusal = tree.evaluate(path, &world.sign(&["A.admin"]), &world.msps).unwrap_err();
+        assert_eq!(refusal.headline(), headline);
+        assert_eq!(refusal.explanation(Reader::Member), explanation);
+        assert_eq!(refusal.to_string(), format!("{headline}: {explanation}"), "a member may read the configuration");
+    }
+    // One level further down.
+    let refusal = tree.evaluate("/Channel/Both", &[], &world.msps).unwrap_err();
     assert!(
-        refusal.explanation().starts_with("/Channel/Application/Admins is MAJORITY Admins; signed by"),
+        refusal.explanation(Reader::Member).starts_with(
+            "/Channel/Both needs ALL Writers; /Channel/Application/Writers needs ANY Writers; \
+             /Channel/Application/A/Writers needs OutOf(1, A.MEMBER); "
+        ),
         "{refusal}"
     );
+}
+
+#[test]
+fn strangers_are_told_only_of_what_they_sent() {
+    let world = World::new();
+    let tree = PolicyTree::new(&channel()).unwrap();
+    let stranger = Organization::new("D").client("eve");
+    let impostor = Organization::new("A").client("eve");
+    let mut revoking = Organization::new("A");
+    let revoked = revoking.client("mallory");
+    revoking.revoke(&revoked);
+    let with_revoked = msp_set([&revoking]);
+    let forged = SignedData { message: "other".into(), ..signed_data(&world.identity("A.client"), MESSAGE) };
+    let claim = |signer: &SigningIdentity| Claim::of(&signer.identity().raw);
+    for (signed, msps, expected) in [
+        (
+            signed_data(&stranger, MESSAGE),
+            &world.msps,
+            format!("signature 0 claims to be by {}, who is nobody known: MSP D is not defined on channel", claim(&stranger)),
+        ),
+        (
+            signed_data(&impostor, MESSAGE),
+            &world.msps,
+            format!(
+                "signature 0 claims to be by {}, who is nobody known: the supplied identity is not valid: x509: certificate \
+                 signed by unknown authority (possibly because of \"x509: ECDSA verification failure\" while trying to verify \
+                 candidate authority certificate \"ca.A\")",
+                claim(&impostor)
+            ),
+        ),
+        (
+            signed_data(&revoked, MESSAGE),
+            &with_revoked,
+            "'CN=mallory.A,OU=client,C=US' of A signed, but: could not validate identity against certification chain: The \
+             certificate has been revoked"
+                .to_owned(),
+        ),
+        (
+            forged,
+            &world.msps,
+            "signature 0 by 'CN=client.A,OU=client,C=US' of A: The signature is invalid".to_owned(),
+        ),
+    ] {
+        let refusal = tree.evaluate("/Channel/Application/Everyone", &[signed], msps).unwrap_err();
+        assert_eq!(refusal.to_string(), format!("{}: {expected}", refusal.headline()));
+        let told = refusal.explanation(Reader::Member);
+        assert!(told.starts_with("/Channel/Application/Everyone needs ALL Writers; "), "{told}");
+        assert!(told.contains("/Channel/Application/B/Writers needs OutOf(1, B.MEMBER); "), "{told}");
+    }
+}
+
+#[test]
+fn explanations_are_bounded() {
+    let world = World::new();
+    let tree = PolicyTree::new(&channel()).unwrap();
+    let long = signed_data(&Organization::new(&"D".repeat(100_000)).client("eve"), MESSAGE);
+    for (signers, most) in [(world.sign(&["A.peer"; 100]), 2_000), (vec![long; 100], 4_000)] {
+        let refusal = tree.evaluate("/Channel/Application/Everyone", &signers, &world.msps).unwrap_err();
+        let text = refusal.text(Reader::Member);
+        assert!(text.len() < most, "{} bytes", text.len());
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ripstop_channel_config::ChannelConfig;
+use ripstop_msp::Claim;
 use ripstop_policy::Signers;
 use ripstop_proto::protos;
 use ripstop_rwset::TxRwSet;
@@ -95,7 +96,9 @@ fn check_creator(envelope: &Envelope, config: &ChannelConfig) -> Result<(), Refu
     if named != config.channel_id().as_str() {
         return Err(Refusal::ForeignChannel(named.clone()));
     }
-    config.msps().verify(&envelope.signed_data()).map(|_| ()).map_err(Refusal::Creator)
+    let signed = envelope.signed_data();
+    let verified = config.msps().verify(&signed);
+    verified.map(|_| ()).map_err(|source| Refusal::Creator { source, claim: Claim::of(&signed.identity) })
 }
 
 fn check_tx_id(envelope: &Envelope) -> Result<TxId, Refusal> {

@@ -1,7 +1,7 @@
 use std::fmt;
 
-use ripstop_msp::VerifyError;
-use ripstop_policy::PolicyRefusal;
+use ripstop_msp::{Claim, VerifyError};
+use ripstop_policy::{PolicyRefusal, Reader};
 use ripstop_rwset::RwSetError;
 use ripstop_types::{Digest, EnvelopeError, HeaderType, Height, TransactionError, TxId, ValidationCode};
 
@@ -25,8 +25,13 @@ pub enum Refusal {
     #[error("the transaction names channel '{0}', not this one, so its creator is not known")]
     ForeignChannel(String),
     /// Creator unknown, invalid, or signature wrong.
-    #[error("the creator's signature does not hold: {0}")]
-    Creator(VerifyError),
+    #[error("the creator's signature does not hold: {source}: the creator is {claim}")]
+    Creator {
+        /// What is wrong.
+        source: VerifyError,
+        /// Whom the creator claims to be.
+        claim: Claim,
+    },
     /// The id is not the hash of nonce and creator.
     #[error("invalid txid. got [{claimed}], expected [{computed}]")]
     TransactionId {
@@ -174,7 +179,7 @@ pub enum ChaincodeNameError {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum EndorsementError {
     /// The policy was evaluated and is not satisfied.
-    #[error(transparent)]
+    #[error("{}", .0.text(Reader::Member))]
     Refused(#[from] PolicyRefusal),
     /// There is no such policy, or its bytes make no sense.
     #[error("{0}")]
@@ -273,7 +278,7 @@ impl Refusal {
             | Self::HeaderType(_)
             | Self::Epoch(_)
             | Self::SignatureHeaderLacks(_) => Code::BadCommonHeader,
-            Self::ForeignChannel(_) | Self::Creator(_) => Code::BadCreatorSignature,
+            Self::ForeignChannel(_) | Self::Creator { .. } => Code::BadCreatorSignature,
             Self::TransactionId { .. } => Code::BadProposalTxid,
             Self::Transaction(_) | Self::NoProposal | Self::ProposalHash { .. } => Code::InvalidEndorserTransaction,
             Self::NoConfig => Code::InvalidConfigTransaction,

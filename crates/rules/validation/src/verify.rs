@@ -1,7 +1,7 @@
 use std::sync::OnceLock;
 
 use ripstop_channel_config::ChannelConfig;
-use ripstop_policy::PolicyRefusal;
+use ripstop_policy::{PolicyRefusal, Reader};
 use ripstop_proto::common;
 use ripstop_types::{
     Block, BlockError, BlockHeader, BlockMetadata, BlockNumber, ChannelId, Digest, Envelope, EnvelopeError, HeaderType,
@@ -109,7 +109,7 @@ pub enum SignatureRefusal {
         source: prost::DecodeError,
     },
     /// The policy for blocks is not satisfied.
-    #[error("the orderers' signatures do not satisfy {BLOCK_VALIDATION_POLICY}: {0}")]
+    #[error("the orderers' signatures do not satisfy {BLOCK_VALIDATION_POLICY}: {}", .0.text(Reader::Member))]
     Policy(PolicyRefusal),
 }
 

@@ -224,7 +224,14 @@ const TABLE: &[(&str, Spoil, &str)] = &[
         },
         "VALID |",
     ),
-    ("one endorser", |t| t.endorsers.truncate(1), "ENDORSEMENT_POLICY_FAILURE | validation of endorsement policy"),
+    (
+        "one endorser",
+        |t| t.endorsers.truncate(1),
+        "ENDORSEMENT_POLICY_FAILURE | validation of endorsement policy for chaincode basic failed: implicit policy evaluation \
+         failed - 1 sub-policies were satisfied, but this policy requires 2 of the 'Endorsement' sub-policies to be satisfied: \
+         /Channel/Application/Endorsement needs MAJORITY Endorsement; /Channel/Application/Org1MSP/Endorsement is satisfied; \
+         /Channel/Application/Org2MSP/Endorsement needs OutOf(1, Org2MSP.PEER); signed by 'CN=",
+    ),
     ("no endorser", |t| t.endorsers.clear(), "ENDORSEMENT_POLICY_FAILURE | validation of endorsement policy"),
     ("one endorser twice", |t| t.endorsers[1] = t.endorsers[0], "ENDORSEMENT_POLICY_FAILURE | validation of endo"),
     (

@@ -11,6 +11,7 @@ use ripstop_ledger::{Ledger, Ledgers, SimulationResults};
 use ripstop_lifecycle::NAMESPACE as LIFECYCLE;
 use ripstop_msp::LocalMsp;
 use ripstop_operations::Metrics;
+use ripstop_policy::Reader;
 use ripstop_proto::protos::{self, ChaincodeMessage, chaincode_message::Type};
 use ripstop_types::{Block, ChaincodeName, ChannelId, SignedData, TxId};
 use tokio::time::Instant;
@@ -301,7 +302,9 @@ impl ChaincodeHost {
         signed: &SignedData,
     ) -> Result<(), Denied> {
         let config = ledger.map(Ledger::config);
-        acl::check(resource, config.as_deref(), &self.inner.node.local_msp, signed)
+        acl::check(resource, config.as_deref(), &self.inner.node.local_msp, signed).inspect_err(|refusal| {
+            tracing::warn!(target: "aclmgmt", channel = ledger.map(|ledger| ledger.channel_id().as_str()), resource = %resource, error = refusal.text(Reader::Member), "access denied");
+        })
     }
 
     /// Calls a chaincode and gives its last message: `COMPLETED` or `ERROR`.
@@ -357,8 +360,9 @@ impl ChaincodeHost {
             if ledger.is_none() {
                 return Err("could not get valid transaction".to_owned());
             }
+            // What a chaincode is told may become part of its result, and that must be the same on Fabric's peers.
             self.authorize(Resource::PeerChaincodeToChaincode, ledger.as_deref(), &caller.signed)
-                .map_err(|denied| denied.to_string())?;
+                .map_err(|denied| denied.headline())?;
         }
         // Another channel is read with a simulation of its own, and what the callee writes there is thrown away.
         let call = match (other_channel, ledger) {

@@ -2,18 +2,23 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ripstop_crypto::expires_at;
+use ripstop_msp::{Claim, Expired};
 use ripstop_transport::PeerInfo;
-use ripstop_types::{Envelope, SignedData};
+use ripstop_types::{Envelope, SignedData, rfc3339};
 
 use crate::service::{ExpirationCheck, TlsBinding};
-use crate::source::{BlockForm, BlockSource};
+use crate::source::{BlockForm, BlockSource, Refusal};
 
 /// Why a request is answered with `BAD_REQUEST` before its channel is looked at.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BadRequest {
     #[error("channel header in envelope must contain timestamp")]
     NoTimestamp,
-    #[error("envelope timestamp {stated} is more than {window:?} apart from current server time {now} (Unix seconds)")]
+    #[error(
+        "envelope timestamp {} is more than {window:?} apart from current server time {}: the client's clock, or this one, is wrong",
+        rfc3339(*.stated),
+        rfc3339(*.now)
+    )]
     Timestamp { stated: i64, window: Duration, now: i64 },
     #[error("client didn't include its TLS cert hash")]
     NoCertificateHash,
@@ -54,6 +59,15 @@ pub(crate) fn check_header(
     Ok(())
 }
 
+/// Why a client may not read, or not any longer. For the log: clients are told a status only.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotAuthorized {
+    #[error("deliver client identity expired {seconds}s before: {expired}")]
+    Expired { seconds: i64, expired: Expired },
+    #[error("{refusal}: the client is {claim}")]
+    Refused { refusal: Refusal, claim: Claim },
+}
+
 /// The right of one client to go on reading one channel.
 pub(crate) struct Session {
     source: Arc<dyn BlockSource>,
@@ -80,18 +94,22 @@ impl Session {
     }
 
     /// Checks expiry always, and the policy at first and whenever the configuration moved on.
-    pub(crate) fn evaluate(&mut self, now: SystemTime) -> Result<(), String> {
+    pub(crate) fn evaluate(&mut self, now: SystemTime) -> Result<(), NotAuthorized> {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() as i64;
         if let Some(ends) = self.ends
             && now > ends
         {
-            return Err(format!("deliver client identity expired {}s before", now - ends));
+            let seconds = now - ends;
+            Expired::check(&self.request.identity, now)
+                .map_err(|expired| NotAuthorized::Expired { seconds, expired })?;
         }
         let sequence = self.source.config_sequence();
         if self.checked_at.is_some_and(|checked| sequence <= checked) {
             return Ok(());
         }
         self.checked_at = Some(sequence);
-        self.source.authorize(self.form, &self.request).map_err(|refusal| refusal.to_string())
+        let claim = || Claim::of(&self.request.identity);
+        let authorized = self.source.authorize(self.form, &self.request);
+        authorized.map_err(|refusal| NotAuthorized::Refused { refusal, claim: claim() })
     }
 }

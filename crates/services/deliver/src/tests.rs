@@ -4,15 +4,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt;
 use prost::Message;
+use ripstop_msp::Claim;
 use ripstop_operations::Metrics;
 use ripstop_proto::orderer::seek_position::Type as At;
 use ripstop_proto::{common, orderer, protos};
 use ripstop_transport::ConcurrencyLimit;
-use ripstop_types::{Block, BlockNumber, HeaderType, SignedData};
+use ripstop_types::{Block, BlockNumber, Envelope, HeaderType, SignedData};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tonic::Status;
 
+use crate::session::{Session, check_header};
 use crate::{
     BlockForm, BlockSource, Channels, DeliverConfig, DeliverService, Delivery, ExpirationCheck, Refusal, SourceError,
     TlsBinding,
@@ -247,6 +249,39 @@ async fn a_client_whose_certificate_expired_is_forbidden() {
     assert_eq!(all(valid).await, "0 SUCCESS");
     let expired = send(&service, BlockForm::Full, vec![by(&organization.expired_client("old"))]);
     assert_eq!(all(expired).await, "FORBIDDEN");
+}
+
+#[test]
+fn the_log_tells_why_a_client_may_not_read() {
+    let organization = ripstop_testkit::Organization::new("Org1MSP");
+    let chain = Chain::new(1);
+    chain.config.lock().unwrap().1 = false;
+    let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+    let why = |creator: &ripstop_keys::SigningIdentity, now: SystemTime| {
+        let mut envelope = Envelope::from_proto(request("mychannel", &seek(oldest(), oldest()))).unwrap();
+        envelope.signature_header.creator = creator.identity().raw.clone();
+        let source = Arc::clone(&chain) as Arc<dyn BlockSource>;
+        Session::new(source, BlockForm::Full, &envelope, ExpirationCheck::On).evaluate(now).unwrap_err().to_string()
+    };
+    let (user, old) = (organization.client("user"), organization.expired_client("old"));
+    let claim = Claim::of(&user.identity().raw);
+    assert_eq!(why(&user, at(1_800_000_000)), format!("not a reader: the client is {claim}"));
+    assert_eq!(
+        why(&old, at(old.certificate().not_after() as u64 + 60)),
+        "deliver client identity expired 60s before: the certificate of 'CN=old.Org1MSP,OU=client,C=US' of Org1MSP was valid \
+         until 2024-01-02T00:00:00Z; enroll again"
+    );
+    let window = Duration::from_secs(900);
+    let early = Envelope::from_proto(request("mychannel", &seek(oldest(), oldest()))).unwrap();
+    let refused =
+        check_header(&early, window, TlsBinding::NotChecked, None, at(1_600_000_000)).unwrap_err().to_string();
+    assert!(refused.starts_with("envelope timestamp 20"), "{refused}");
+    assert!(
+        refused.ends_with(
+            "Z is more than 900s apart from current server time 2020-09-13T12:26:40Z: the client's clock, or this one, is wrong"
+        ),
+        "{refused}"
+    );
 }
 
 #[tokio::test]

@@ -1,10 +1,8 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ripstop_crypto::Certificate;
+use ripstop_msp::Expired;
 use ripstop_proto::{common, protos};
-use ripstop_types::{SerializedIdentity, Timestamp};
-
-use crate::proposal::time_text;
+use ripstop_types::{Timestamp, rfc3339};
 
 /// What is asked of every proposal before the endorser sees it (`peer.handlers.authFilters`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,8 +18,8 @@ pub struct Filters {
 pub(crate) enum FilterRefusal {
     #[error("failed parsing {what}: error unmarshalling {message}: {reason}")]
     Malformed { what: &'static str, message: &'static str, reason: String },
-    #[error("proposal client identity expired: the certificate of {subject} of {org} was valid until {since}")]
-    Expired { subject: String, org: String, since: String },
+    #[error("proposal client identity expired: {0}")]
+    Expired(#[from] Expired),
     #[error(
         "request unauthorized due to incorrect timestamp {stated}, peer time {now}, peer.authentication.timewindow {window}"
     )]
@@ -44,7 +42,7 @@ impl Filters {
             let creator = ripstop_proto::read::<common::SignatureHeader>(header.signature_header)
                 .map_err(malformed("signature header", "SignatureHeader"))?
                 .creator;
-            check_expiry(creator, now)?;
+            Expired::check(&creator, unix(now).as_secs() as i64)?;
         }
         if let Some(window) = self.time_window {
             let channel_header = ripstop_proto::read::<common::ChannelHeader>(header.channel_header)
@@ -60,20 +58,6 @@ fn unix(now: SystemTime) -> Duration {
     now.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// What cannot be read has no end here; the endorser refuses it with its own words.
-fn check_expiry(creator: bytes::Bytes, now: SystemTime) -> Result<(), FilterRefusal> {
-    let Ok(identity) = SerializedIdentity::parse(creator) else { return Ok(()) };
-    let Ok(certificate) = Certificate::from_pem(&identity.id_bytes) else { return Ok(()) };
-    if unix(now).as_secs() as i64 <= certificate.not_after() {
-        return Ok(());
-    }
-    Err(FilterRefusal::Expired {
-        subject: certificate.subject().to_string(),
-        org: identity.msp_id.as_str().to_owned(),
-        since: time_text(certificate.not_after()),
-    })
-}
-
 fn check_time(stated: Timestamp, window: Duration, now: SystemTime) -> Result<(), FilterRefusal> {
     let now = unix(now);
     let stated_nanos = i128::from(stated.seconds) * 1_000_000_000 + i128::from(stated.nanos);
@@ -81,8 +65,8 @@ fn check_time(stated: Timestamp, window: Duration, now: SystemTime) -> Result<()
         return Ok(());
     }
     Err(FilterRefusal::Timestamp {
-        stated: time_text(stated.seconds),
-        now: time_text(now.as_secs() as i64),
+        stated: rfc3339(stated.seconds),
+        now: rfc3339(now.as_secs() as i64),
         window: go_duration(window),
     })
 }

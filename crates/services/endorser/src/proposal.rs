@@ -1,12 +1,14 @@
 use bytes::Bytes;
 use prost::Message;
 use ripstop_channel_config::ChannelConfig;
-use ripstop_msp::{Identity, LocalMsp};
+use ripstop_channel_config::acl::AclRefusal;
+use ripstop_msp::{Claim, Identity, LocalMsp, VerifyError};
 use ripstop_proto::{common, protos};
-use ripstop_types::{ChannelHeader, Digest, HeaderType, SerializedIdentity, SignatureHeader, SignedData, TxId};
+use ripstop_types::{ChannelHeader, Digest, HeaderType, SignatureHeader, SignedData, TxId};
 use std::sync::Arc;
 
-/// Why a proposal is refused before anything runs. Sent as a gRPC error; begins with Fabric's words.
+/// Why a proposal is refused before anything runs. Sent as a gRPC error; begins with Fabric's words. Who the creator is was
+/// checked before policies are asked, so whoever is told of policies is a member of the channel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ProposalError {
     #[error("error unmarshalling {what}: {reason}")]
@@ -33,16 +35,23 @@ pub(crate) enum ProposalError {
     NoProposal,
     #[error("error validating proposal: empty signature bytes")]
     NoSignature,
-    #[error("error validating proposal: access denied: channel [{channel}] creator org unknown, creator is malformed")]
-    UnknownCreator { channel: String },
-    #[error("error validating proposal: access denied: channel [{channel}] creator org [{org}]")]
-    InvalidCreator { channel: String, org: String },
+    #[error("error validating proposal: access denied: channel [{channel}] {}", denied(.source, .claim))]
+    Creator { channel: String, source: VerifyError, claim: Claim },
     #[error("duplicate transaction found [{tx_id}]. Creator [{creator}]")]
     Duplicate { tx_id: TxId, creator: String },
-    #[error("{0}")]
-    Access(String),
+    #[error(transparent)]
+    Access(AclRefusal),
     #[error("{0}")]
     Ledger(String),
+}
+
+/// Fabric's words, and then what is wrong with what was sent.
+fn denied(reason: &VerifyError, claim: &Claim) -> String {
+    let words = match (reason, claim.msp_id()) {
+        (VerifyError::Identity(_), _) | (_, None) => "creator org unknown, creator is malformed".to_owned(),
+        (VerifyError::Invalid(_) | VerifyError::Signature(_), Some(org)) => format!("creator org [{org}]"),
+    };
+    format!("{words}: {reason}: the creator is {claim}")
 }
 
 /// A proposal, parsed once.
@@ -106,35 +115,22 @@ impl Proposal {
     }
 
     /// Checks form, creator and signature. Without a channel the creator must be of the peer's own organisation.
-    ///
-    /// The sender learns only that access is denied; the reason goes to the log.
     pub(crate) fn check(
         &self,
         channel: Option<&ChannelConfig>,
         local_msp: &LocalMsp,
     ) -> Result<Arc<Identity>, ProposalError> {
         self.check_form()?;
-        let creator = &self.signature_header.creator;
-        let identified = match channel {
-            Some(config) => config.msps().identify(creator),
-            None => local_msp.identify(creator),
+        let signed = self.signed_data();
+        let verified = match channel {
+            Some(config) => config.msps().verify(&signed),
+            None => local_msp.verify(&signed),
         };
-        let identity = identified.map_err(|error| {
-            tracing::warn!(target: "endorser", channel = self.channel(), txID = short(self.tx_id()), "access denied: {error}; identity is {}", describe(creator));
-            ProposalError::UnknownCreator { channel: self.channel().to_owned() }
-        })?;
-        let denied = |why: String| {
-            tracing::warn!(target: "endorser", channel = self.channel(), txID = short(self.tx_id()), "access denied: {why}; identity is {}", describe(creator));
-            ProposalError::InvalidCreator {
-                channel: self.channel().to_owned(),
-                org: identity.msp_id().as_str().to_owned(),
-            }
-        };
-        identity.validate().map_err(|error| denied(format!("identity is not valid: {error}")))?;
-        identity
-            .verify(&self.signed.proposal_bytes, &self.signed.signature)
-            .map_err(|error| denied(format!("creator's signature over the proposal is not valid: {error}")))?;
-        Ok(identity)
+        verified.map_err(|source| ProposalError::Creator {
+            channel: self.channel().to_owned(),
+            source,
+            claim: Claim::of(&signed.identity),
+        })
     }
 
     fn check_form(&self) -> Result<(), ProposalError> {
@@ -176,30 +172,4 @@ fn header_type_name(kind: HeaderType) -> String {
 /// The first letters of a transaction id, as log lines carry it.
 pub(crate) fn short(tx_id: &TxId) -> &str {
     tx_id.as_str().get(..8).unwrap_or(tx_id.as_str())
-}
-
-/// Whom bytes claim to be, for the log: organisation, subject, serial number and time of validity.
-fn describe(identity: &Bytes) -> String {
-    let Ok(identity) = SerializedIdentity::parse(identity.clone()) else {
-        return "no serialized identity".to_owned();
-    };
-    let org = &identity.msp_id;
-    match ripstop_crypto::Certificate::from_pem(&identity.id_bytes) {
-        Ok(certificate) => format!(
-            "{} of {org}, issued by {}, serial {}, valid until {}",
-            certificate.subject(),
-            certificate.issuer(),
-            certificate.serial_decimal(),
-            time_text(certificate.not_after())
-        ),
-        Err(error) => format!("a member of {org} without a readable certificate: {error}"),
-    }
-}
-
-/// A time as RFC 3339.
-pub(crate) fn time_text(unix_seconds: i64) -> String {
-    time::OffsetDateTime::from_unix_timestamp(unix_seconds)
-        .ok()
-        .and_then(|time| time.format(&time::format_description::well_known::Rfc3339).ok())
-        .unwrap_or_else(|| format!("{unix_seconds} (Unix seconds)"))
 }

@@ -84,12 +84,12 @@ impl Inner {
         self.config
             .filters
             .check(&signed, SystemTime::now())
-            .map_err(|refusal| self.refuse("Failed to authenticate proposal", &refusal.to_string()))?;
+            .map_err(|refusal| self.refuse("Failed to authenticate proposal", None, &refusal))?;
         if self.config.ledgers.any_behind() {
             return Err(Status::unknown("endorse requests are blocked while ledgers are being rebuilt"));
         }
         let proposal =
-            Proposal::parse(signed).map_err(|error| self.refuse("Failed to unpack proposal", &error.to_string()))?;
+            Proposal::parse(signed).map_err(|error| self.refuse("Failed to unpack proposal", None, &error))?;
         let ledger = match proposal.channel() {
             "" => None,
             channel => match ChannelId::new(channel).ok().and_then(|id| self.config.ledgers.get(&id)) {
@@ -98,7 +98,7 @@ impl Inner {
             },
         };
         self.check(&proposal, ledger.as_deref())
-            .map_err(|error| self.refuse("Failed to preProcess proposal", &error.to_string()))?;
+            .map_err(|error| self.refuse("Failed to preProcess proposal", Some(&proposal), &error))?;
         let has_channel = ledger.is_some();
         let answer = self.endorse(&proposal, ledger).await.unwrap_or_else(|message| {
             tracing::warn!(target: "endorser", channel = proposal.channel(), chaincode = proposal.chaincode, error = message, "Failed to invoke chaincode");
@@ -114,10 +114,12 @@ impl Inner {
     }
 
     /// Fabric answers what is wrong with the proposal itself as a gRPC error without a code of its own.
-    fn refuse(&self, what: &str, why: &str) -> Status {
+    /// Whoever sent it is told all that the log is: see [`ProposalError`].
+    fn refuse(&self, what: &str, proposal: Option<&Proposal>, why: &dyn std::error::Error) -> Status {
         self.metrics.validation_failures.with_label_values(&NONE).inc();
-        tracing::warn!(target: "endorser", error = why, "{what}");
-        Status::unknown(why)
+        let (channel, tx_id) = (proposal.map(Proposal::channel), proposal.map(|proposal| short(proposal.tx_id())));
+        tracing::warn!(target: "endorser", channel, txID = tx_id, error = %why, "{what}");
+        Status::unknown(why.to_string())
     }
 
     /// Who sent it, and may he? (Fabric: `preProcess`.)
@@ -139,7 +141,7 @@ impl Inner {
             acl::check(Resource::PeerPropose, config.as_deref(), &self.config.local_msp, &signed).map_err(
                 |refusal| {
                     self.metrics.acl_failures.with_label_values(&labels).inc();
-                    ProposalError::Access(refusal.to_string())
+                    ProposalError::Access(refusal)
                 },
             )?;
         }

@@ -11,11 +11,11 @@ use ripstop_channel_config::genesis;
 use ripstop_crypto::SigningIdentity;
 use ripstop_endorser::{EndorserConfig, EndorserService, Filters};
 use ripstop_ledger::{LedgerOptions, Ledgers};
-use ripstop_msp::LocalMsp;
+use ripstop_msp::{Claim, LocalMsp};
 use ripstop_operations::Metrics;
 use ripstop_proto::protos::endorser_server::Endorser;
 use ripstop_proto::{common, protos};
-use ripstop_testkit::{Channel, Organization};
+use ripstop_testkit::{CertificateOptions, Channel, Organization};
 use ripstop_transport::ConcurrencyLimit;
 use ripstop_types::{Block, ChannelId, Timestamp, TxId};
 
@@ -206,10 +206,6 @@ async fn what_a_peer_cannot_run_is_answered_with_status_500() {
 async fn bad_proposals_are_refused_with_fabrics_words() {
     let node = node();
     let client = node.org1.client("user");
-    let stranger = Organization::new("Org9MSP").client("user");
-    let impostor = Organization::new("Org1MSP").client("user");
-    let expired = node.org1.expired_client("old");
-    let other = node.org2.client("user");
     let good = || Draft::new(&client, "mychannel", "basic", &["Get"]);
     let cases: Vec<(&str, protos::SignedProposal)> = vec![
         ("ChaincodeHeaderExtension.ChaincodeId is nil", good().with(|d| d.chaincode = None).sign(&client)),
@@ -235,23 +231,6 @@ async fn bad_proposals_are_refused_with_fabrics_words() {
         ),
         ("error validating proposal: empty signature bytes", good().with(|d| d.signature = Some(b"")).sign(&client)),
         (
-            "error validating proposal: access denied: channel [mychannel] creator org [Org1MSP]",
-            good().with(|d| d.signature = Some(b"forged")).sign(&client),
-        ),
-        (
-            "error validating proposal: access denied: channel [mychannel] creator org unknown, creator is malformed",
-            Draft::new(&stranger, "mychannel", "basic", &[]).sign(&stranger),
-        ),
-        (
-            "error validating proposal: access denied: channel [mychannel] creator org unknown, creator is malformed",
-            Draft::new(&impostor, "mychannel", "basic", &[]).sign(&impostor),
-        ),
-        ("proposal client identity expired", Draft::new(&expired, "mychannel", "basic", &[]).sign(&expired)),
-        (
-            "error validating proposal: access denied: channel [] creator org unknown, creator is malformed",
-            Draft::new(&other, "", "cscc", &["GetChannels"]).sign(&other),
-        ),
-        (
             "request unauthorized due to incorrect timestamp",
             good().with(|d| d.channel_header.timestamp = None).sign(&client),
         ),
@@ -267,11 +246,82 @@ async fn bad_proposals_are_refused_with_fabrics_words() {
 }
 
 #[tokio::test]
+async fn creators_who_are_refused_are_told_why() {
+    let node = node();
+    let client = node.org1.client("user");
+    let stranger = Organization::new("Org9MSP").client("user");
+    let impostor = Organization::new("Org1MSP").client("user");
+    let other = node.org2.client("user");
+    let nobody = node.org1.identity("nobody", &CertificateOptions::units(&[]));
+    let expired = node.org1.expired_client("old");
+    let denied = |channel: &str, words: &str, why: &str, who: &SigningIdentity| {
+        let claim = Claim::of(&who.identity().raw);
+        format!("error validating proposal: access denied: channel [{channel}] {words}: {why}: the creator is {claim}")
+    };
+    let (unknown, org1) = ("creator org unknown, creator is malformed", "creator org [Org1MSP]");
+    for (expected, signed) in [
+        (
+            denied(
+                "mychannel",
+                org1,
+                "could not determine the validity of the signature: Failed verifing with opts [<nil>]: Failed unmashalling \
+                 signature [it is no DER sequence of two positive integers]",
+                &client,
+            ),
+            Draft::new(&client, "mychannel", "basic", &["Get"]).with(|d| d.signature = Some(b"forged")).sign(&client),
+        ),
+        (
+            denied("mychannel", unknown, "MSP Org9MSP is not defined on channel", &stranger),
+            Draft::new(&stranger, "mychannel", "basic", &[]).sign(&stranger),
+        ),
+        (
+            denied(
+                "mychannel",
+                unknown,
+                "the supplied identity is not valid: x509: certificate signed by unknown authority (possibly because of \
+                 \"x509: ECDSA verification failure\" while trying to verify candidate authority certificate \"ca.Org1MSP\")",
+                &impostor,
+            ),
+            Draft::new(&impostor, "mychannel", "basic", &[]).sign(&impostor),
+        ),
+        (
+            denied(
+                "mychannel",
+                org1,
+                "could not validate identity's OUs: the identity does not have an OU that resolves to client, peer, orderer, or \
+                 admin role. OUs: [], MSP: [Org1MSP]",
+                &nobody,
+            ),
+            Draft::new(&nobody, "mychannel", "basic", &[]).sign(&nobody),
+        ),
+        (
+            denied("", unknown, "expected MSP ID Org1MSP, received Org2MSP", &other),
+            Draft::new(&other, "", "cscc", &["GetChannels"]).sign(&other),
+        ),
+        (
+            "proposal client identity expired: the certificate of 'CN=old.Org1MSP,OU=client,C=US' of Org1MSP was valid until \
+             2024-01-02T00:00:00Z; enroll again"
+                .to_owned(),
+            Draft::new(&expired, "mychannel", "basic", &[]).sign(&expired),
+        ),
+    ] {
+        assert_eq!(node.ask(signed).await.unwrap_err(), expected);
+    }
+}
+
+#[tokio::test]
 async fn only_writers_may_propose() {
     let node = node();
     // The channel knows members of the ordering organisation, but the application's policies do not.
     let peer = node.orderer.client("user");
     let refused = node.ask(Draft::new(&peer, "mychannel", "basic", &[]).sign(&peer)).await.unwrap_err();
-    assert!(refused.contains("with policy [/Channel/Application/Writers]"), "{refused}");
-    assert!(refused.contains("implicit policy evaluation failed"), "{refused}");
+    assert_eq!(
+        refused,
+        "Failed evaluating policy on signed data during check policy on channel [mychannel] with policy \
+         [/Channel/Application/Writers]: [implicit policy evaluation failed - 0 sub-policies were satisfied, but this policy \
+         requires 1 of the 'Writers' sub-policies to be satisfied]: /Channel/Application/Writers needs ANY Writers; \
+         /Channel/Application/Org1MSP/Writers needs OutOf(1, Org1MSP.MEMBER); /Channel/Application/Org2MSP/Writers needs \
+         OutOf(1, Org2MSP.MEMBER); 'CN=user.OrdererMSP,OU=client,C=US' of OrdererMSP signed, but that is not one of the \
+         organisations needed"
+    );
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 use ripstop_channel_config::ChannelConfig;
 use ripstop_channel_config::acl::{self, Resource};
 use ripstop_ledger::{Ledger, Ledgers};
-use ripstop_msp::LocalMsp;
+use ripstop_msp::{Claim, LocalMsp};
+use ripstop_policy::Reader;
 use ripstop_proto::gateway;
 use ripstop_proto::gateway::gateway_server::GatewayServer;
 use ripstop_transport::{BOUNDED_BY_LISTENER, ConcurrencyLimit};
@@ -64,8 +65,10 @@ impl Gateway {
             let text = format!("failed to get policy manager for channel [{channel}]");
             return Err(Status::permission_denied(text));
         };
-        acl::check(resource, Some(&config), &self.local_msp, signed)
-            .map_err(|refusal| Status::permission_denied(refusal.to_string()))
+        acl::check(resource, Some(&config), &self.local_msp, signed).map_err(|refusal| {
+            tracing::warn!(target: "gateway", channel, resource = %resource, error = refusal.text(Reader::Member), identity = %Claim::of(&signed.identity), "access denied");
+            Status::permission_denied(refusal.to_string())
+        })
     }
 }
 

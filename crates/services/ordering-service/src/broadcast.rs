@@ -4,6 +4,7 @@ use std::time::Instant;
 use futures_util::stream::{self, BoxStream};
 use ripstop_deliver::{BlockForm, DeliverService};
 use ripstop_ordering::{Message, MessageKind, check_normal, classify};
+use ripstop_policy::Reader;
 use ripstop_proto::common::{self, Status as BroadcastStatus};
 use ripstop_proto::orderer::atomic_broadcast_server::{AtomicBroadcast, AtomicBroadcastServer};
 use ripstop_proto::orderer::{BroadcastResponse, DeliverResponse};
@@ -17,7 +18,7 @@ use crate::channel::Channel;
 use crate::consensus::{Order, OrderKind};
 use crate::error::OrderError;
 use crate::metrics::BroadcastMetrics;
-use crate::produce::{Producer, expiration};
+use crate::produce::{ProduceError, Producer, expiration};
 use crate::registry::OrderingService;
 use crate::run::unix_now;
 use crate::throttle::{Throttle, Throttled};
@@ -259,14 +260,15 @@ impl OrderingService {
                 let config = channel.shared.config.load_full();
                 let expiration = expiration(self.inner.config.expiration, unix_now());
                 check_normal(&config, &message.envelope, expiration).map_err(|refusal| {
-                    tracing::warn!(target: LOG, "[channel: {}] Rejecting broadcast of normal message from {client} because of error: {refusal}", record.channel);
+                    tracing::warn!(target: LOG, "[channel: {}] Rejecting broadcast of normal message from {client} because of error: {}", record.channel, refusal.text(Reader::Member));
                     Rejection { status: refusal.status(), info: refusal.to_string() }
                 })?;
                 Ok((channel, Accepted { message, kind: OrderKind::Normal, validated_at: config.sequence() }))
             }
             MessageKind::ConfigUpdate => {
-                let accepted = self.produce(&channel, &message).inspect_err(|rejection| {
-                    tracing::warn!(target: LOG, "[channel: {}] Rejecting broadcast of config message from {client} because of error: {}", record.channel, rejection.info);
+                let accepted = self.produce(&channel, &message).map_err(|error| {
+                    tracing::warn!(target: LOG, "[channel: {}] Rejecting broadcast of config message from {client} because of error: {}", record.channel, error.text(Reader::Member));
+                    Rejection { status: error.status(), info: error.to_string() }
                 })?;
                 Ok((channel, accepted))
             }
@@ -274,7 +276,7 @@ impl OrderingService {
     }
 
     /// Makes the configuration transaction of an update.
-    fn produce(&self, channel: &Channel, update: &Message) -> Result<Accepted, Rejection> {
+    fn produce(&self, channel: &Channel, update: &Message) -> Result<Accepted, ProduceError> {
         let config = channel.shared.config.load_full();
         let consenters = channel.shared.consenters.load_full();
         let producer = Producer {
@@ -284,15 +286,13 @@ impl OrderingService {
             active: &consenters.ids(),
             now: unix_now(),
         };
-        let message = producer
-            .produce(&config, &update.envelope)
-            .map_err(|error| Rejection { status: error.status(), info: error.to_string() })?;
+        let message = producer.produce(&config, &update.envelope)?;
         Ok(Accepted { message, kind: OrderKind::Config, validated_at: config.sequence() })
     }
 
     /// Checks and orders a configuration update; completes when it is in an agreed block.
     pub(crate) async fn order_update(&self, channel: &Channel, update: &Message) -> Result<(), String> {
-        let accepted = self.produce(channel, update).map_err(|rejection| rejection.info)?;
+        let accepted = self.produce(channel, update).map_err(|error| error.to_string())?;
         match submit(channel, accepted).await {
             Outcome::Known(response) => Err(response.info),
             Outcome::Ordered { verdict, .. } => {

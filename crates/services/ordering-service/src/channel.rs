@@ -10,6 +10,7 @@ use ripstop_channel_config::{ChannelConfig, ConsensusState};
 use ripstop_crypto::{Certificate, SigningIdentity};
 use ripstop_deliver::{BlockForm, BlockSource, Refusal, SourceError};
 use ripstop_ordering::consenter_metadata;
+use ripstop_policy::Reader;
 use ripstop_proto::etcdraft;
 use ripstop_raft::{Consenters, DurableState, HardState, NodeId, Persist, RaftNode, RaftOptions, Snapshot};
 use ripstop_types::{Block, BlockNumber, ChannelId, GoDuration, SignedData};
@@ -237,7 +238,7 @@ impl BlockSource for Channel {
         config
             .policies()
             .evaluate(policy, std::slice::from_ref(request), config.msps())
-            .map_err(|refusal| Refusal(refusal.to_string()))
+            .map_err(|refusal| Refusal(refusal.text(Reader::Member)))
     }
 }
 

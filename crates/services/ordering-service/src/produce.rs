@@ -5,6 +5,7 @@ use ripstop_channel_config::{ChannelConfig, ConsensusType};
 use ripstop_crypto::SigningIdentity;
 use ripstop_keys::{EnvelopeHeader, sign_envelope};
 use ripstop_ordering::{ConfigRefusal, ExpirationRule, Message, check_produced, propose_config};
+use ripstop_policy::Reader;
 use ripstop_proto::common::Status;
 use ripstop_proto::etcdraft;
 use ripstop_raft::{Consenters, NodeId};
@@ -24,6 +25,14 @@ pub(crate) enum ProduceError {
 }
 
 impl ProduceError {
+    /// All that a reader may know. Displays as for the sender.
+    pub(crate) fn text(&self, reader: Reader) -> String {
+        match self {
+            Self::Refused(refusal) => refusal.text(reader),
+            Self::Sign(_) => self.to_string(),
+        }
+    }
+
     pub(crate) const fn status(&self) -> Status {
         match self {
             Self::Refused(refusal) => refusal.status(),

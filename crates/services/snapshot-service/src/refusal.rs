@@ -1,5 +1,6 @@
 use ripstop_channel_config::acl::AclRefusal;
 use ripstop_ledger::SnapshotRequestError;
+use ripstop_msp::Expired;
 
 /// Why a request is refused; the client reads it.
 #[derive(Debug, thiserror::Error)]
@@ -8,8 +9,8 @@ pub(crate) enum Refusal {
     Malformed(#[from] prost::DecodeError),
     #[error("missing signature header")]
     NoSignatureHeader,
-    #[error("client identity expired")]
-    Expired,
+    #[error("client identity expired: {0}")]
+    Expired(#[from] Expired),
     #[error(transparent)]
     Denied(#[from] AclRefusal),
     #[error("missing channel ID")]
@@ -22,8 +23,8 @@ pub(crate) enum Refusal {
     Interrupted(#[from] tokio::task::JoinError),
 }
 
-impl From<Refusal> for tonic::Status {
-    fn from(refusal: Refusal) -> Self {
-        Self::unknown(refusal.to_string())
-    }
+/// What the client is told, and the log.
+pub(crate) fn refused(refusal: Refusal) -> tonic::Status {
+    tracing::warn!(target: "snapshotgrpc", error = %refusal, "snapshot request refused");
+    tonic::Status::unknown(refusal.to_string())
 }

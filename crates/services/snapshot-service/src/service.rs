@@ -4,13 +4,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use prost::Message;
 use ripstop_channel_config::acl::{self, Resource};
 use ripstop_ledger::{Ledger, Ledgers, SnapshotRequestError};
-use ripstop_msp::LocalMsp;
+use ripstop_msp::{Expired, LocalMsp};
 use ripstop_proto::protos::snapshot_server::{Snapshot, SnapshotServer};
 use ripstop_proto::{common, protos};
 use ripstop_types::{BlockNumber, ChannelId, SignedData};
 use tonic::{Request, Response, Status};
 
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, refused};
 
 /// `protos.Snapshot`.
 pub struct SnapshotService {
@@ -39,9 +39,7 @@ impl SnapshotService {
     ) -> Result<(), Refusal> {
         let creator = header.ok_or(Refusal::NoSignatureHeader)?.creator;
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() as i64;
-        if ripstop_crypto::expires_at(&creator).is_some_and(|end| now > end) {
-            return Err(Refusal::Expired);
-        }
+        Expired::check(&creator, now)?;
         let signed =
             SignedData { identity: creator, message: signed.request.clone(), signature: signed.signature.clone() };
         Ok(acl::check(resource, None, &self.local_msp, &signed)?)
@@ -80,12 +78,16 @@ impl SnapshotService {
 #[tonic::async_trait]
 impl Snapshot for SnapshotService {
     async fn generate(&self, request: Request<protos::SignedSnapshotRequest>) -> Result<Response<()>, Status> {
-        self.change(Resource::SnapshotSubmitRequest, request.into_inner(), Ledger::request_snapshot).await?;
+        self.change(Resource::SnapshotSubmitRequest, request.into_inner(), Ledger::request_snapshot)
+            .await
+            .map_err(refused)?;
         Ok(Response::new(()))
     }
 
     async fn cancel(&self, request: Request<protos::SignedSnapshotRequest>) -> Result<Response<()>, Status> {
-        self.change(Resource::SnapshotCancelRequest, request.into_inner(), Ledger::cancel_snapshot).await?;
+        self.change(Resource::SnapshotCancelRequest, request.into_inner(), Ledger::cancel_snapshot)
+            .await
+            .map_err(refused)?;
         Ok(Response::new(()))
     }
 
@@ -93,7 +95,7 @@ impl Snapshot for SnapshotService {
         &self,
         request: Request<protos::SignedSnapshotRequest>,
     ) -> Result<Response<protos::QueryPendingSnapshotsResponse>, Status> {
-        let pending = self.pending(request.into_inner()).await?;
+        let pending = self.pending(request.into_inner()).await.map_err(refused)?;
         let block_numbers = pending.into_iter().map(BlockNumber::get).collect();
         Ok(Response::new(protos::QueryPendingSnapshotsResponse { block_numbers }))
     }

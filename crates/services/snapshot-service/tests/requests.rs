@@ -7,7 +7,7 @@ use prost::Message;
 use ripstop_channel_config::genesis;
 use ripstop_crypto::SigningIdentity;
 use ripstop_ledger::{LedgerOptions, Ledgers};
-use ripstop_msp::LocalMsp;
+use ripstop_msp::{Claim, LocalMsp};
 use ripstop_proto::protos::snapshot_server::Snapshot;
 use ripstop_proto::{common, protos};
 use ripstop_snapshot_service::SnapshotService;
@@ -98,17 +98,28 @@ async fn nobody_else_is_heard() {
     let node = node();
     let (admin, client, stranger) = (node.org1.admin("a"), node.org1.client("c"), node.org2.admin("a"));
     let expired = node.org1.identity("old", &CertificateOptions::expired(&["admin"]));
-    assert_eq!(node.refused(of(&expired, "mychannel", 5)).await, "client identity expired");
+    assert_eq!(
+        node.refused(of(&expired, "mychannel", 5)).await,
+        "client identity expired: the certificate of 'CN=old.Org1MSP,OU=admin,C=US' of Org1MSP was valid until \
+         2024-01-02T00:00:00Z; enroll again"
+    );
+    let claim = |signer: &SigningIdentity| Claim::of(&signer.identity().raw);
     assert_eq!(
         node.refused(of(&client, "mychannel", 5)).await,
-        "failed verifying that the signed data identity satisfies local MSP principal during channelless check policy \
+        format!(
+            "failed verifying that the signed data identity satisfies local MSP principal during channelless check policy \
          with policy [Admins]: [The identity is not an admin under this MSP [Org1MSP]: The identity does not contain OU \
-         [ADMIN], MSP: [Org1MSP]]"
+         [ADMIN], MSP: [Org1MSP]]: the signer is {}",
+            claim(&client)
+        )
     );
     assert_eq!(
         node.refused(of(&stranger, "mychannel", 5)).await,
-        "failed deserializing signed data identity during channelless check policy with policy [Admins]: [expected MSP ID \
-         Org1MSP, received Org2MSP]"
+        format!(
+            "failed deserializing signed data identity during channelless check policy with policy [Admins]: [expected MSP ID \
+         Org1MSP, received Org2MSP]: the signer is {}",
+            claim(&stranger)
+        )
     );
     let mut forged = of(&admin, "mychannel", 5);
     forged.get_mut().signature = of(&admin, "mychannel", 6).into_inner().signature;

@@ -108,7 +108,7 @@ pub(crate) fn certificate(bytes: &[u8]) {
 pub(crate) fn identity(bytes: &[u8]) {
     let msps = Seeds::get().config.msps();
     if let Ok(identity) = msps.identify(&owned(bytes)) {
-        let _ = msps.validate(&identity);
+        let _ = identity.validate();
     }
 }
 

@@ -19,6 +19,7 @@ use ripstop_gateway::AddressOverride;
 use ripstop_ledger::{Ledger, Ledgers};
 use ripstop_msp::LocalMsp;
 use ripstop_operations::{Health, Metrics};
+use ripstop_policy::Reader;
 use ripstop_runtime::{TaskGroup, TaskKind};
 use ripstop_transport::ClientRoots;
 use ripstop_types::{Block, BlockNumber, ChannelId, MspId, SignedData};
@@ -262,7 +263,7 @@ impl BlockSource for LedgerSource {
             BlockForm::Filtered => Resource::EventFilteredBlock,
         };
         acl::check(resource, Some(&self.ledger.config()), &self.local_msp, request)
-            .map_err(|refusal| Refusal(refusal.to_string()))
+            .map_err(|refusal| Refusal(refusal.text(Reader::Member)))
     }
 }
 

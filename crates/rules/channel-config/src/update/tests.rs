@@ -171,7 +171,13 @@ fn an_organisation_joins_and_leaves_by_majority() {
     });
     let change = update(read, join);
     let error = refusal(propose(&net.config, &sign(&change, &[&net.admin1])));
-    assert!(error.contains("policy for [Group]  /Channel/Application not satisfied"), "{error}");
+    assert_eq!(
+        error,
+        "error authorizing update: error validating DeltaSet: policy for [Group]  /Channel/Application not satisfied: implicit \
+         policy evaluation failed - 1 sub-policies were satisfied, but this policy requires 2 of the 'Admins' sub-policies to be \
+         satisfied: /Channel/Application/Admins needs MAJORITY Admins; /Channel/Application/Org1MSP/Admins is satisfied; \
+         /Channel/Application/Org2MSP/Admins needs OutOf(1, Org2MSP.ADMIN); signed by 'CN=admin.Org1MSP,OU=admin,C=US' of Org1MSP"
+    );
     let joined = propose(&net.config, &sign(&change, &[&net.admin1, &net.admin2])).unwrap();
     assert_eq!(joined.application().unwrap().organizations.len(), 3);
     assert_eq!(

@@ -12,7 +12,7 @@ use ripstop_proto::protos;
 use ripstop_types::{Block, BlockNumber, ChannelId};
 
 use super::{Answer, SystemCall, text};
-use crate::error::Refusal;
+use crate::error::{Denied, Refusal};
 
 const NAME: &str = "cscc";
 
@@ -39,12 +39,12 @@ pub(super) fn answer(request: &SystemCall) -> Answer {
         }
         "JoinChainBySnapshot" => {
             authorize(request, Resource::CsccJoinChainBySnapshot, None)
-                .map_err(|denied| format!("access denied for [{function}]: [{denied}]"))?;
+                .map_err(|denied| denied.within(|why| format!("access denied for [{function}]: [{why}]")))?;
             join_by_snapshot(request, Path::new(&*text(&parameter)))
         }
         "JoinBySnapshotStatus" => {
             authorize(request, Resource::CsccJoinBySnapshotStatus, None)
-                .map_err(|denied| format!("access denied for [{function}]: {denied}"))?;
+                .map_err(|denied| denied.within(|why| format!("access denied for [{function}]: {why}")))?;
             let joining = request.host.node().join.joining();
             let status = protos::JoinBySnapshotStatus {
                 in_progress: joining.is_some(),
@@ -64,7 +64,7 @@ pub(super) fn answer(request: &SystemCall) -> Answer {
         }
         "GetChannels" => {
             authorize(request, Resource::CsccGetChannels, None)
-                .map_err(|denied| format!("access denied for [{function}]: {denied}"))?;
+                .map_err(|denied| denied.within(|why| format!("access denied for [{function}]: {why}")))?;
             let channels = request.host.node().ledgers.list();
             let channels = channels.iter().map(|id| protos::ChannelInfo { channel_id: id.to_string() }).collect();
             Ok(protos::ChannelQueryResponse { channels }.encode_to_vec().into())
@@ -73,8 +73,8 @@ pub(super) fn answer(request: &SystemCall) -> Answer {
     }
 }
 
-fn authorize(request: &SystemCall, resource: Resource, ledger: Option<&Ledger>) -> Result<(), String> {
-    request.host.authorize(resource, ledger, &request.call.signed).map_err(|denied| denied.to_string())
+fn authorize(request: &SystemCall, resource: Resource, ledger: Option<&Ledger>) -> Result<(), Denied> {
+    request.host.authorize(resource, ledger, &request.call.signed)
 }
 
 /// The ledger of a channel whose configuration somebody asks for, if there is one and they may.
@@ -86,7 +86,7 @@ fn channel_ledger(request: &SystemCall, channel: &Bytes, resource: Resource) -> 
     if ledger.is_none() && !channel.is_empty() {
         return Err(denied(&format!("Failed to get policy manager for channel [{channel}]")).into());
     }
-    authorize(request, resource, ledger.as_deref()).map_err(|reason| denied(&reason))?;
+    authorize(request, resource, ledger.as_deref()).map_err(|refusal| refusal.within(denied))?;
     Ok(ledger)
 }
 
@@ -102,7 +102,7 @@ fn join(request: &SystemCall, genesis: Bytes) -> Answer {
         )
     })?;
     authorize(request, Resource::CsccJoinChain, None)
-        .map_err(|denied| format!("access denied for [JoinChain][{channel}]: [{denied}]"))?;
+        .map_err(|denied| denied.within(|why| format!("access denied for [JoinChain][{channel}]: [{why}]")))?;
     let id = ChannelId::new(&channel).map_err(|error| error.to_string())?;
     if let Some(status) = request.host.node().ledgers.status(&id) {
         return Err(format!(

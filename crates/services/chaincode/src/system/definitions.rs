@@ -38,11 +38,9 @@ pub(super) fn answer(request: &SystemCall) -> Answer {
         .into());
     }
     let name = format!("{NAMESPACE}/{function}");
-    let denied = |reason: &dyn std::fmt::Display| {
-        Refusal::from(format!("Failed to authorize invocation due to failed ACL check: {reason}"))
-    };
+    let denied = |why: &str| format!("Failed to authorize invocation due to failed ACL check: {why}");
     let resource = Resource::from_name(&name).ok_or_else(|| denied(&format!("Unmapped policy for {name}")))?;
-    request.host.authorize(resource, ledger, &request.call.signed).map_err(|error| denied(&error))?;
+    request.host.authorize(resource, ledger, &request.call.signed).map_err(|refusal| refusal.within(denied))?;
     let work = Work { request, function: &function, config: config.as_deref() };
     work.dispatch(resource, input).map_err(|refusal| match refusal {
         Refusal::Failed(text) => {

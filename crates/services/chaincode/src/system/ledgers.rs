@@ -30,12 +30,10 @@ pub(super) fn answer(request: &SystemCall) -> Answer {
     let ledger = ChannelId::new(&channel).ok().and_then(|id| request.host.node().ledgers.get(&id));
     let ledger = ledger.ok_or_else(|| Refusal::from(format!("Invalid chain ID, {channel}")))?;
 
-    let denied = |reason: &dyn std::fmt::Display| {
-        Refusal::from(format!("access denied for [{function}][{channel}]: [{reason}]"))
-    };
+    let denied = |why: &str| format!("access denied for [{function}][{channel}]: [{why}]");
     let name = format!("{NAME}/{function}");
     let resource = Resource::from_name(&name).ok_or_else(|| denied(&format!("Unmapped policy for {name}")))?;
-    request.host.authorize(resource, Some(&ledger), &request.call.signed).map_err(|error| denied(&error))?;
+    request.host.authorize(resource, Some(&ledger), &request.call.signed).map_err(|refusal| refusal.within(denied))?;
 
     let parameter = parameter.cloned().unwrap_or_default();
     match resource {

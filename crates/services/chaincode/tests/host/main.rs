@@ -16,6 +16,7 @@ use peer::{Peer, archive, package, package_with_connection, service_package};
 use prost::Message;
 use ripstop_chaincode::Registration;
 use ripstop_contract::{Context, Contract, Result, Server};
+use ripstop_msp::Claim;
 use ripstop_proto::{common, lifecycle, protos};
 use ripstop_testkit::{Organization, Proposal};
 use ripstop_transport::{ClientAuth, ClientRoots, Endpoint, KeyPair, Listener, ServerKeepalive, ServerTls, serve_grpc};
@@ -454,11 +455,14 @@ async fn the_peer_answers_about_its_channels_and_ledgers() {
     let genesis = peer.genesis_bytes();
     let message =
         async |signer, chaincode, args: &[&[u8]]| peer.local(signer, chaincode, args).await.unwrap().response.message;
+    let claim = Claim::of(&peer.client.identity().raw);
     assert_eq!(
         message(&peer.client, "cscc", &[b"JoinChain", &genesis]).await,
-        "access denied for [JoinChain][mychannel]: [Failed verifying that proposal's creator satisfies local MSP \
-         principal during channelless check policy with policy [Admins]: [The identity is not an admin under this MSP \
-         [Org1MSP]: The identity does not contain OU [ADMIN], MSP: [Org1MSP]]]"
+        format!(
+            "access denied for [JoinChain][mychannel]: [Failed verifying that proposal's creator satisfies local MSP \
+             principal during channelless check policy with policy [Admins]: [The identity is not an admin under this MSP \
+             [Org1MSP]: The identity does not contain OU [ADMIN], MSP: [Org1MSP]]]: the creator is {claim}"
+        )
     );
     assert!(
         message(&peer.admin, "cscc", &[b"JoinChain", b"\xff"])
