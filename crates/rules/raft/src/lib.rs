@@ -14,14 +14,18 @@
 //! - Only the leader proposes: a proposal on any other consenter is refused, never forwarded.
 //! - Numbers of consenters come from [`Consenters`] and are never used again.
 //!
-//! Absent: files, sockets, clocks, and the meaning of the proposed bytes. Randomness is in the engine's election timeouts
-//! only, which matter when there are several consenters.
+//! - What other consenters send is checked before the engine sees it ([`BadMessage`]): no bytes make it panic.
+//! - The same inputs and seed give the same effects.
+//!
+//! Absent: files, sockets, clocks, and the meaning of the proposed bytes.
 
+mod inspect;
 mod membership;
 mod node;
 mod state;
 mod store;
 
+pub use inspect::BadMessage;
 pub use membership::{ConsenterChange, Consenters, ConsentersError};
 pub use node::{Effect, Input, Note, NoteLevel, RaftNode, RaftOptions, Refused, Role};
 pub use state::{

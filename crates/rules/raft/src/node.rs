@@ -5,11 +5,12 @@ use bytes::Bytes;
 use protobuf::Message as _;
 use raft::{Config, LightReady, RawNode, Ready, SoftState, StateRole, Storage, eraftpb};
 
+use crate::inspect::Recipient;
 use crate::state::members;
 use crate::store::LogStore;
 use crate::{
-    Committed, CorruptState, DurableState, Entry, EntryKind, HardState, MembershipChange, Message, NodeId, Persist,
-    Snapshot,
+    BadMessage, Committed, CorruptState, DurableState, Entry, EntryKind, HardState, MembershipChange, Message, NodeId,
+    Persist, Snapshot,
 };
 
 /// Entries kept in memory before a snapshot, so that a consenter a little behind needs no snapshot
@@ -27,6 +28,9 @@ pub struct RaftOptions {
     pub max_inflight_messages: usize,
     /// The most entry bytes in one append message (Fabric: the preferred size of a block).
     pub max_message_bytes: u64,
+    /// Any number: from it and the term comes how long this consenter waits for a leader, so that not all wait equally
+    /// long.
+    pub seed: u64,
 }
 
 /// What happens to a consenter.
@@ -34,8 +38,15 @@ pub struct RaftOptions {
 pub enum Input {
     /// One tick interval of the channel has passed.
     Tick,
-    /// A `raftpb.Message` of another, authenticated consenter.
-    Message(Bytes),
+    /// A message of another consenter.
+    Message {
+        /// Who sent it, by its certificate.
+        from: NodeId,
+        /// A `raftpb.Message`.
+        bytes: Bytes,
+    },
+    /// Ask for votes now, without waiting for a timeout; see [`crate::Consenters::first_campaigner`].
+    Campaign,
     /// Bytes to agree on. Leader only.
     Propose(Bytes),
     /// A consenter is to join or leave. Leader only, one at a time.
@@ -132,12 +143,9 @@ pub enum Refused {
     /// The leader takes no proposal now, because it hands over leadership.
     #[error("the Raft leader takes no proposals while it hands over leadership")]
     Dropped,
-    /// The bytes are no raft message, or of a kind that never travels.
-    #[error("malformed Raft message: {0}")]
-    Malformed(String),
-    /// The message is for another number: this consenter's own is out of date.
-    #[error("Raft message is for node {0}, which this node is not")]
-    Misaddressed(u64),
+    /// A message of another consenter is not what it should be. Nothing has changed.
+    #[error(transparent)]
+    Message(#[from] BadMessage),
     /// Effects of the input before are not drained.
     #[error("effects of the previous input are still to be carried out")]
     EffectsPending,
@@ -159,6 +167,7 @@ pub struct RaftNode {
     leader: Option<NodeId>,
     role: Role,
     members: Vec<NodeId>,
+    seed: u64,
     notes: Notes,
 }
 
@@ -182,7 +191,7 @@ impl RaftNode {
         };
         let notes = Notes::default();
         let logger = slog::Logger::root(notes.clone(), slog::o!());
-        Ok(Self {
+        let mut node = Self {
             id,
             raw: RawNode::new(&config, store, &logger).map_err(Refused::Engine)?,
             effects: VecDeque::new(),
@@ -190,8 +199,11 @@ impl RaftNode {
             leader: None,
             role: Role::Follower,
             members: members(&initial.conf_state),
+            seed: options.seed,
             notes,
-        })
+        };
+        node.set_patience();
+        Ok(node)
     }
 
     /// This consenter's number.
@@ -249,12 +261,19 @@ impl RaftNode {
         if self.under_way.is_some() || !self.effects.is_empty() {
             return Err(Refused::EffectsPending);
         }
+        let taken = self.take(input);
+        self.set_patience();
+        taken
+    }
+
+    fn take(&mut self, input: Input) -> Result<(), Refused> {
         match input {
             Input::Tick => {
                 self.raw.tick();
                 Ok(())
             }
-            Input::Message(bytes) => self.step(&bytes),
+            Input::Message { from, bytes } => self.step(from, &bytes),
+            Input::Campaign => self.raw.campaign().map_err(Refused::Engine),
             Input::Propose(data) => self.propose(|raw| raw.propose(Vec::new(), data.into())),
             Input::ProposeMembership(change) => {
                 self.propose(|raw| raw.propose_conf_change(Vec::new(), change.to_engine()))
@@ -297,20 +316,21 @@ impl RaftNode {
         }
     }
 
-    fn step(&mut self, bytes: &[u8]) -> Result<(), Refused> {
-        let mut message = eraftpb::Message::default();
-        message.merge_from_bytes(bytes).map_err(|error| Refused::Malformed(error.to_string()))?;
-        if message.to != self.id.get() {
-            return Err(Refused::Misaddressed(message.to));
-        }
-        if message.get_msg_type() == eraftpb::MessageType::MsgPropose {
-            return Err(Refused::Malformed("proposals are not forwarded".to_owned()));
-        }
+    fn step(&mut self, from: NodeId, bytes: &Bytes) -> Result<(), Refused> {
+        let message = Recipient { id: self.id, last_index: self.last_index() }.read(from, bytes)?;
         match self.raw.step(message) {
             Ok(()) | Err(raft::Error::StepPeerNotFound) => Ok(()),
-            Err(raft::Error::StepLocalMsg) => Err(Refused::Malformed("a kind that never travels".to_owned())),
             Err(error) => Err(Refused::Engine(error)),
         }
+    }
+
+    /// Replaces the engine's random election timeout, between one and two times the configured ticks, by one that follows
+    /// from seed, number and term, so that whatever happens can be replayed.
+    fn set_patience(&mut self) {
+        let shortest = self.raw.raft.election_timeout();
+        let draw = mix(self.seed ^ mix(self.id.get()) ^ self.raw.raft.term.rotate_left(32));
+        let extra = usize::try_from(draw % shortest as u64).unwrap_or_default();
+        self.raw.raft.set_randomized_election_timeout(shortest + extra);
     }
 
     fn propose(&mut self, with: impl FnOnce(&mut RawNode<LogStore>) -> raft::Result<()>) -> Result<(), Refused> {
@@ -434,6 +454,14 @@ impl RaftNode {
     }
 }
 
+/// Scatters a number over all others (the last step of splitmix64).
+const fn mix(number: u64) -> u64 {
+    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
 /// The most remarks held between two drains; later ones are dropped.
 const MAX_NOTES: usize = 64;
 
@@ -467,5 +495,7 @@ impl slog::Drain for Notes {
     }
 }
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 
 use super::*;
 
-const OPTIONS: RaftOptions =
-    RaftOptions { election_tick: 10, heartbeat_tick: 1, max_inflight_messages: 5, max_message_bytes: 1 << 20 };
+pub(super) const OPTIONS: RaftOptions =
+    RaftOptions { election_tick: 10, heartbeat_tick: 1, max_inflight_messages: 5, max_message_bytes: 1 << 20, seed: 7 };
 
-fn id(number: u64) -> NodeId {
+pub(super) fn id(number: u64) -> NodeId {
     NodeId::new(number).unwrap()
 }
 
@@ -83,14 +83,16 @@ impl Cluster {
     /// Delivers messages until there are none.
     fn settle(&mut self) {
         loop {
-            let messages: Vec<_> =
-                self.0.values_mut().flat_map(|machine| std::mem::take(&mut machine.outbox)).collect();
+            let sent = self.0.iter_mut().flat_map(|(from, machine)| {
+                std::mem::take(&mut machine.outbox).into_iter().map(|message| (*from, message))
+            });
+            let messages: Vec<_> = sent.collect();
             if messages.is_empty() {
                 return;
             }
-            for message in messages {
+            for (from, message) in messages {
                 if let Some(machine) = self.0.get_mut(&message.to) {
-                    machine.input(Input::Message(message.bytes)).unwrap();
+                    machine.input(Input::Message { from, bytes: message.bytes }).unwrap();
                 }
             }
         }
@@ -202,12 +204,20 @@ fn leadership_is_handed_over_on_request() {
 }
 
 #[test]
-fn messages_that_are_malformed_or_for_others_are_refused() {
-    let mut machine = Machine::start(1, DurableState::found(&[id(1)]));
-    assert!(matches!(machine.input(Input::Message(vec![0xff; 9].into())), Err(Refused::Malformed(_))));
-    let message = eraftpb::Message { to: 4, ..eraftpb::Message::default() };
-    let bytes = message.write_to_bytes().unwrap();
-    assert!(matches!(machine.input(Input::Message(bytes.into())), Err(Refused::Misaddressed(4))));
+fn a_bad_message_is_refused_and_changes_nothing() {
+    let mut machine = Machine::start(1, DurableState::found(&[id(1), id(2)]));
+    let before = machine.node.hard_state();
+    let input = Input::Message { from: id(2), bytes: vec![0xff; 9].into() };
+    assert!(matches!(machine.input(input), Err(Refused::Message(BadMessage::Malformed(_)))));
+    assert_eq!((machine.node.hard_state(), machine.outbox.len()), (before, 0));
+}
+
+#[test]
+fn whoever_is_told_to_campaigns_at_once() {
+    let mut cluster = Cluster::found(3);
+    cluster.machine(id(2)).input(Input::Campaign).unwrap();
+    cluster.settle();
+    assert!(cluster.machine(id(2)).node.is_leader());
 }
 
 #[test]
