@@ -21,7 +21,7 @@ struct Command {
 }
 
 /// Fabric's commands. Each also runs when the program is called by its name.
-const FABRIC: [Command; 6] = [
+const FABRIC: [Command; 7] = [
     Command { name: "peer", run: |args| ripstop_peer::run(args), purpose: "run a peer; deploy and call contracts" },
     Command { name: "orderer", run: |args| ripstop_orderer::run(args), purpose: "run an ordering node" },
     Command {
@@ -33,6 +33,11 @@ const FABRIC: [Command; 6] = [
         name: "configtxgen",
         run: |args| ripstop_configtxgen::run(args),
         purpose: "make a channel's first block from configtx.yaml",
+    },
+    Command {
+        name: "configtxlator",
+        run: |args| ripstop_configtxlator::run(args),
+        purpose: "write messages as JSON, read them, compute updates of configurations",
     },
     Command {
         name: "cryptogen",
@@ -102,7 +107,7 @@ fn print(text: &str) {
 
 fn help() -> String {
     let list = |commands: &[Command]| -> String {
-        commands.iter().map(|command| format!("  {:<12} {}\n", command.name, command.purpose)).collect()
+        commands.iter().map(|command| format!("  {:<13} {}\n", command.name, command.purpose)).collect()
     };
     format!(
         "Ripstop: a Hyperledger Fabric network in one binary.
@@ -148,7 +153,7 @@ mod tests {
     fn help_names_every_command() {
         let help = help();
         for command in FABRIC.iter().chain(&OURS) {
-            assert!(help.contains(&format!("\n  {:<12} ", command.name)), "{}", command.name);
+            assert!(help.contains(&format!("\n  {:<13} ", command.name)), "{}", command.name);
         }
     }
 }

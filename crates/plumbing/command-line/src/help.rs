@@ -1,4 +1,6 @@
-use clap::{Arg, Command};
+use std::net::IpAddr;
+
+use clap::{Arg, Command, ValueHint};
 
 /// The width that help is laid out for.
 const WIDTH: usize = 80;
@@ -64,14 +66,16 @@ fn summary(command: &Command, scope: Scope) -> String {
     out
 }
 
-/// A flag's name and what stands for its value: the default, or the name in capitals.
+/// A flag's name and what stands for its value: the default, in quotation marks if it is text, or the name in capitals.
 fn with_value(arg: &Arg) -> String {
     let name = arg.get_long().unwrap_or_default();
     if !arg.get_action().takes_values() {
         return name.to_owned();
     }
     match arg.get_default_values().first().and_then(|default| default.to_str()) {
+        Some(address) if address.parse::<IpAddr>().is_ok() => format!("{name}=\"{address}\""),
         Some(number) if number.starts_with(|first: char| first.is_ascii_digit()) => format!("{name}={number}"),
+        Some(file) if arg.get_value_hint() == ValueHint::FilePath => format!("{name}={file}"),
         Some(text) => format!("{name}=\"{text}\""),
         None => format!("{name}={}", name.to_uppercase()),
     }
