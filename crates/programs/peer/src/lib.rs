@@ -34,8 +34,8 @@ use node::NodeCommand;
 #[derive(Debug, clap::Parser)]
 #[command(name = "peer", args_override_self = true, disable_help_subcommand = true)]
 struct PeerCommand {
-    #[arg(long = "logging-level", global = true, hide = true, help = "Legacy logging level flag")]
-    _logging_level: Option<String>,
+    #[arg(long = "logging-level", global = true, hide = true, default_value = "", help = "Legacy logging level flag")]
+    logging_level: String,
     #[command(subcommand)]
     command: Command,
 }
@@ -74,13 +74,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let grammar = cobra::grammar(PeerCommand::command());
     let line = CommandLine::read(&grammar, args);
     let matches = grammar.clone().try_get_matches_from(line.arguments());
-    let command = match matches.and_then(|matches| PeerCommand::from_arg_matches(&matches)) {
-        Ok(command) => command.command,
-        Err(error) => return refuse(&line, &error),
-    };
+    let PeerCommand { logging_level, command } =
+        match matches.and_then(|matches| PeerCommand::from_arg_matches(&matches)) {
+            Ok(command) => command,
+            Err(error) => return refuse(&line, &error),
+        };
     // The peer itself keeps the control over its log.
     if !matches!(command, Command::Node(NodeCommand::Start(_))) {
-        start_logging();
+        start_logging(&logging_level);
     }
     let result = match command {
         Command::Node(NodeCommand::Start(start)) => start.run().map_err(Failure::Work),
@@ -102,11 +103,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn start_logging() {
+fn start_logging(legacy_level: &str) {
     let variable = |name| std::env::var(name).ok();
     let (spec, format) = (variable("FABRIC_LOGGING_SPEC"), variable("FABRIC_LOGGING_FORMAT"));
     if let Err(error) = ripstop_operations::start_logging(spec.as_deref(), format.as_deref()) {
         eprintln!("Error: {error}");
+    }
+    if !legacy_level.is_empty() || variable("CORE_LOGGING_LEVEL").is_some_and(|level| !level.is_empty()) {
+        tracing::warn!(target: "main", function = "InitCmd", "CORE_LOGGING_LEVEL is no longer supported, please use the FABRIC_LOGGING_SPEC environment variable");
     }
 }
 

@@ -137,7 +137,7 @@ pub enum UpdateError {
     #[error("could not turn configMap back to channelGroup: missing element at path: {0}")]
     Missing(String),
     /// The result is no valid configuration.
-    #[error("{0}")]
+    #[error("initializing channelconfig failed: {} (at {})", .0.fault, .0.path)]
     Config(ConfigError),
     /// The result may not follow the current configuration.
     #[error(transparent)]

@@ -7,9 +7,15 @@ const PUBLIC: &str = "META-INF/statedb/couchdb/indexes/";
 /// Below this the definitions for a collection lie, in `<collection>/indexes/`.
 const COLLECTIONS: &str = "META-INF/statedb/couchdb/collections/";
 
+/// The only database that has indexes.
+const DATABASE: &str = "couchdb";
+
 /// A definition of an index that is none.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidIndex {
+    /// The file stands where no index is looked for.
+    #[error("{0}")]
+    Place(String),
     /// The file is no JSON object.
     #[error("Index metadata file [{0}] is not a valid JSON")]
     Json(String),
@@ -23,6 +29,14 @@ pub enum InvalidIndex {
     },
 }
 
+/// Checks a file of a package's `META-INF`: it stands where indexes stand, and defines one.
+pub fn check_metadata_file(name: &str, content: &[u8]) -> Result<(), InvalidIndex> {
+    match is_index(name) {
+        true => check(name, content),
+        false => Err(InvalidIndex::Place(misplaced(name))),
+    }
+}
+
 /// Whether a file of a package is to hold the definition of an index.
 pub(crate) fn is_index(name: &str) -> bool {
     let file = match name.strip_prefix(COLLECTIONS).and_then(|rest| rest.split_once("/indexes/")) {
@@ -34,6 +48,37 @@ pub(crate) fn is_index(name: &str) -> bool {
 
 fn is_collection(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
+/// What is wrong with a file's place.
+fn misplaced(name: &str) -> String {
+    let (directory, file) = name.rsplit_once('/').map_or(("", name), |(directory, file)| (directory, file));
+    let shown = format!("{directory}/");
+    if !name.starts_with("META-INF/statedb") {
+        return format!("metadata file path must begin with META-INF/statedb, found: {shown}");
+    }
+    match directory.split('/').collect::<Vec<_>>().as_slice() {
+        [] | [_] | [_, _] | [_, _, _] => {
+            format!("metadata file path must include a database and index directory: {shown}")
+        }
+        [_, _, database, ..] if *database != DATABASE => {
+            format!("database name [{database}] is not supported, valid options: [{DATABASE}]")
+        }
+        [_, _, _, indexes] if *indexes != "indexes" => {
+            format!("metadata file path does not have an indexes directory: {shown}")
+        }
+        [_, _, _, collections, collection, indexes] => match () {
+            () if *collections != "collections" || *indexes != "indexes" => {
+                format!("metadata file path for collections must have a collections and indexes directory: {shown}")
+            }
+            () if !collection.starts_with(|c: char| is_collection(c.encode_utf8(&mut [0; 4]))) => {
+                format!("collection name is not valid: {collection}")
+            }
+            () if !file.contains(".json") => format!("artifact file name is not valid: {file}"),
+            () => format!("metadata file path or name is not supported: {shown}"),
+        },
+        _ => format!("metadata file path for collections must include a collections and index directory: {shown}"),
+    }
 }
 
 /// Checks the definition of an index.
@@ -105,6 +150,32 @@ mod tests {
             ("src/META-INF/statedb/couchdb/indexes/a.json", false),
         ] {
             assert_eq!(is_index(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_in_no_place_of_indexes_is_refused_in_fabrics_words() {
+        for (name, words) in [
+            ("META-INF/x/a.json", "metadata file path must begin with META-INF/statedb, found: META-INF/x/"),
+            (
+                "META-INF/statedb/a.json",
+                "metadata file path must include a database and index directory: META-INF/statedb/",
+            ),
+            (
+                "META-INF/statedb/leveldb/indexes/a.json",
+                "database name [leveldb] is not supported, valid options: [couchdb]",
+            ),
+            (
+                "META-INF/statedb/couchdb/x/a.json",
+                "metadata file path does not have an indexes directory: META-INF/statedb/couchdb/x/",
+            ),
+            (
+                "META-INF/statedb/couchdb/collections/c/x/a.json",
+                "metadata file path for collections must have a collections and indexes directory: META-INF/statedb/couchdb/collections/c/x/",
+            ),
+            ("META-INF/statedb/couchdb/collections/c/indexes/a", "artifact file name is not valid: a"),
+        ] {
+            assert_eq!(check_metadata_file(name, b"{}").unwrap_err().to_string(), words);
         }
     }
 

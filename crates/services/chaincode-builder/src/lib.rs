@@ -30,7 +30,7 @@ mod tree;
 
 pub use builders::{Build, BuilderOptions, Builders, PeerConnection, PeerTls, StartError};
 pub use error::{BuildError, BuildStep, Exit, MissingTool, ProgramError};
-pub use indexes::InvalidIndex;
+pub use indexes::{InvalidIndex, check_metadata_file};
 pub use package::{Package, PackageError, PackageMetadata, UnpackError, package_id};
 pub use process::{End, Running};
 pub use server_info::{ServerInfo, ServerInfoError};

@@ -208,6 +208,9 @@ fn relative_path(name: &str) -> Option<PathBuf> {
 
 /// The files of an archive that may hold nothing but files.
 fn read_files(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, PackageError> {
+    if GzDecoder::new(bytes).header().is_none() {
+        return Err(PackageError::Archive(io::Error::new(io::ErrorKind::InvalidData, "gzip: invalid header")));
+    }
     let mut archive = bounded(bytes);
     let mut files = BTreeMap::new();
     for (count, entry) in archive.entries().map_err(PackageError::Archive)?.enumerate() {

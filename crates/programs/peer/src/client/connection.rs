@@ -104,6 +104,10 @@ impl Connection {
                     format!("context deadline exceeded: {reason}; does {address} expect a client certificate?");
                 CallError::Connect { role: self.role, address, reason }
             }
+            // A server may say so at last, when the request is on its way.
+            (tonic::Code::Unknown, Some(reason)) if self.secure && reason.contains("alert") => {
+                CallError::Connect { role: self.role, address, reason }
+            }
             (tonic::Code::Unknown | tonic::Code::Internal, Some(reason)) if !self.secure => {
                 let reason = format!("context deadline exceeded: {reason}; does {address} expect TLS?");
                 CallError::Connect { role: self.role, address, reason }

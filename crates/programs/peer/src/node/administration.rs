@@ -1,5 +1,6 @@
 //! What an operator does to the ledgers of a peer that does not run.
 
+use anyhow::bail;
 use ripstop_ledger::{LedgerStatus, StoppedLedgers};
 use ripstop_node_config::{Environment, PeerConfig};
 use ripstop_types::BlockNumber;
@@ -70,7 +71,7 @@ pub enum AdministrationCommand {
         #[arg(short = 'c', long = "channelID", default_value = "", help = "Channel to unjoin.")]
         channel: String,
     },
-    /// Drops what the peer derives from the blocks, because an older peer may have written it.
+    /// Brings what an older peer has written up to date.
     #[command(
         about = "Upgrades databases.",
         long_about = "Upgrades databases by directly updating the database format or dropping the databases. Dropped databases will be rebuilt with new format upon peer restart. When the command is executed, the peer must be offline."
@@ -83,6 +84,11 @@ impl AdministrationCommand {
         if self.channel().is_some_and(str::is_empty) {
             return usage("Must supply channel ID");
         }
+        // Fabric shows the usage with every problem of these commands.
+        self.apply().map_err(|error| Failure::Usage(format!("{error:#}")))
+    }
+
+    fn apply(self) -> anyhow::Result<()> {
         let config = PeerConfig::load(&Environment::of_process())?.config;
         let ledgers = StoppedLedgers::open(&config.ledger.directory)?;
         let said = match self {
@@ -107,9 +113,8 @@ impl AdministrationCommand {
                 "The databases of all channels have been dropped; they are rebuilt when the peer starts".to_owned()
             }
             Self::UpgradeDbs => {
-                ledgers.drop_derived()?;
-                "The databases of all channels have been dropped; they are rebuilt in today's format when the peer starts"
-                    .to_owned()
+                // Ledgers have had one format so far, and open in no other.
+                bail!("the data format is already up to date. No upgrade is required")
             }
             Self::Unjoin { channel } => {
                 ledgers.unjoin(&channel)?;

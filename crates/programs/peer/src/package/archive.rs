@@ -180,3 +180,40 @@ pub(super) fn check_name(name: &str) -> anyhow::Result<()> {
         format!("{name} cannot be the name of a file in a package: it must be a path below the package's root")
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use ripstop_types::Digest;
+
+    use super::*;
+
+    /// The hash is that of what a program in Go 1.26 writes for the same entries.
+    #[test]
+    fn names_of_all_lengths_are_written_as_go_writes_them() {
+        let mut archive = Archive::new(Writing::Sources);
+        archive.directory("src").unwrap();
+        for name in [
+            "src/main.go".to_owned(),
+            format!("src/{}/{}/f", "d".repeat(60), "e".repeat(60)),
+            format!("src/{}", "m".repeat(120)),
+            format!("src/{}f", format!("{}/", "d".repeat(60)).repeat(4)),
+            "src/ünïcode.txt".to_owned(),
+            format!("src/{}", "n".repeat(96)),
+            format!("src/{}", "n".repeat(97)),
+            format!("{}/{}", "p".repeat(155), "q".repeat(100)),
+            format!("{}/q", "p".repeat(156)),
+        ] {
+            archive.file(&name, format!("content of {name}").as_bytes()).unwrap();
+        }
+        let digest = "3270340d5f1cbf7b98aaea95a4e8712be2c267daadc3eb1e1493cb67349597f4";
+        assert_eq!(Digest::of(&archive.finish()).to_string(), digest);
+    }
+
+    #[test]
+    fn names_that_leave_the_package_are_refused() {
+        check_name("src/a/b.go").unwrap();
+        for name in ["src/../b", "/src/b", "src//b", ""] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+    }
+}

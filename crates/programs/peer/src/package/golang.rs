@@ -1,7 +1,7 @@
 //! Chaincode in Go: a module, or a package of a `GOPATH` with all it depends on.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
 use anyhow::{Context, anyhow, bail};
 use serde::Deserialize;
@@ -202,9 +202,14 @@ fn go(arguments: &[&str], target: Option<(&str, &str)>, failed: &str) -> anyhow:
         )
     })?;
     if !output.status.success() {
-        bail!("{failed} with: {}", String::from_utf8_lossy(&output.stderr).trim_end());
+        bail!("{failed} with: {}: {}", String::from_utf8_lossy(&output.stderr).trim_end(), status(output.status));
     }
     Ok(output.stdout)
+}
+
+/// How a process ended, in Go's words.
+fn status(status: ExitStatus) -> String {
+    status.code().map_or_else(|| status.to_string(), |code| format!("exit status {code}"))
 }
 
 #[cfg(test)]

@@ -4,32 +4,22 @@
 mod archive;
 mod golang;
 mod gzip;
-mod metadata;
 mod sources;
-
-use std::io::Read;
 
 use anyhow::{Context, bail};
 use archive::{Archive, Writing};
-use flate2::read::GzDecoder;
-use ripstop_types::Digest;
-use serde::{Deserialize, Serialize};
+pub use ripstop_chaincode_builder::package_id;
+use serde::Serialize;
 use sources::LeftOut;
 
 use crate::text;
 
-/// The most bytes of `metadata.json` that are read.
-const MAX_METADATA: u64 = 1024 * 1024;
-
 /// The content of a package's `metadata.json`.
-#[derive(Debug, Serialize, Deserialize)]
-struct Metadata {
-    #[serde(default)]
-    path: String,
-    #[serde(default)]
-    r#type: String,
-    #[serde(default)]
-    label: String,
+#[derive(Debug, Serialize)]
+struct Metadata<'a> {
+    path: &'a str,
+    r#type: &'a str,
+    label: &'a str,
 }
 
 /// Where a chaincode that runs as a service listens: the `connection.json` of a `ccaas` package.
@@ -48,55 +38,6 @@ pub fn pack_service(label: &str, service: &ServiceAddress) -> anyhow::Result<Vec
     let mut code = Archive::new(Writing::Sources);
     code.file("connection.json", &serde_json::to_vec(service)?)?;
     pack(label, "ccaas", "", &code.finish())
-}
-
-/// The id under which a peer knows an installed package: its label and the hash of its bytes.
-pub fn package_id(label: &str, package: &[u8]) -> String {
-    format!("{label}:{}", Digest::of(package))
-}
-
-/// The label that a package names in its metadata.
-pub(crate) fn read_label(package: &[u8]) -> anyhow::Result<String> {
-    let mut archive = tar::Archive::new(GzDecoder::new(package));
-    let entries = archive.entries().context("error reading as gzip stream")?;
-    let mut metadata: Option<Metadata> = None;
-    let mut has_code = false;
-    for entry in entries {
-        let mut entry = entry.context("error inspecting next tar header")?;
-        let name = entry.path().context("a tar entry has no readable name")?.into_owned();
-        if !entry.header().entry_type().is_file() {
-            bail!("tar entry {} is not a regular file, type {:?}", name.display(), entry.header().entry_type());
-        }
-        match name.to_str() {
-            Some("metadata.json") => {
-                let mut text = Vec::new();
-                entry.by_ref().take(MAX_METADATA).read_to_end(&mut text).context("could not read metadata.json")?;
-                let parsed = serde_json::from_slice(&text);
-                metadata = Some(parsed.context("could not unmarshal metadata.json as json")?);
-            }
-            Some("code.tar.gz") => has_code = true,
-            _ => {
-                tracing::warn!(target: "cli.lifecycle.chaincode", "Encountered unexpected file '{}' in top level of chaincode package", name.display())
-            }
-        }
-    }
-    if !has_code {
-        bail!("did not find a code package inside the package");
-    }
-    let metadata = metadata.context("did not find any package metadata (missing metadata.json)")?;
-    check_label(&metadata.label)?;
-    Ok(metadata.label)
-}
-
-/// Labels become parts of file names, so their characters are limited.
-pub(crate) fn check_label(label: &str) -> anyhow::Result<()> {
-    let starts_well = label.starts_with(|c: char| c.is_ascii_alphanumeric());
-    if !starts_well || !label.chars().all(|c| c.is_ascii_alphanumeric() || "_.+-".contains(c)) {
-        bail!(
-            "invalid label '{label}'. Label must be non-empty, can only consist of alphanumerics, symbols from '.+-_', and can only begin with alphanumerics"
-        );
-    }
-    Ok(())
 }
 
 /// Packs a directory as Fabric's packager for the language does, so that both give one chaincode the same id. `ccaas` and
@@ -123,7 +64,7 @@ pub(crate) fn pack_directory(label: &str, language: &str, path: &str) -> anyhow:
 }
 
 fn pack(label: &str, language: &str, path: &str, code: &[u8]) -> anyhow::Result<Vec<u8>> {
-    let metadata = Metadata { path: path.to_owned(), r#type: language.to_owned(), label: label.to_owned() };
+    let metadata = Metadata { path, r#type: language, label };
     let mut package = Archive::new(Writing::Package);
     package.file("metadata.json", text::json(&metadata)?.as_bytes())?;
     package.file("code.tar.gz", code)?;
@@ -132,6 +73,8 @@ fn pack(label: &str, language: &str, path: &str, code: &[u8]) -> anyhow::Result<
 
 #[cfg(test)]
 mod tests {
+    use ripstop_chaincode_builder::Package;
+
     use super::*;
 
     fn service() -> ServiceAddress {
@@ -142,17 +85,7 @@ mod tests {
     fn a_package_has_the_same_bytes_every_time_and_names_its_label() {
         let package = pack_service("basic_1.0", &service()).unwrap();
         assert_eq!(package, pack_service("basic_1.0", &service()).unwrap());
-        assert_eq!(read_label(&package).unwrap(), "basic_1.0");
+        assert_eq!(Package::parse(&package).unwrap().metadata.label, "basic_1.0");
         assert_eq!(package_id("basic_1.0", &package).len(), "basic_1.0:".len() + 64);
-    }
-
-    #[test]
-    fn what_is_no_package_is_refused_with_a_reason() {
-        assert!(read_label(b"not gzip").is_err());
-        let empty = Archive::new(Writing::Package).finish();
-        assert!(read_label(&empty).unwrap_err().to_string().contains("did not find a code package"));
-        for bad in ["", "-a", "a/b", "a b"] {
-            assert!(check_label(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{anyhow, bail};
+use ripstop_chaincode_builder::check_metadata_file;
 
 use super::archive::{Archive, Writing};
-use super::metadata;
 use crate::text;
 
 /// The directory with what is not source.
@@ -109,11 +109,11 @@ pub(super) fn pack(path: &str, left_out: &LeftOut) -> anyhow::Result<Vec<u8>> {
 /// The content of a file of metadata, checked; `None` for hidden files, which users often do not know of.
 fn read_metadata(found: &Found<'_>, name: &str) -> anyhow::Result<Option<Vec<u8>>> {
     if found.name.starts_with('.') {
-        tracing::warn!(target: "chaincode.platform", "Ignoring hidden file in metadata directory: {name}");
+        tracing::warn!(target: "chaincode.platform.util", "Ignoring hidden file in metadata directory: {name}");
         return Ok(None);
     }
     let content = read(found.path)?;
-    metadata::check(name, &content)?;
+    check_metadata_file(name, &content)?;
     Ok(Some(content))
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context, anyhow, bail};
 use ripstop_transport::{ClientTls, Endpoint};
 
 use super::profile::{Address, Profile};
@@ -88,18 +88,24 @@ impl Wanted<'_> {
             return Ok(given());
         }
         let profile = Profile::read(&flags.profile)?;
-        let named: Vec<Address> = match (self.family, self.channel, self.target) {
+        let names = match (self.family, self.channel, self.target) {
             (Family::Lifecycle, "", "") => {
                 bail!("--targetPeer must be specified for channel-less operation using connection profile")
             }
-            (Family::Lifecycle, "", target) => vec![profile.peer(target)?],
-            (Family::Lifecycle, channel, _) => profile.endorsers(channel)?.unwrap_or_default(),
-            (Family::Chaincode, channel, _) => match profile.endorsers(channel)? {
+            (Family::Lifecycle, "", target) => vec![target],
+            (Family::Lifecycle, channel, _) => profile.endorsers(channel).unwrap_or_default(),
+            (Family::Chaincode, channel, _) => match profile.endorsers(channel) {
                 Some(endorsers) => endorsers,
                 None => return Ok(given()),
             },
         };
-        Ok(named.into_iter().unzip())
+        let unknown = match self.family {
+            Family::Chaincode => "is defined in the channel config but doesn't have associated peer config",
+            Family::Lifecycle => "doesn't have associated peer config",
+        };
+        let named =
+            names.into_iter().map(|name| profile.peer(name).with_context(|| format!("peer '{name}' {unknown}")));
+        Ok(named.collect::<anyhow::Result<Vec<Address>>>()?.into_iter().unzip())
     }
 
     fn check(&self, addresses: &[String], roots: &[PathBuf], secure: bool) -> anyhow::Result<()> {
@@ -111,6 +117,9 @@ impl Wanted<'_> {
                 }
                 Family::Lifecycle => bail!("'{command}' command supports one peer. {number} peers provided"),
             }
+        }
+        if self.family == Family::Chaincode && roots.len() > number {
+            tracing::warn!(target: "chaincodeCmd", function = "validatePeerConnectionParameters", "received more TLS root cert files ({}) than peer addresses ({number})", roots.len());
         }
         if secure && roots.len() != number {
             bail!(
@@ -138,16 +147,13 @@ impl Session {
 
     /// The peer that configuration and environment name.
     pub(crate) fn own_peer(&self) -> anyhow::Result<Peer> {
+        // Without a file, Fabric's words are those for a file without a name.
         let root = self.config.tls_root_certificate.as_deref().unwrap_or(Path::new(""));
-        self.connect(&self.config.address, || {
-            // Without a file, Fabric's words are those for a file without a name.
-            std::fs::read(root).map_err(|error| {
-                anyhow!(
-                    "failed to load config for PeerClient: unable to load peer.tls.rootcert.file: {}",
-                    text::not_opened(root, &error)
-                )
-            })
-        })
+        let peer = self.connect(&self.config.address, || {
+            std::fs::read(root)
+                .map_err(|error| anyhow!("unable to load peer.tls.rootcert.file: {}", text::not_opened(root, &error)))
+        });
+        peer.context("failed to load config for PeerClient")
     }
 
     /// The peer whose snapshots are asked about: the one that flags name, or else the one of the environment. With TLS the

@@ -52,20 +52,16 @@ impl Profile {
         serde_saphyr::from_str(&text).context("error unmarshalling YAML")
     }
 
-    /// The peers that endorse on a channel. `None`: the profile says nothing about the channel.
-    pub(super) fn endorsers(&self, channel: &str) -> anyhow::Result<Option<Vec<Address>>> {
-        let Some(roles) = self.channels.get(channel).filter(|channel| !channel.peers.is_empty()) else {
-            return Ok(None);
-        };
-        let endorsers = roles.peers.iter().filter(|(_, role)| role.endorses);
-        endorsers.map(|(name, _)| self.peer(name)).collect::<anyhow::Result<_>>().map(Some)
+    /// The names of the peers that endorse on a channel. `None`: the profile says nothing about the channel.
+    pub(super) fn endorsers(&self, channel: &str) -> Option<Vec<&str>> {
+        let roles = &self.channels.get(channel)?.peers;
+        let endorsers = roles.iter().filter(|(_, role)| role.endorses).map(|(name, _)| name.as_str());
+        (!roles.is_empty()).then(|| endorsers.collect())
     }
 
     /// The peer of this name.
-    pub(super) fn peer(&self, name: &str) -> anyhow::Result<Address> {
-        let peer =
-            self.peers.get(name).with_context(|| format!("peer '{name}' doesn't have associated peer config"))?;
-        Ok((peer.url.clone(), peer.tls.path.clone()))
+    pub(super) fn peer(&self, name: &str) -> Option<Address> {
+        self.peers.get(name).map(|peer| (peer.url.clone(), peer.tls.path.clone()))
     }
 }
 
@@ -83,18 +79,17 @@ channels:
     peers:
       peer0.org1: {endorsingPeer: true, chaincodeQuery: true}
       peer1.org1: {endorsingPeer: false}
-  broken: {peers: {peer2.org1: {endorsingPeer: true}}}
 peers:
   peer0.org1: {url: 'localhost:7051', tlsCACerts: {path: ca1.pem}}
   peer1.org1: {url: 'localhost:8051'}
 ",
         )
         .unwrap();
-        let endorsers = |channel| profile.endorsers(channel).map_err(|error| error.to_string());
-        assert_eq!(endorsers("mychannel"), Ok(Some(vec![("localhost:7051".to_owned(), "ca1.pem".into())])));
-        assert_eq!(endorsers("other"), Ok(None));
-        assert_eq!(endorsers("broken"), Err("peer 'peer2.org1' doesn't have associated peer config".to_owned()));
-        assert_eq!(profile.peer("peer1.org1").unwrap(), ("localhost:8051".to_owned(), "".into()));
+        assert_eq!(profile.endorsers("mychannel"), Some(vec!["peer0.org1"]));
+        assert_eq!(profile.endorsers("other"), None);
+        assert_eq!(profile.peer("peer0.org1"), Some(("localhost:7051".to_owned(), "ca1.pem".into())));
+        assert_eq!(profile.peer("peer1.org1"), Some(("localhost:8051".to_owned(), "".into())));
+        assert_eq!(profile.peer("peer2.org1"), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use ripstop_keys::{EnvelopeHeader, SignError, SigningIdentity, sign_envelope, si
 use ripstop_proto::{Message, common};
 use ripstop_types::{ChannelId, HeaderType};
 
-use super::announce_connections;
+use super::{announce_connections, announce_if_reached};
 use crate::client::{BlockRequest, CallError, Orderer, Patience, Seek, now};
 use crate::commands::{Failure, usage};
 use crate::flags::OrdererFlags;
@@ -134,7 +134,6 @@ impl Creation {
             return Err(anyhow!("ordering service endpoint {address} is not valid or missing").into());
         }
         let orderer = session.orderer(flags, address).context("failed to create deliver client for orderer")?;
-        announce_connections();
         if self.file.as_os_str().is_empty() {
             return Err(anyhow!(
                 "without a channel creation transaction (-f) there is nothing to create the channel from; orderers of \
@@ -144,7 +143,9 @@ impl Creation {
             .into());
         }
         let signed = read_and_sign(&self.file, &self.channel, &session.signer)?;
-        orderer.broadcast(signed).await.map_err(|error| match error {
+        let taken = orderer.broadcast(signed).await;
+        announce_if_reached(&taken);
+        taken.map_err(|error| match error {
             CallError::Connect { .. } => anyhow!("failed to create deliver client for orderer: {error}"),
             error => error.into(),
         })?;

@@ -3,7 +3,7 @@ use ripstop_keys::SigningIdentity;
 use ripstop_proto::Message;
 use ripstop_types::{Block, ChannelId};
 
-use super::announce_connections;
+use super::announce_if_reached;
 use crate::client::{BlockRequest, CallError, Orderer, Patience, Peer, Seek};
 use crate::commands::{Failure, usage};
 use crate::flags::OrdererFlags;
@@ -17,22 +17,32 @@ enum Source {
 }
 
 impl Source {
-    async fn block(&self, asked: BlockRequest<'_>, signer: &SigningIdentity) -> anyhow::Result<Block> {
-        let (role, received) = match self {
-            Self::Orderer(orderer) => ("orderer", orderer.block(asked, signer).await),
-            Self::Peer(peer) => ("peer", peer.block(asked, signer).await),
-        };
-        let block = received.map_err(|error| match error {
-            CallError::Connect { .. } => anyhow!("failed to create deliver client for {role}: {error}"),
-            CallError::NoBlock { status } => {
+    async fn block(&self, asked: BlockRequest<'_>, signer: &SigningIdentity) -> Result<Block, CallError> {
+        match self {
+            Self::Orderer(orderer) => orderer.block(asked, signer).await,
+            Self::Peer(peer) => peer.block(asked, signer).await,
+        }
+    }
+
+    /// Tells what was received, in the words of Fabric's command.
+    fn told(&self, received: Result<Block, CallError>) -> anyhow::Result<Block> {
+        let block = received.map_err(|error| match (self, error) {
+            (Self::Orderer(_), error @ CallError::Connect { .. }) => {
+                anyhow!("failed to create deliver client for orderer: {error}")
+            }
+            (Self::Peer(_), CallError::Connect { address, reason, .. }) => {
+                let error = CallError::Connect { role: "deliver", address, reason };
+                anyhow!("error getting deliver client for channel: failed to create deliver client for peer: {error}")
+            }
+            (_, error @ CallError::NoBlock { status }) => {
                 tracing::info!(target: "cli.common", function = "readBlock", "Expect block, but got status: &{{{status}}}");
                 error.into()
             }
-            CallError::Status(_) if role == "peer" => {
+            (Self::Orderer(_), error @ CallError::Status(_)) => anyhow!("error receiving: {error}"),
+            (Self::Peer(_), error @ CallError::Status(_)) => {
                 anyhow!("error receiving: error receiving from peer deliver service: {error}")
             }
-            CallError::Status(_) => anyhow!("error receiving: {error}"),
-            error => error.into(),
+            (_, error) => error.into(),
         })?;
         tracing::info!(target: "cli.common", function = "readBlock", "Received block: {}", block.number());
         Ok(block)
@@ -63,24 +73,22 @@ pub(super) async fn fetch(
             Source::Peer(peer.context("error getting deliver client for channel")?)
         }
     };
-    announce_connections();
+    let first = match target.as_str() {
+        "oldest" => Seek::Oldest,
+        "newest" | "config" => Seek::Newest,
+        number => Seek::Number(number.parse().map_err(|_| anyhow!("fetch target illegal: {target}"))?),
+    };
     let signer = &session.signer;
     let channel = ChannelId::new(channel)?;
     let at = |seek| BlockRequest { channel: &channel, seek, patience };
-    let block = match target.as_str() {
-        "oldest" => source.block(at(Seek::Oldest), signer).await?,
-        "newest" => source.block(at(Seek::Newest), signer).await?,
-        "config" => {
-            let newest = source.block(at(Seek::Newest), signer).await?;
-            let number = newest.metadata.last_config().context("cannot find the last config block")?;
-            tracing::info!(target: "channelCmd", function = "fetch", "Retrieving last config block: {number}");
-            source.block(at(Seek::Number(number.get())), signer).await?
-        }
-        number => match number.parse() {
-            Ok(number) => source.block(at(Seek::Number(number)), signer).await?,
-            Err(_) => return Err(anyhow!("fetch target illegal: {target}").into()),
-        },
-    };
+    let received = source.block(at(first), signer).await;
+    announce_if_reached(&received);
+    let mut block = source.told(received)?;
+    if target == "config" {
+        let number = block.metadata.last_config().context("cannot find the last config block")?;
+        tracing::info!(target: "channelCmd", function = "fetch", "Retrieving last config block: {number}");
+        block = source.told(source.block(at(Seek::Number(number.get())), signer).await)?;
+    }
     std::fs::write(&file, block.to_proto().encode_to_vec())
         .map_err(|error| anyhow!(text::not_opened(file.as_ref(), &error)))?;
     Ok(())

@@ -13,7 +13,7 @@ use ripstop_proto::{Message, common, protos};
 use ripstop_types::HeaderType;
 
 use super::{Failure, unreachable_or, usage};
-use crate::client::{Invocation, Patience, Peer};
+use crate::client::{CallError, Invocation, Patience, Peer};
 use crate::flags::OrdererFlags;
 use crate::session::Session;
 use crate::text;
@@ -151,15 +151,20 @@ impl ChannelCommand {
     }
 }
 
-/// Says that whoever is needed can be asked now, as scripts expect of these commands.
+/// Says that whoever is needed could be reached, as scripts expect of these commands.
 fn announce_connections() {
     tracing::info!(target: "channelCmd", function = "InitCmdFactory", "Endorser and orderer connections initialized");
 }
 
+/// The same, if an answer or a refusal shows it.
+fn announce_if_reached<T>(answer: &Result<T, CallError>) {
+    if !matches!(answer, Err(CallError::Connect { .. })) {
+        announce_connections();
+    }
+}
+
 fn own_peer(session: &Session) -> anyhow::Result<Peer> {
-    let peer = session.own_peer().context("error getting endorser client for channel")?;
-    announce_connections();
-    Ok(peer)
+    session.own_peer().context("error getting endorser client for channel")
 }
 
 async fn join_by_block(session: &Session, path: PathBuf) -> Result<(), Failure> {
@@ -175,7 +180,9 @@ async fn join_by_block(session: &Session, path: PathBuf) -> Result<(), Failure> 
 async fn propose_join(peer: &Peer, function: &str, from: Bytes, signer: &SigningIdentity) -> anyhow::Result<()> {
     let call = Invocation::new("", "cscc", function, [from]);
     let proposal = call.propose(signer, HeaderType::Config)?;
-    let answer = peer.endorse(&proposal).await.map_err(|error| {
+    let answer = peer.endorse(&proposal).await;
+    announce_if_reached(&answer);
+    let answer = answer.map_err(|error| {
         unreachable_or(error, "endorser", "channel", |error| anyhow!("proposal failed (err: {error})"))
     })?;
     let answer = answer.response.unwrap_or_default();
@@ -205,10 +212,10 @@ fn no_words(words: &[String]) -> Result<(), Failure> {
 
 /// Asks a system chaincode of the peer. `failed` is said where it cannot be asked, `refused` where it has no answer.
 async fn ask(session: &Session, call: &Invocation, failed: &str, refused: &str) -> anyhow::Result<Bytes> {
-    let answer = own_peer(session)?
-        .query(call, &session.signer)
-        .await
-        .map_err(|error| unreachable_or(error, "endorser", "channel", |error| anyhow!("{failed} {error}")))?;
+    let answer = own_peer(session)?.query(call, &session.signer).await;
+    announce_if_reached(&answer);
+    let answer =
+        answer.map_err(|error| unreachable_or(error, "endorser", "channel", |error| anyhow!("{failed} {error}")))?;
     let answer = answer.response.unwrap_or_default();
     if answer.status != 200 {
         bail!("{refused}, status {}: {}", answer.status, answer.message);

@@ -1,6 +1,8 @@
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
+use ripstop_chaincode_builder::{Package, PackageError, package_id};
+use ripstop_lifecycle::is_label;
 use serde_json::json;
 
 use super::Output;
@@ -41,7 +43,9 @@ pub(super) fn pack(flags: &PackageFlags) -> Result<(), Failure> {
             return Err(anyhow!(words).into());
         }
     }
-    package::check_label(&flags.label)?;
+    if !is_label(&flags.label) {
+        return Err(PackageError::Label(flags.label.clone()).into());
+    }
     let package = package::pack_directory(&flags.label, &flags.language, &flags.path)?;
     std::fs::write(file, package).map_err(|error| {
         anyhow!("error writing chaincode package to {file}: {}", text::not_opened(Path::new(file), &error))
@@ -55,8 +59,9 @@ pub(super) fn calculate_package_id(arguments: &[String], output: Output) -> Resu
         return Err(anyhow!("invalid number of args. expected only the packaged chaincode file").into());
     };
     let bytes = read(file)?;
-    let label = package::read_label(&bytes).context("could not parse as a chaincode install package")?;
-    let id = package::package_id(&label, &bytes);
+    let package =
+        Package::parse(&bytes).map_err(|error| anyhow!("could not parse as a chaincode install package: {error}"))?;
+    let id = package_id(&package.metadata.label, &bytes);
     match output {
         Output::Text => say!("{id}"),
         Output::Json => say!("{}", text::indented(&json!({ "package_id": id }))),
