@@ -3,12 +3,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwapOption;
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::ServerCertVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::server::WebPkiClientVerifier;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
 
@@ -187,7 +187,7 @@ impl ClientCertVerifier for PeerVerifier {
         message: &[u8],
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
         verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
@@ -196,12 +196,78 @@ impl ClientCertVerifier for PeerVerifier {
         message: &[u8],
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
         verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Verifies a server as usual, and that it is an expected one.
+#[derive(Debug)]
+struct ServerVerifier {
+    chain: Arc<WebPkiServerVerifier>,
+    expected: Expected,
+}
+
+/// What else is expected of a server.
+#[derive(Debug)]
+enum Expected {
+    Key(Vec<u8>),
+    NotCertificate(CertificateDer<'static>),
+}
+
+impl Expected {
+    fn check(&self, shown: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<(), rustls::Error> {
+        let name = name.to_str();
+        match self {
+            Self::Key(key) if ParsedCertificate::try_from(shown)?.subject_public_key_info().as_ref() == key => Ok(()),
+            Self::Key(_) => Err(rustls::Error::General(format!(
+                "public key of server certificate presented by {name} doesn't match the expected public key"
+            ))),
+            Self::NotCertificate(own) if own.as_ref() == shown.as_ref() => {
+                Err(rustls::Error::General(format!("{name} is this node itself")))
+            }
+            Self::NotCertificate(_) => Ok(()),
+        }
+    }
+}
+
+impl ServerCertVerifier for ServerVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verified = self.chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
+        self.expected.check(end_entity, server_name).map(|()| verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chain.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chain.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
     }
 }
 
@@ -239,6 +305,34 @@ impl ClientTls {
             .build()
             .map_err(|error| TlsError::Verifier(error.to_string()))?;
         Self::with_verifier(verifier, key_pair)
+    }
+
+    /// As [`Self::new`], but trusts one server only: the one whose certificate, beside all else, has this public key (a
+    /// DER-encoded SubjectPublicKeyInfo).
+    pub fn pinned<'a>(
+        roots: impl IntoIterator<Item = &'a [u8]>,
+        key_pair: KeyPair,
+        server_key: &[u8],
+    ) -> Result<Self, TlsError> {
+        Self::expecting(roots, key_pair, Expected::Key(server_key.to_vec()))
+    }
+
+    /// As [`Self::new`], but does not talk to itself: a server that shows the certificate of `key_pair` is not trusted.
+    pub fn to_others<'a>(roots: impl IntoIterator<Item = &'a [u8]>, key_pair: KeyPair) -> Result<Self, TlsError> {
+        let own = key_pair.leaf();
+        Self::expecting(roots, key_pair, Expected::NotCertificate(own))
+    }
+
+    fn expecting<'a>(
+        roots: impl IntoIterator<Item = &'a [u8]>,
+        key_pair: KeyPair,
+        expected: Expected,
+    ) -> Result<Self, TlsError> {
+        let store = root_store(roots)?;
+        let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider())
+            .build()
+            .map_err(|error| TlsError::Verifier(error.to_string()))?;
+        Self::with_verifier(Arc::new(ServerVerifier { chain, expected }), Some(key_pair))
     }
 
     fn with_verifier(verifier: Arc<dyn ServerCertVerifier>, key_pair: Option<KeyPair>) -> Result<Self, TlsError> {

@@ -3,7 +3,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair as Key};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair as Key,
+    PublicKeyData as _,
+};
 use ripstop_proto::protos;
 use ripstop_proto::protos::endorser_client::EndorserClient;
 use ripstop_proto::protos::endorser_server::{Endorser, EndorserServer};
@@ -126,6 +129,28 @@ async fn a_certificate_that_need_not_be_shown_can_still_be_verified() {
     assert_eq!(ask(endpoint(None)).await.unwrap(), b"");
     assert!(ask(endpoint(Some(ours.issue()))).await.is_ok());
     assert!(ask(endpoint(Some(theirs.issue()))).await.is_err());
+}
+
+#[tokio::test]
+async fn a_client_may_expect_one_server_or_any_but_itself() {
+    let authority = Authority::new();
+    let key = Key::generate().unwrap();
+    let params = || CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let certificate = params().signed_by(&key, &authority.issuer).unwrap();
+    let pair = KeyPair::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap();
+    let (address, _stop) = serve(Some(ServerTls::new(pair.clone(), ClientAuth::Requested).unwrap())).await;
+    let roots = authority.pem();
+    let itself = ClientTls::to_others([roots.as_bytes()], pair).unwrap();
+    let itself = describe_failure(&ask(Endpoint::new(&address).unwrap().tls(itself)).await.unwrap_err());
+    assert!(itself.contains("127.0.0.1 is this node itself"), "{itself}");
+    let endpoint = |key: &Key, roots: &str| {
+        let tls = ClientTls::pinned([roots.as_bytes()], authority.issue(), &key.subject_public_key_info()).unwrap();
+        Endpoint::new(&address).unwrap().tls(tls)
+    };
+    assert!(ask(endpoint(&key, &roots)).await.is_ok());
+    let other = describe_failure(&ask(endpoint(&Key::generate().unwrap(), &roots)).await.unwrap_err());
+    assert!(other.contains("presented by 127.0.0.1 doesn't match the expected public key"), "{other}");
+    assert!(ask(endpoint(&key, &Authority::new().pem())).await.is_err(), "the chain counts too");
 }
 
 #[tokio::test]

@@ -6,9 +6,8 @@
 //!
 //! Invariants: a node that cannot begin says why and what to do, and ends with status 1; one that is told to stop by SIGTERM
 //! or SIGINT ends with status 0. It may be killed at any time without losing what it acknowledged.
-//!
-//! Absent: a separate listener for other ordering nodes, because there are no links to them yet.
 
+mod cluster;
 mod node;
 
 use std::ffi::OsString;

@@ -11,14 +11,17 @@ use ripstop_node::{FABRIC_RELEASE, Node, say_that_there_is_no_profiling, until_s
 use ripstop_node_config::{Environment, OrdererConfig};
 use ripstop_operations::{LogControl, start_logging};
 use ripstop_ordering_service::{
-    AtomicBroadcastService, ExpiredClients, OrderingConfig, OrderingService, Throttle, TrustedRoots,
-    participation_routes,
+    AtomicBroadcastService, ClusterConfig, ClusterService, ExpiredClients, OrderingConfig, OrderingService, Throttle,
+    TrustedRoots, participation_routes,
 };
 use ripstop_runtime::{Signals, TaskGroup, TaskKind};
 use ripstop_transport::{
-    ClientRoots, ConcurrencyLimit, Listener, MessageLimits, ServerTls, serve_grpc, serve_http, with_health,
+    ClientRoots, ConcurrencyLimit, Listener, MessageLimits, ServerOptions, ServerTls, serve_grpc, serve_http,
+    with_health,
 };
 use tonic::service::Routes;
+
+use crate::cluster::{ClusterListener, cluster_config};
 
 const LOG: &str = "orderer.common.server";
 /// How long each part of the node may take to stop.
@@ -34,17 +37,10 @@ pub(crate) fn start() -> anyhow::Result<()> {
         environment.get_non_empty("FABRIC_LOGGING_FORMAT"),
     )?;
     let config = OrdererConfig::load(&environment).context("failed to parse config")?.announce();
-    warn_of_what_is_missing(&config);
+    say_that_there_is_no_profiling(config.profile_address.as_deref());
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start threads")?;
     runtime.block_on(serve(config, logging))
-}
-
-fn warn_of_what_is_missing(config: &OrdererConfig) {
-    if config.cluster.listen.is_some() {
-        tracing::warn!(target: LOG, "General.Cluster.ListenPort has no effect: there are no links to other ordering nodes yet");
-    }
-    say_that_there_is_no_profiling(config.profile_address.as_deref());
 }
 
 async fn serve(config: OrdererConfig, logging: LogControl) -> anyhow::Result<()> {
@@ -63,11 +59,24 @@ async fn serve(config: OrdererConfig, logging: LogControl) -> anyhow::Result<()>
     node.serve_operations(&config.operations, &config.metrics, &servers).await?;
     let trusted = TrustedRoots { live: ClientRoots::new(), fixed: read_files(&tls.client_root_cas)? };
     let server_tls = node.grpc_tls("server TLS", tls, &trusted.live)?;
-    let ordering = ordering_config(&config, read(&tls.certificate, "General.TLS.Certificate")?);
-    let service = OrderingService::open(ordering, identity.signer, &node.metrics, trusted, channels.clone()).await?;
+    let mut roots = vec![trusted];
+    let cluster = ClusterListener::prepare(&config, &mut roots, &mut node)?;
+    let own_certificate = match &cluster {
+        Some(cluster) => cluster.certificate.clone(),
+        None => read(&tls.certificate, "General.TLS.Certificate")?,
+    };
+    let ordering = ordering_config(&config, own_certificate, cluster_config(&config, tls, &mut node)?);
+    let service = OrderingService::open(ordering, identity.signer, &node.metrics, roots, channels.clone()).await?;
 
     start_admin(&config, service.clone(), &servers, &mut node).await?;
-    start_grpc(&config, server_tls, service, &node, &servers).await?;
+    let others = match cluster {
+        Some(cluster) => {
+            cluster.start(&config, service.clone(), &node, &servers).await?;
+            OtherOrderers::ElsewhereServed
+        }
+        None => OtherOrderers::ServedToo,
+    };
+    start_grpc(&config, server_tls, service, others, &node, &servers).await?;
     node.watch_certificates(enrollment_end, &servers);
 
     let stopped = until_stopped(&root, signals).await;
@@ -92,7 +101,7 @@ fn load_identity(config: &OrdererConfig) -> anyhow::Result<LocalIdentity> {
     })
 }
 
-fn ordering_config(config: &OrdererConfig, tls_certificate: Vec<u8>) -> OrderingConfig {
+fn ordering_config(config: &OrdererConfig, tls_certificate: Vec<u8>, cluster: ClusterConfig) -> OrderingConfig {
     OrderingConfig {
         ledger_directory: config.ledger_directory.clone(),
         wal_directory: config.consensus.wal_directory.clone(),
@@ -100,14 +109,35 @@ fn ordering_config(config: &OrdererConfig, tls_certificate: Vec<u8>) -> Ordering
         tick_interval: config.consensus.tick_interval_override,
         expiration: if config.no_expiration_checks { ExpiredClients::Taken } else { ExpiredClients::Refused },
         tls_certificate,
+        cluster,
     }
 }
 
-fn read(path: &Path, key: &str) -> anyhow::Result<Vec<u8>> {
+/// Whether the listener for clients serves other orderers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OtherOrderers {
+    ServedToo,
+    ElsewhereServed,
+}
+
+/// The options of a gRPC listener.
+pub(crate) fn grpc_options(config: &OrdererConfig, node: &Node) -> ServerOptions {
+    let messages = MessageLimits {
+        receive: config.max_receive_message_size as usize,
+        send: config.max_send_message_size as usize,
+    };
+    node.grpc_options(config.keepalive, config.connection_timeout, messages)
+}
+
+pub(crate) fn host_and_port(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+pub(crate) fn read(path: &Path, key: &str) -> anyhow::Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("failed to read {} ({key})", path.display()))
 }
 
-fn read_files(paths: &[std::path::PathBuf]) -> anyhow::Result<Vec<Vec<u8>>> {
+pub(crate) fn read_files(paths: &[std::path::PathBuf]) -> anyhow::Result<Vec<Vec<u8>>> {
     paths.iter().map(|path| read(path, "client root CAs")).collect()
 }
 
@@ -138,14 +168,11 @@ async fn start_grpc(
     config: &OrdererConfig,
     tls: ServerTls,
     service: OrderingService,
+    others: OtherOrderers,
     node: &Node,
     servers: &TaskGroup,
 ) -> anyhow::Result<()> {
-    let host = match config.listen_host.contains(':') {
-        true => format!("[{}]", config.listen_host),
-        false => config.listen_host.clone(),
-    };
-    let address = format!("{host}:{}", config.listen_port);
+    let address = host_and_port(&config.listen_host, config.listen_port);
     let listener = Listener::bind(&address).await.context("(General.ListenAddress, General.ListenPort)")?;
     let deliver_config = DeliverConfig {
         time_window: config.authentication_time_window,
@@ -155,17 +182,16 @@ async fn start_grpc(
     };
     let channels: Arc<dyn Channels> = Arc::new(service.clone());
     let deliver = DeliverService::new(channels, deliver_config, &node.metrics);
-    let mut broadcast = AtomicBroadcastService::new(service, deliver);
+    let mut broadcast = AtomicBroadcastService::new(service.clone(), deliver);
     if config.throttling.rate > 0 {
         broadcast = broadcast.throttled(Throttle::new(config.throttling.rate, config.throttling.inactivity_timeout));
     }
-    let server = broadcast.into_server();
-    let routes = node.metrics.observe(with_health(Routes::new(server)));
-    let messages = MessageLimits {
-        receive: config.max_receive_message_size as usize,
-        send: config.max_send_message_size as usize,
-    };
-    let options = node.grpc_options(config.keepalive, config.connection_timeout, messages);
+    let routes = Routes::new(broadcast.into_server());
+    let routes = node.metrics.observe(with_health(match others {
+        OtherOrderers::ServedToo => routes.add_service(ClusterService::new(service).into_server()),
+        OtherOrderers::ElsewhereServed => routes,
+    }));
+    let options = grpc_options(config, node);
     let shutdown = servers.cancelled();
     tracing::info!(target: LOG, "Starting orderer {FABRIC_RELEASE} (Ripstop {})", env!("CARGO_PKG_VERSION"));
     servers.spawn(TaskKind::Essential, "grpc", serve_grpc(listener, Some(tls), options, routes, shutdown));

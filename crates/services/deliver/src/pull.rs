@@ -56,6 +56,9 @@ pub struct PullConfig {
     pub keepalive: Keepalive,
     /// The longest pause between attempts (`peer.deliveryclient.reConnectBackoffThreshold`).
     pub max_pause: Duration,
+    /// How long an orderer may be silent before another one is asked. None for whoever waits for blocks that do not exist
+    /// yet; some limit for one who knows that they do.
+    pub silence: Option<Duration>,
 }
 
 /// A block as an orderer sent it: nobody has verified it.
@@ -132,6 +135,14 @@ pub enum PullError {
         address: String,
         /// What happened.
         status: String,
+    },
+    /// The orderer sends nothing.
+    #[error("orderer `{address}` does not send block [{number}]")]
+    Silent {
+        /// The orderer.
+        address: String,
+        /// The block it was asked for.
+        number: BlockNumber,
     },
     /// The orderer refused.
     #[error("received bad status {status} from orderer `{address}`")]
@@ -245,7 +256,7 @@ impl BlockPuller {
             .keepalive(self.config.keepalive);
         let Some(key_pair) = &self.config.tls else { return Ok(endpoint) };
         let roots = orderer.tls_roots.iter().map(AsRef::as_ref);
-        let tls = ClientTls::new(roots, Some(key_pair.clone())).map_err(|error| fail(error.to_string()))?;
+        let tls = ClientTls::to_others(roots, key_pair.clone()).map_err(|error| fail(error.to_string()))?;
         Ok(endpoint.tls(tls))
     }
 
@@ -271,10 +282,12 @@ impl BlockPuller {
         let mut answers = tokio::select! {
             answers = client.deliver(requests) => answers.map_err(broken)?.into_inner(),
             () = &mut dropped => return Ok(Ended::Dropped),
+            () = silent(self.config.silence) => return Err(PullError::Silent { address, number: next }),
         };
         loop {
             let answer = tokio::select! {
                 answer = answers.message() => answer.map_err(broken)?,
+                () = silent(self.config.silence) => return Err(PullError::Silent { address, number: next }),
                 () = origin.refused.cancelled() => return Err(PullError::Refused { address, number: next }),
                 () = &mut dropped => return Ok(Ended::Dropped),
             };
@@ -362,6 +375,14 @@ impl Outage {
         let outlasts = !self.outlasted && patience.is_some_and(|patience| self.paused > patience);
         self.outlasted |= outlasts;
         outlasts
+    }
+}
+
+/// Completes after the limit; never without one.
+async fn silent(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit).await,
+        None => std::future::pending().await,
     }
 }
 

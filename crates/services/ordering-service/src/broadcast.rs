@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::channel::Channel;
-use crate::consensus::{Order, OrderKind};
+use crate::consensus::{Order, OrderKind, Origin};
 use crate::error::OrderError;
 use crate::metrics::BroadcastMetrics;
 use crate::produce::{ProduceError, Producer, expiration};
@@ -24,8 +24,9 @@ use crate::run::unix_now;
 use crate::throttle::{Throttle, Throttled};
 
 const LOG: &str = "orderer.common.broadcast";
-/// How many messages of one stream may wait for their answer; reading stops meanwhile.
-const ANSWERS_AHEAD: usize = 256;
+/// How many messages of one stream may wait for their answer, among several consenters until their block is agreed on;
+/// reading stops meanwhile. Two blocks of Fabric's usual size fit in.
+const ANSWERS_AHEAD: usize = 1024;
 
 /// The `orderer.AtomicBroadcast` service.
 pub struct AtomicBroadcastService {
@@ -283,7 +284,7 @@ impl OrderingService {
             signer: &self.inner.signer,
             expired: self.inner.config.expiration,
             consenters: &consenters,
-            active: &consenters.ids(),
+            active: &channel.shared.active.load(),
             now: unix_now(),
         };
         let message = producer.produce(&config, &update.envelope)?;
@@ -314,6 +315,6 @@ async fn submit(channel: &Channel, accepted: Accepted) -> Outcome {
     let Accepted { message, kind, validated_at } = accepted;
     let since = Instant::now();
     // When consensus has stopped nobody takes the order, and the dropped sender says so.
-    let _ = channel.orders.send(Order { message, kind, validated_at, answer }).await;
+    let _ = channel.orders.send(Order { message, kind, validated_at, origin: Origin::Client(answer) }).await;
     Outcome::Ordered { verdict, since }
 }

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use prost::Message as _;
 use ripstop_block_store::{BlockStore, BlockStoreOptions};
 use ripstop_channel_config::{ChannelConfig, ConsensusState};
-use ripstop_crypto::{Certificate, SigningIdentity};
+use ripstop_crypto::SigningIdentity;
 use ripstop_deliver::{BlockForm, BlockSource, Refusal, SourceError};
 use ripstop_ordering::consenter_metadata;
 use ripstop_policy::Reader;
@@ -17,15 +17,19 @@ use ripstop_types::{Block, BlockNumber, ChannelId, GoDuration, SignedData};
 use tokio::sync::{mpsc, watch};
 
 use crate::config::OrderingConfig;
-use crate::consensus::{Consensus, Order, Start};
+use crate::consensus::{Arrival, Consensus, FirstCampaign, Order, Start};
 use crate::error::OpenError;
+use crate::members::Members;
 use crate::metrics::ConsensusMetrics;
 use crate::produce::raft_consenters;
 use crate::wal::{Recovered, Wal};
 
 /// How many messages may wait for a channel's consensus; senders wait when it is full.
 pub(crate) const ORDER_QUEUE: usize = 1024;
+/// How many messages of other consenters' rafts may wait; their streams wait when it is full.
+pub(crate) const ARRIVAL_QUEUE: usize = 256;
 
+const LOG: &str = "orderer.consensus.etcdraft";
 const READERS: &str = "/Channel/Readers";
 const ORDERER_READERS: &str = "/Channel/Orderer/Readers";
 
@@ -36,16 +40,30 @@ pub(crate) struct Shared {
     /// Replaced after a configuration block is stored, before it becomes visible.
     pub(crate) config: ArcSwap<ChannelConfig>,
     pub(crate) consenters: ArcSwap<Consenters>,
+    /// The same, as they reach and recognise each other.
+    pub(crate) members: ArcSwap<Members>,
+    /// The consenters that the leader hears of, as far as known.
+    pub(crate) active: ArcSwap<Vec<NodeId>>,
     pub(crate) errored: watch::Sender<bool>,
     /// Counts changes of any channel's configuration.
     pub(crate) config_changed: watch::Sender<u64>,
     pub(crate) failed: AtomicBool,
 }
 
+impl Shared {
+    /// Replaces the consenters.
+    pub(crate) fn set_consenters(&self, consenters: &Consenters) {
+        self.consenters.store(Arc::new(consenters.clone()));
+        self.members.store(Arc::new(Members::of(consenters)));
+    }
+}
+
 /// A channel that this node orders.
 pub(crate) struct Channel {
     pub(crate) shared: Arc<Shared>,
     pub(crate) orders: mpsc::Sender<Order>,
+    /// For what other consenters send.
+    pub(crate) arrivals: mpsc::Sender<Arrival>,
 }
 
 /// Where a channel's files are.
@@ -74,6 +92,8 @@ pub(crate) fn chains_directory(config: &OrderingConfig) -> PathBuf {
 pub(crate) struct Opened {
     pub(crate) shared: Arc<Shared>,
     pub(crate) consensus: Consensus,
+    /// This node's number among the consenters.
+    pub(crate) node: NodeId,
     pub(crate) tick: Duration,
 }
 
@@ -98,6 +118,7 @@ pub(crate) fn open(
         OpenError::Consensus("this node's TLS certificate is that of none of the channel's consenters".into())
     })?;
     let (mut wal, recovered) = Wal::open(&places.wal, &places.snapshots)?;
+    let is_new = recovered.raft.is_empty() && tip.number() == BlockNumber::GENESIS;
     let recovered = begin(&mut wal, recovered, &tip, &consenters)?;
     let orderer = channel_config
         .orderer()
@@ -108,14 +129,24 @@ pub(crate) fn open(
         heartbeat_tick: raft_config.options.heartbeat_tick as usize,
         max_inflight_messages: raft_config.options.max_inflight_blocks as usize,
         max_message_bytes: u64::from(orderer.batch_size.preferred_max_bytes),
+        seed: rand::random(),
     };
+    let first_campaign = (is_new && consenters.len() > 1 && consenters.first_campaigner(id.as_str()) == Some(node))
+        .then(|| FirstCampaign { interval: u64::from(raft_config.options.heartbeat_tick) * 2, elapsed: 0 });
+    if first_campaign.is_some() {
+        tracing::info!(target: LOG, "This node is picked to start campaign channel={id} node={node}");
+    }
+    let missing = recovered.raft.snapshot.clone().filter(|snapshot| is_ahead(snapshot, &tip));
     let raft = RaftNode::new(node, options, recovered.raft)?;
     let shared = Arc::new(Shared {
         id: id.clone(),
         store,
         config: ArcSwap::from_pointee(channel_config),
         consenters: ArcSwap::from_pointee(consenters.clone()),
-        errored: watch::Sender::new(false),
+        members: ArcSwap::from_pointee(Members::of(&consenters)),
+        active: ArcSwap::default(),
+        // Until somebody leads; with up to two consenters the channel is readable without.
+        errored: watch::Sender::new(consenters.len() > 2),
         config_changed,
         failed: AtomicBool::new(false),
     });
@@ -129,19 +160,22 @@ pub(crate) fn open(
         signer,
         expired: config.expiration,
         metrics,
+        missing,
+        first_campaign,
+        forwarding_limit: i64::try_from(config.cluster.rpc_timeout.as_secs()).unwrap_or(i64::MAX),
     };
     let tick = match config.tick_interval {
         None => raft_config.options.tick_interval,
         Some(tick) => {
             tracing::info!(
-                target: "orderer.consensus.etcdraft",
+                target: LOG,
                 "TickIntervalOverride is set, overriding channel configuration tick interval to {}",
                 GoDuration::from(tick)
             );
             tick
         }
     };
-    Ok(Opened { consensus: Consensus::new(Arc::clone(&shared), start), shared, tick })
+    Ok(Opened { consensus: Consensus::new(Arc::clone(&shared), start), shared, node, tick })
 }
 
 fn block(store: &BlockStore, number: BlockNumber) -> Result<Arc<Block>, OpenError> {
@@ -165,9 +199,12 @@ fn consenters(tip: &Block, config: &ChannelConfig) -> Result<Consenters, OpenErr
 
 /// The consenter whose TLS certificate has the public key of this node's.
 pub(crate) fn own_number(consenters: &Consenters, certificate: &[u8]) -> Option<NodeId> {
-    let own = Certificate::from_pem(certificate).ok()?;
-    let same = |pem: &[u8]| Certificate::from_pem(pem).is_ok_and(|other| other.public_key() == own.public_key());
-    consenters.iter().find(|(_, consenter)| same(&consenter.server_tls_cert)).map(|(id, _)| id)
+    Members::of(consenters).by_server_certificate(certificate)
+}
+
+/// Whether a snapshot came from the leader and its blocks were not all fetched.
+fn is_ahead(snapshot: &Snapshot, tip: &Block) -> bool {
+    Block::parse(snapshot.data.clone()).is_ok_and(|block| block.number() > tip.number())
 }
 
 /// A channel without a log either is new, or its only consenter lost the log; then the blocks tell where to go on.
@@ -183,7 +220,7 @@ fn begin(wal: &mut Wal, recovered: Recovered, tip: &Block, consenters: &Consente
         let metadata = etcdraft::BlockMetadata::decode(recorded).unwrap_or_default();
         let index = metadata.raft_index.max(1);
         tracing::warn!(
-            target: "orderer.consensus.etcdraft",
+            target: LOG,
             "The Raft log is missing; going on after block [{}], whose only consenter this node is",
             tip.number()
         );

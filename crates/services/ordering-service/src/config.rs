@@ -1,6 +1,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ripstop_transport::KeyPair;
+
 /// How this node orders, on all channels.
 #[derive(Debug, Clone)]
 pub struct OrderingConfig {
@@ -14,8 +16,32 @@ pub struct OrderingConfig {
     pub tick_interval: Option<Duration>,
     /// Whether clients with expired certificates may write.
     pub expiration: ExpiredClients,
-    /// The PEM of this node's TLS certificate: a channel's consenter with the same public key is this node.
+    /// The PEM of the TLS certificate that this node shows to other orderers as a server: a channel's consenter with the
+    /// same public key is this node.
     pub tls_certificate: Vec<u8>,
+    /// How this node speaks to other orderers.
+    pub cluster: ClusterConfig,
+}
+
+/// How a node speaks to other orderers (`General.Cluster`).
+#[derive(Debug, Clone)]
+pub struct ClusterConfig {
+    /// What it shows to them as a client (`ClientCertificate`, `ClientPrivateKey`).
+    pub key_pair: KeyPair,
+    /// PEM texts of authorities of their certificates, beside those in channel configurations (`RootCAs`).
+    pub roots: Vec<Vec<u8>>,
+    /// How long connecting may take (`DialTimeout`).
+    pub dial_timeout: Duration,
+    /// How long handing over a message may take (`RPCTimeout`).
+    pub rpc_timeout: Duration,
+    /// How many consensus messages may wait for a slow orderer before further ones are dropped (`SendBufferSize`).
+    pub send_buffer: usize,
+    /// How long an orderer may take to send a block that is asked for (`ReplicationPullTimeout`).
+    pub pull_timeout: Duration,
+    /// The longest pause between attempts to fetch blocks (`ReplicationRetryTimeout`).
+    pub retry_pause: Duration,
+    /// How far the clock is turned back when certificates of orderers are judged (`TLSHandshakeTimeShift`).
+    pub time_shift: Duration,
 }
 
 /// What becomes of messages whose sender's certificate has expired.

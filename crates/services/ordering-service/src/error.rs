@@ -1,5 +1,6 @@
 use ripstop_channel_config::ConfigError;
 use ripstop_proto::common::Status;
+use ripstop_raft::NodeId;
 
 use crate::wal::WalError;
 
@@ -9,6 +10,15 @@ pub(crate) enum OrderError {
     /// Nobody leads the channel's consenters.
     #[error("no Raft leader")]
     NoLeader,
+    /// Who leads has changed meanwhile.
+    #[error("the Raft leader has changed before the message was in a block; it may come into one nevertheless")]
+    LeaderChanged,
+    /// The leader could not be reached, or hung up.
+    #[error("the message could not be forwarded to the Raft leader {0}")]
+    ForwardingFailed(NodeId),
+    /// The message did not come into a block for long.
+    #[error("the Raft leader {0}, to which the message was forwarded, has not put it into a block")]
+    NotOrdered(NodeId),
     /// The channel was removed, or stopped after a failure.
     #[error("chain is stopped")]
     Stopped,
@@ -25,7 +35,9 @@ pub(crate) enum OrderError {
 impl OrderError {
     pub(crate) const fn status(&self) -> Status {
         match self {
-            Self::NoLeader | Self::Stopped => Status::ServiceUnavailable,
+            Self::NoLeader | Self::LeaderChanged | Self::ForwardingFailed(_) | Self::NotOrdered(_) | Self::Stopped => {
+                Status::ServiceUnavailable
+            }
             Self::Refused { status, .. } => *status,
         }
     }
@@ -64,9 +76,6 @@ pub(crate) enum Fault {
         /// What is wrong.
         reason: String,
     },
-    /// Blocks are missing that only other consenters have.
-    #[error("blocks up to [{0}] must be fetched from other orderers, which this orderer cannot do yet")]
-    CatchUp(u64),
     /// Raft refuses.
     #[error(transparent)]
     Raft(#[from] ripstop_raft::Refused),

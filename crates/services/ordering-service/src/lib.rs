@@ -5,26 +5,32 @@
 //! of a transaction: between a client's broadcast and the delivery of a block to peers.
 //!
 //! An [`OrderingService`] holds the channels; [`AtomicBroadcastService`] takes messages and hands requests for blocks to
-//! `deliver`; [`participation_routes`] is the HTTP API with which operators join and leave channels.
+//! `deliver`; [`ClusterService`] takes what other orderers send; [`participation_routes`] is the HTTP API with which operators join and leave channels.
 //!
 //! Invariants:
-//! - A message is answered with success when it survives `kill -9` of this node: its block is in the raft log, or the
-//!   message is noted there until its block is. Fabric answers when the message is in memory. The price is one sync of the
-//!   log, shared by all messages that arrive meanwhile; waiting for the block instead would cost the batch timeout.
+//! - A message is answered with success when it survives `kill -9`. On a channel with one consenter: its block is in the
+//!   raft log, or the message is noted there until its block is. With several: its block is written here, so that a
+//!   majority of them has it in its log, whoever leads and whatever implementation that is. Fabric answers when the message
+//!   is in memory.
 //! - Blocks are written in order and once: an entry that is applied again after a restart is known by its block number.
 //! - One task a channel owns its consensus; each step runs to its end away from the async threads.
 //! - A channel that fails stops and says why; the others go on.
+//! - What other consenters send never makes this node wait, and what they do not take does not either.
 //!
-//! Absent: links to other consenters, following a channel without being a consenter, fetching blocks from other orderers,
-//! byzantine consensus. Each is answered with an error that says so.
+//! Absent: following a channel without being a consenter, changes of the set of consenters, byzantine consensus. Each is
+//! answered with an error that says so.
 
+mod answers;
 mod broadcast;
 mod channel;
+mod cluster;
 mod config;
 mod consensus;
 mod error;
 mod info;
 mod join;
+mod links;
+mod members;
 mod metrics;
 mod participation;
 mod produce;
@@ -34,7 +40,8 @@ mod throttle;
 mod wal;
 
 pub use broadcast::AtomicBroadcastService;
-pub use config::{ExpiredClients, OrderingConfig};
+pub use cluster::ClusterService;
+pub use config::{ClusterConfig, ExpiredClients, OrderingConfig};
 pub use error::{ChannelError, OpenError};
 pub use info::{ChannelInfo, ConsensusRelation, Status};
 pub use join::{InvalidJoinBlock, JoinBlock};

@@ -39,6 +39,8 @@ pub(crate) struct ConsensusMetrics {
     pub(crate) normal_proposals: IntCounterVec,
     pub(crate) config_proposals: IntCounterVec,
     pub(crate) proposal_failures: IntCounterVec,
+    pub(crate) active_nodes: IntGaugeVec,
+    pub(crate) persist: HistogramVec,
 }
 
 impl ConsensusMetrics {
@@ -73,6 +75,67 @@ impl ConsensusMetrics {
                 "The total number of proposals received for config type transactions.",
             ),
             proposal_failures: counter("consensus_etcdraft_proposal_failures", "The number of proposal failures."),
+            active_nodes: gauge("consensus_etcdraft_active_nodes", "Number of active nodes in this channel."),
+            persist: metrics.histogram(
+                "consensus_etcdraft_data_persist_duration",
+                "The time taken for etcd/raft data to be persisted in storage (in seconds).",
+                &channel,
+            ),
+        }
+    }
+}
+
+/// What passes between orderers, under Fabric's names.
+#[derive(Clone)]
+pub(crate) struct ClusterMetrics {
+    pub(crate) queue_length: IntGaugeVec,
+    pub(crate) queue_capacity: IntGaugeVec,
+    pub(crate) queue_workers: IntGaugeVec,
+    pub(crate) ingress_streams: IntGaugeVec,
+    pub(crate) egress_streams: IntGaugeVec,
+    pub(crate) connections: IntGaugeVec,
+    pub(crate) send_time: HistogramVec,
+    pub(crate) dropped: IntCounterVec,
+}
+
+impl ClusterMetrics {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        let queue = ["host", "msg_type", "channel"];
+        let host = ["host", "channel"];
+        let channel = ["channel"];
+        Self {
+            queue_length: metrics.gauge("cluster_comm_egress_queue_length", "Length of the egress queue.", &queue),
+            queue_capacity: metrics.gauge(
+                "cluster_comm_egress_queue_capacity",
+                "Capacity of the egress queue.",
+                &queue,
+            ),
+            queue_workers: metrics.gauge(
+                "cluster_comm_egress_queue_workers",
+                "Count of egress queue workers.",
+                &channel,
+            ),
+            ingress_streams: metrics.gauge(
+                "cluster_comm_ingress_stream_count",
+                "Count of streams from other nodes.",
+                &[],
+            ),
+            egress_streams: metrics.gauge(
+                "cluster_comm_egress_stream_count",
+                "Count of streams to other nodes.",
+                &channel,
+            ),
+            connections: metrics.gauge(
+                "cluster_comm_egress_tls_connection_count",
+                "Count of TLS connections to other nodes.",
+                &[],
+            ),
+            send_time: metrics.histogram(
+                "cluster_comm_msg_send_time",
+                "The time it takes to send a message in seconds.",
+                &host,
+            ),
+            dropped: metrics.counter("cluster_comm_msg_dropped_count", "Count of messages dropped.", &host),
         }
     }
 }

@@ -89,9 +89,7 @@ impl Producer<'_> {
             return Err(format!("{active} out of {all} nodes are alive, configuration will result in quorum loss"));
         }
         if change.membership.is_some() {
-            return Err(
-                "this orderer cannot add or remove consenters yet: channels have exactly one consenter so far".into()
-            );
+            return Err("this orderer cannot add or remove consenters yet: name them all in the genesis block".into());
         }
         Ok(())
     }

@@ -9,19 +9,20 @@ use parking_lot::RwLock;
 use ripstop_block_store::{BlockStore, BlockStoreOptions};
 use ripstop_channel_config::ChannelConfig;
 use ripstop_crypto::SigningIdentity;
-use ripstop_deliver::{BlockSource, Channels};
+use ripstop_deliver::{BlockSource, Channels, PullConfig};
 use ripstop_operations::Metrics;
 use ripstop_runtime::{TaskGroup, TaskKind};
-use ripstop_transport::ClientRoots;
+use ripstop_transport::{ClientRoots, Keepalive};
 use ripstop_types::{Block, BlockNumber, ChannelId, SignedData};
 use tokio::sync::{mpsc, watch};
 
-use crate::channel::{Channel, ORDER_QUEUE, Opened, Places, chains_directory, open, own_number};
-use crate::config::OrderingConfig;
+use crate::channel::{ARRIVAL_QUEUE, Channel, ORDER_QUEUE, Opened, Places, chains_directory, open, own_number};
+use crate::config::{ClusterConfig, OrderingConfig};
 use crate::error::{ChannelError, OpenError};
 use crate::info::{ChannelInfo, ConsensusRelation, Status};
 use crate::join::JoinBlock;
-use crate::metrics::{BroadcastMetrics, ConsensusMetrics, ParticipationMetrics};
+use crate::links::Links;
+use crate::metrics::{BroadcastMetrics, ClusterMetrics, ConsensusMetrics, ParticipationMetrics};
 use crate::produce::raft_consenters;
 use crate::run::{Loop, unix_now};
 use crate::wal::Wal;
@@ -48,10 +49,13 @@ pub(crate) struct Inner {
     pub(crate) broadcast: BroadcastMetrics,
     consensus: ConsensusMetrics,
     participation: ParticipationMetrics,
+    pub(crate) cluster_metrics: ClusterMetrics,
+    cluster: Arc<ClusterConfig>,
     tasks: TaskGroup,
     entries: RwLock<BTreeMap<ChannelId, Entry>>,
     config_changed: watch::Sender<u64>,
-    roots: TrustedRoots,
+    /// For each listener that verifies its clients.
+    roots: Vec<TrustedRoots>,
     /// Held while this node runs.
     _lock: File,
 }
@@ -82,7 +86,7 @@ impl OrderingService {
         config: OrderingConfig,
         signer: SigningIdentity,
         metrics: &Metrics,
-        roots: TrustedRoots,
+        roots: Vec<TrustedRoots>,
         tasks: TaskGroup,
     ) -> Result<Self, OpenError> {
         let lock = lock_directory(&config.ledger_directory)?;
@@ -92,6 +96,8 @@ impl OrderingService {
                 broadcast: BroadcastMetrics::new(metrics),
                 consensus: ConsensusMetrics::new(metrics),
                 participation: ParticipationMetrics::new(metrics),
+                cluster_metrics: ClusterMetrics::new(metrics),
+                cluster: Arc::new(config.cluster.clone()),
                 config,
                 signer,
                 tasks,
@@ -140,14 +146,17 @@ impl OrderingService {
     }
 
     fn refresh_roots(&self) {
-        let mut pems: Vec<Vec<u8>> = self.inner.roots.fixed.clone();
+        let mut pems: Vec<Bytes> = Vec::new();
         for entry in self.inner.entries.read().values() {
             if let Entry::Active { channel, .. } = entry {
-                pems.extend(channel.shared.config.load().tls_roots().iter().map(|pem| pem.to_vec()));
+                pems.extend(channel.shared.config.load().tls_roots());
             }
         }
-        if let Err(error) = self.inner.roots.live.replace(pems.iter().map(Vec::as_slice)) {
-            tracing::error!(target: "orderer.common.server", "Failed updating trusted client roots, the previous ones stay: {error}");
+        for roots in &self.inner.roots {
+            let all = roots.fixed.iter().map(Vec::as_slice).chain(pems.iter().map(Bytes::as_ref));
+            if let Err(error) = roots.live.replace(all) {
+                tracing::error!(target: "orderer.common.server", "Failed updating trusted client roots, the previous ones stay: {error}");
+            }
         }
     }
 
@@ -258,12 +267,6 @@ impl OrderingService {
                 "nobody would accept blocks signed by this orderer (General.LocalMSPID, General.LocalMSPDir): {refusal}"
             ));
         }
-        if consenters.len() > 1 {
-            return refuse(format!(
-                "the channel has {} consenters, and this orderer cannot link up with others yet: make the genesis block with this orderer as the only consenter",
-                consenters.len()
-            ));
-        }
         Ok(())
     }
 
@@ -299,16 +302,43 @@ impl OrderingService {
             opened.consensus.step(Vec::new(), unix_now()).map_err(|fault| OpenError::Consensus(fault.to_string()))?;
             Ok::<_, OpenError>(opened)
         };
-        let Opened { shared, consensus, tick } = tokio::task::spawn_blocking(prepare)
+        let Opened { shared, consensus, node, tick } = tokio::task::spawn_blocking(prepare)
             .await
             .unwrap_or_else(|error| Err(OpenError::Consensus(error.to_string())))?;
-        let (sender, orders) = mpsc::channel(ORDER_QUEUE);
+        let (order_sender, orders) = mpsc::channel(ORDER_QUEUE);
+        let (arrival_sender, arrivals) = mpsc::channel(ARRIVAL_QUEUE);
         let group = self.inner.tasks.child("channel");
         let participation = self.inner.participation.clone();
         participation.consenter(id.as_str());
-        let drive = Loop { shared: Arc::clone(&shared), orders, tick, group: group.clone(), participation };
+        let (cluster, metrics) = (Arc::clone(&self.inner.cluster), self.inner.cluster_metrics.clone());
+        let (links, reports) = Links::new(Arc::clone(&shared), node, cluster, metrics, group.clone());
+        let drive = Loop {
+            shared: Arc::clone(&shared),
+            orders,
+            arrivals,
+            links,
+            reports,
+            pull: self.pull_config(),
+            tick,
+            group: group.clone(),
+            participation,
+        };
         group.spawn(TaskKind::Isolated, "consensus", drive.run(consensus));
-        Ok(Entry::Active { channel: Arc::new(Channel { shared, orders: sender }), group })
+        let channel = Channel { shared, orders: order_sender, arrivals: arrival_sender };
+        Ok(Entry::Active { channel: Arc::new(channel), group })
+    }
+
+    /// How blocks are fetched from other orderers.
+    fn pull_config(&self) -> PullConfig {
+        let cluster = &self.inner.cluster;
+        PullConfig {
+            signer: self.inner.signer.clone(),
+            tls: Some(cluster.key_pair.clone()),
+            connect_timeout: cluster.dial_timeout,
+            keepalive: Keepalive::default(),
+            max_pause: cluster.retry_pause,
+            silence: Some(cluster.pull_timeout),
+        }
     }
 
     /// Leaves a channel and removes its files.

@@ -1,5 +1,7 @@
 //! A node's channels from joining to removal, over crashes, with files in a temporary directory.
 
+mod cluster;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,14 +17,14 @@ use ripstop_proto::common::{self, Status as BroadcastStatus};
 use ripstop_proto::orderer::atomic_broadcast_client::AtomicBroadcastClient;
 use ripstop_proto::{Message as _, orderer, protos};
 use ripstop_runtime::TaskGroup;
-use ripstop_testkit::{Channel, Organization, value};
-use ripstop_transport::{ClientRoots, ConcurrencyLimit, Endpoint, Listener, ServerKeepalive, serve_grpc};
+use ripstop_testkit::{Channel, Organization, TlsCredentials, value};
+use ripstop_transport::{ClientRoots, ConcurrencyLimit, Endpoint, KeyPair, Listener, ServerKeepalive, serve_grpc};
 use ripstop_types::{Block, BlockNumber, ChannelId, Envelope, HeaderType, SignedData, Timestamp};
 use tokio::runtime::Runtime;
 use tower::ServiceExt as _;
 
 use crate::{
-    AtomicBroadcastService, ExpiredClients, JoinBlock, OrderingConfig, OrderingService, TrustedRoots,
+    AtomicBroadcastService, ClusterConfig, ExpiredClients, JoinBlock, OrderingConfig, OrderingService, TrustedRoots,
     participation_routes,
 };
 
@@ -75,6 +77,7 @@ impl World {
             tick_interval: None,
             expiration: ExpiredClients::Refused,
             tls_certificate: channel.orderer().unwrap().raft().unwrap().consenters[0].server_tls_cert.to_vec(),
+            cluster: cluster_config(&self.orderer.tls("osn", &["127.0.0.1"])),
         }
     }
 
@@ -85,7 +88,8 @@ impl World {
             let roots = TrustedRoots { live: ClientRoots::new(), fixed: Vec::new() };
             let tasks = TaskGroup::root("orderer");
             let signer = self.orderer.orderer("osn");
-            let service = OrderingService::open(self.config(), signer, &Metrics::new(), roots, tasks).await.unwrap();
+            let service =
+                OrderingService::open(self.config(), signer, &Metrics::new(), vec![roots], tasks).await.unwrap();
             work(service).await
         })
     }
@@ -96,6 +100,19 @@ impl World {
 
     fn join_block(&self) -> JoinBlock {
         JoinBlock::new(self.genesis.clone()).unwrap()
+    }
+}
+
+fn cluster_config(credentials: &TlsCredentials) -> ClusterConfig {
+    ClusterConfig {
+        key_pair: KeyPair::from_pem(credentials.certificate.as_bytes(), credentials.key.as_bytes()).unwrap(),
+        roots: Vec::new(),
+        dial_timeout: Duration::from_secs(60),
+        rpc_timeout: Duration::from_secs(60),
+        send_buffer: 100,
+        pull_timeout: Duration::from_secs(60),
+        retry_pause: Duration::from_millis(100),
+        time_shift: Duration::ZERO,
     }
 }
 
@@ -522,7 +539,7 @@ fn two_nodes_cannot_share_ledgers() {
     world.node(async |_first| {
         let roots = TrustedRoots { live: ClientRoots::new(), fixed: Vec::new() };
         let (signer, tasks) = (world.orderer.orderer("osn"), TaskGroup::root("second"));
-        let second = OrderingService::open(world.config(), signer, &Metrics::new(), roots, tasks).await;
+        let second = OrderingService::open(world.config(), signer, &Metrics::new(), vec![roots], tasks).await;
         assert!(second.err().unwrap().to_string().starts_with("another orderer process uses the ledger directory"));
     });
 }
@@ -534,7 +551,7 @@ fn an_orderer_whose_blocks_nobody_would_accept_does_not_join() {
     runtime.block_on(async {
         let roots = TrustedRoots { live: ClientRoots::new(), fixed: Vec::new() };
         let (signer, tasks) = (world.stranger.orderer("osn"), TaskGroup::root("orderer"));
-        let service = OrderingService::open(world.config(), signer, &Metrics::new(), roots, tasks).await.unwrap();
+        let service = OrderingService::open(world.config(), signer, &Metrics::new(), vec![roots], tasks).await.unwrap();
         let refusal = service.join(world.join_block()).await.unwrap_err().to_string();
         assert!(refusal.contains("nobody would accept blocks signed by this orderer"), "{refusal}");
         assert!(refusal.contains("Org2MSP"), "{refusal}");

@@ -178,5 +178,6 @@ fn pull_config(config: &PeerConfig, signer: &ripstop_keys::SigningIdentity, tls:
         connect_timeout: client.connection_timeout,
         keepalive: Keepalive { interval: client.keepalive.interval, timeout: client.keepalive.timeout },
         max_pause: client.reconnect_backoff_threshold,
+        silence: None,
     }
 }

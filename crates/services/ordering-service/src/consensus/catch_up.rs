@@ -1,0 +1,122 @@
+//! Blocks that other orderers wrote: fetched when the leader has forgotten the entries they were in.
+
+use bytes::Bytes;
+use prost::Message as _;
+use ripstop_channel_config::{ChannelConfig, ConsensusType, update};
+use ripstop_deliver::PulledBlock;
+use ripstop_ordering::consenter_metadata;
+use ripstop_proto::{common, etcdraft};
+use ripstop_raft::{Consenters, Snapshot};
+use ripstop_types::{Block, BlockNumber};
+use ripstop_validation::{check_content, verify_signatures};
+
+use super::{Consensus, LOG};
+use crate::error::Fault;
+use crate::produce::raft_consenters;
+
+/// Blocks that are missing before raft may go on after a snapshot.
+pub(super) struct CatchUp {
+    /// The block at which the snapshot was taken.
+    last: BlockNumber,
+    /// That block as raft has it.
+    data: Bytes,
+}
+
+/// The configuration that a block puts in force.
+struct Successor {
+    config: ChannelConfig,
+    /// None when the block ends etcdraft.
+    consenters: Option<Consenters>,
+}
+
+impl Consensus {
+    /// Lets raft stand still until all blocks up to that of a snapshot are here.
+    pub(super) fn begin_to_catch_up(&mut self, snapshot: Snapshot) {
+        let Ok(block) = Block::parse(snapshot.data.clone()) else {
+            tracing::warn!(target: LOG, "The snapshot at index {} holds no block {}", snapshot.index, self.log_suffix());
+            return;
+        };
+        let (last, own, suffix) = (block.number(), self.tip.number, self.log_suffix());
+        if own >= last {
+            tracing::warn!(target: LOG, "Snapshot is at block [{last}], local block number is {own}, no sync needed {suffix}");
+            return;
+        }
+        let next = own.next();
+        tracing::info!(target: LOG, "Catching up with snapshot taken at block [{last}], starting from block [{next}] {suffix}");
+        self.catching_up = Some(CatchUp { last, data: snapshot.data });
+    }
+
+    /// Takes a block that was fetched, if it is the one that follows and the channel's orderers signed it.
+    pub(super) fn take_pulled(&mut self, pulled: PulledBlock) -> Result<(), Fault> {
+        let wanted = self.catching_up.as_ref().is_some_and(|missing| pulled.block.number() <= missing.last);
+        // Asked for twice, because the connection broke.
+        let known = pulled.block.number() <= self.tip.number;
+        if known || !wanted || pulled.is_refused() {
+            return Ok(());
+        }
+        let number = pulled.block.number();
+        let successor = match self.judge(&pulled.block) {
+            Ok(successor) => successor,
+            Err(reason) => {
+                let (from, suffix) = (pulled.orderer(), self.log_suffix());
+                tracing::error!(target: LOG, "Block [{number}] from {from} is refused: {reason} {suffix}");
+                pulled.refuse();
+                return Ok(());
+            }
+        };
+        tracing::info!(target: LOG, "Writing block [{number}] fetched from {} to ledger {}", pulled.orderer(), self.log_suffix());
+        self.push(pulled.block, successor.is_some());
+        if let Some(Successor { config, consenters }) = successor {
+            self.append_signed()?;
+            self.last_config = number;
+            if let Some(consenters) = consenters {
+                self.consenters = consenters;
+            }
+            self.take_effect(config);
+        }
+        Ok(())
+    }
+
+    /// Stores what was fetched, and lets raft go on once all is there.
+    pub(super) fn store_pulled(&mut self) -> Result<(), Fault> {
+        if self.catching_up.is_none() {
+            return Ok(());
+        }
+        self.append_signed()?;
+        self.store.publish();
+        let tip = self.tip.number;
+        if let Some(missing) = self.catching_up.take_if(|missing| tip >= missing.last) {
+            self.last_applied = missing.data;
+            self.bytes_since_snapshot = 0;
+            tracing::info!(target: LOG, "Finished syncing with cluster up to and including block [{tip}] {}", self.log_suffix());
+        }
+        Ok(())
+    }
+
+    /// Checks all that can be checked of a block that others wrote; tells what configuration it puts in force.
+    fn judge(&self, block: &Block) -> Result<Option<Successor>, String> {
+        let config = self.config();
+        let previous = self.tip.hash().to_bytes();
+        check_content(block, config.channel_id(), self.tip.number.next(), &previous)
+            .map_err(|refusal| refusal.to_string())?;
+        verify_signatures(&block.header, &block.metadata, &config).map_err(|refusal| refusal.to_string())?;
+        let Some(envelope) = block.config_envelope() else { return Ok(None) };
+        let content = common::ConfigEnvelope::decode(envelope.data).map_err(|error| error.to_string())?;
+        let next = update::accept(&config, &content).map_err(|error| error.to_string())?;
+        let consenters = consenters_after(block, &next)?;
+        Ok(Some(Successor { config: next, consenters }))
+    }
+}
+
+/// The consenters and their numbers after a configuration block, as the orderer that wrote it recorded them; none when
+/// the block ends etcdraft.
+fn consenters_after(block: &Block, config: &ChannelConfig) -> Result<Option<Consenters>, String> {
+    let consensus = config.orderer().map(|orderer| orderer.consensus_type.clone());
+    if consensus != Some(ConsensusType::EtcdRaft) {
+        return Ok(None);
+    }
+    let recorded = consenter_metadata(block).map_err(|error| error.to_string())?;
+    let recorded = etcdraft::BlockMetadata::decode(recorded).map_err(|error| error.to_string())?;
+    let listed = raft_consenters(config)?;
+    Consenters::restore(&recorded, listed).map(Some).map_err(|error| error.to_string())
+}

@@ -1,0 +1,251 @@
+//! Three orderers of one channel on loopback, each with a runtime of its own, so that one can be stopped between two
+//! instructions.
+
+use std::net::SocketAddr;
+
+use ripstop_proto::orderer::cluster_client::ClusterClient;
+use ripstop_proto::orderer::step_request::Payload;
+use ripstop_proto::{etcdraft, orderer};
+use ripstop_transport::{ClientAuth, ClientTls, ServerTls};
+use tonic::service::Routes;
+
+use super::*;
+use crate::ClusterService;
+
+const SIZE: usize = 3;
+
+struct Network {
+    orderer: Organization,
+    org1: Organization,
+    credentials: Vec<TlsCredentials>,
+    addresses: Vec<SocketAddr>,
+    genesis: Block,
+    directory: tempfile::TempDir,
+}
+
+/// A running orderer; dropping it stops it at once.
+struct Node {
+    service: OrderingService,
+    runtime: Runtime,
+}
+
+impl Network {
+    fn new(snapshot_every: u32) -> Self {
+        let [orderer, org1] = ["OrdererMSP", "Org1MSP"].map(Organization::new);
+        let credentials: Vec<_> = (0..SIZE).map(|n| orderer.tls(&format!("osn{n}"), &["127.0.0.1"])).collect();
+        // Both kept until all are chosen, so that none is given out twice.
+        let listeners: Vec<_> = (0..SIZE).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let addresses: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
+        let consenter = |(credentials, address): (&TlsCredentials, &SocketAddr)| {
+            let certificate = Bytes::from(credentials.certificate.clone());
+            etcdraft::Consenter {
+                host: "127.0.0.1".into(),
+                port: address.port().into(),
+                client_tls_cert: certificate.clone(),
+                server_tls_cert: certificate,
+            }
+        };
+        let consenters = credentials.iter().zip(&addresses).map(consenter).collect();
+        let mut channel = Channel::new(&orderer, [&org1]);
+        channel.orderer_endpoints = addresses.iter().map(ToString::to_string).collect();
+        let mut group = channel.group();
+        let ordering = group.groups.get_mut("Orderer").unwrap();
+        let options = etcdraft::Options {
+            tick_interval: "50ms".into(),
+            election_tick: 10,
+            heartbeat_tick: 1,
+            max_inflight_blocks: 5,
+            snapshot_interval_size: snapshot_every,
+        };
+        let metadata = etcdraft::ConfigMetadata { consenters, options: Some(options) }.encode_to_vec().into();
+        let size =
+            orderer::BatchSize { max_message_count: 2, absolute_max_bytes: 1 << 20, preferred_max_bytes: 1 << 18 };
+        ordering.values.extend([
+            value("BatchSize", &size),
+            value("ConsensusType", &orderer::ConsensusType { r#type: "etcdraft".into(), metadata, state: 0 }),
+            value("BatchTimeout", &orderer::BatchTimeout { timeout: "20ms".into() }),
+        ]);
+        let genesis = genesis::block(&channel_id(), group, nonce(), Timestamp { seconds: 1_700_000_000, nanos: 0 });
+        let directory = tempfile::tempdir().unwrap();
+        Self { orderer, org1, credentials, addresses, genesis, directory }
+    }
+
+    /// Starts an orderer; it joins the channel unless it has.
+    fn start(&self, number: usize) -> Node {
+        let path = |name: &str| self.directory.path().join(format!("{number}/{name}"));
+        let credentials = &self.credentials[number];
+        let config = OrderingConfig {
+            ledger_directory: path("ledgers"),
+            wal_directory: path("wal"),
+            snapshot_directory: path("snapshots"),
+            tick_interval: None,
+            expiration: ExpiredClients::Refused,
+            tls_certificate: credentials.certificate.clone().into_bytes(),
+            cluster: cluster_config(credentials),
+        };
+        let pair = config.cluster.key_pair.clone();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let service = runtime.block_on(async {
+            let listener = Listener::bind(&self.addresses[number].to_string()).await.unwrap();
+            let signer = self.orderer.orderer(&format!("osn{number}"));
+            let (metrics, tasks) = (Metrics::new(), TaskGroup::root("orderer"));
+            let service = OrderingService::open(config, signer, &metrics, Vec::new(), tasks).await.unwrap();
+            let deliver_config = DeliverConfig {
+                time_window: Duration::from_secs(3600),
+                binding: TlsBinding::NotChecked,
+                expiration: ExpirationCheck::On,
+                limit: ConcurrencyLimit::new("/orderer.AtomicBroadcast", 0),
+            };
+            let deliver = DeliverService::new(std::sync::Arc::new(service.clone()), deliver_config, &metrics);
+            let routes = Routes::new(AtomicBroadcastService::new(service.clone(), deliver).into_server())
+                .add_service(ClusterService::new(service.clone()).into_server());
+            let tls = ServerTls::new(pair, ClientAuth::Requested).unwrap();
+            tokio::spawn(serve_grpc(listener, Some(tls), ServerKeepalive::default(), routes, std::future::pending()));
+            if service.list().is_empty() {
+                service.join(JoinBlock::new(self.genesis.clone()).unwrap()).await.unwrap();
+            }
+            service
+        });
+        Node { service, runtime }
+    }
+
+    fn all(&self) -> Vec<Node> {
+        (0..SIZE).map(|number| self.start(number)).collect()
+    }
+
+    /// What a client does: sends a message again until it is taken.
+    fn order(&self, node: &Node, texts: &[&str]) {
+        let alice = self.org1.client("alice");
+        node.runtime.block_on(async {
+            for text in texts {
+                let envelope = normal(&alice, text);
+                loop {
+                    node.led().await;
+                    match send(&node.service, envelope.clone()).await {
+                        (BroadcastStatus::Success, _) => break,
+                        (BroadcastStatus::ServiceUnavailable, _) => {}
+                        (status, reason) => panic!("{text}: {status:?} {reason}"),
+                    }
+                }
+            }
+        });
+    }
+}
+
+impl Node {
+    /// Waits until somebody leads.
+    async fn led(&self) {
+        let channel = self.service.channel("mychannel").unwrap();
+        let mut errored = channel.shared.errored.subscribe();
+        errored.wait_for(|errored| !errored).await.unwrap();
+    }
+
+    /// All blocks once these texts are in them.
+    fn chain(&self, last: &str) -> Vec<Block> {
+        self.runtime.block_on(async {
+            let mut chain = vec![block(&self.service, 0).await];
+            while !chain.last().is_some_and(|block| chain.len() > 1 && texts(block).iter().any(|text| text == last)) {
+                chain.push(block(&self.service, chain.len() as u64).await);
+            }
+            chain
+        })
+    }
+}
+
+/// Blocks are the same but for the signature, and each holds what consensus records.
+fn assert_same(chains: &[Vec<Block>]) {
+    let content = |chain: &[Block]| -> Vec<_> {
+        chain.iter().map(|b| (b.header.clone(), b.data.clone(), b.metadata.signatures().unwrap().0)).collect()
+    };
+    for chain in chains {
+        assert_eq!(content(chain), content(&chains[0]));
+    }
+}
+
+fn all_texts(chain: &[Block]) -> Vec<String> {
+    chain.iter().skip(1).flat_map(texts).collect()
+}
+
+#[test]
+fn whoever_takes_a_message_all_write_the_same_blocks() {
+    let network = Network::new(16 << 20);
+    let nodes = network.all();
+    network.order(&nodes[0], &["a", "b"]);
+    network.order(&nodes[1], &["c", "d"]);
+    network.order(&nodes[2], &["e", "last"]);
+    let chains: Vec<_> = nodes.iter().map(|node| node.chain("last")).collect();
+    assert_same(&chains);
+    assert_eq!(all_texts(&chains[0]), ["a", "b", "c", "d", "e", "last"]);
+    let recorded = ripstop_ordering::consenter_metadata(chains[0].last().unwrap()).unwrap();
+    let recorded = etcdraft::BlockMetadata::decode(recorded).unwrap();
+    assert_eq!((recorded.consenter_ids, recorded.next_consenter_id), (vec![1, 2, 3], 4));
+}
+
+#[test]
+fn a_minority_may_stop_at_any_time_and_comes_back() {
+    let network = Network::new(16 << 20);
+    let mut nodes: Vec<Option<Node>> = network.all().into_iter().map(Some).collect();
+    for round in 0..SIZE {
+        // Whichever of them leads, in each round another one stops.
+        let survivor = (round + 1) % SIZE;
+        network.order(nodes[survivor].as_ref().unwrap(), &[&format!("{round}-before")]);
+        nodes[round] = None;
+        network.order(nodes[survivor].as_ref().unwrap(), &[&format!("{round}-without")]);
+        nodes[round] = Some(network.start(round));
+    }
+    network.order(nodes[0].as_ref().unwrap(), &["last"]);
+    let chains: Vec<_> = nodes.iter().flatten().map(|node| node.chain("last")).collect();
+    assert_same(&chains);
+    // A client that asks again after a change of leader may have its message twice.
+    let mut ordered = all_texts(&chains[0]);
+    ordered.dedup();
+    assert_eq!(ordered, ["0-before", "0-without", "1-before", "1-without", "2-before", "2-without", "last"]);
+}
+
+#[test]
+fn who_lags_behind_fetches_blocks_that_are_no_longer_in_the_log() {
+    let network = Network::new(1);
+    let mut nodes = network.all();
+    network.order(&nodes[0], &["first"]);
+    nodes.pop();
+    let texts: Vec<_> = (0..12).map(|number| number.to_string()).collect();
+    let texts: Vec<_> = texts.iter().map(String::as_str).chain(["middle"]).collect();
+    network.order(&nodes[0], &texts);
+    nodes.push(network.start(2));
+    network.order(&nodes[2], &["last"]);
+    let chains: Vec<_> = nodes.iter().map(|node| node.chain("last")).collect();
+    assert_same(&chains);
+    // It goes on from its own log and blocks.
+    nodes.pop();
+    nodes.push(network.start(2));
+    network.order(&nodes[2], &["again"]);
+    assert_same(&nodes.iter().map(|node| node.chain("again")).collect::<Vec<_>>());
+}
+
+#[test]
+fn strangers_are_not_listened_to() {
+    let network = Network::new(16 << 20);
+    let node = network.start(0);
+    let ask = |credentials: Option<&TlsCredentials>, channel: &str| {
+        let pair = credentials.map(|c| KeyPair::from_pem(c.certificate.as_bytes(), c.key.as_bytes()).unwrap());
+        let tls = ClientTls::new([network.orderer.tls_root().as_bytes()], pair).unwrap();
+        let endpoint = Endpoint::new(&network.addresses[0].to_string()).unwrap().tls(tls);
+        let request = orderer::ConsensusRequest { channel: channel.into(), ..Default::default() };
+        let request = orderer::StepRequest { payload: Some(Payload::ConsensusRequest(request)) };
+        node.runtime.block_on(async {
+            let mut client = ClusterClient::new(endpoint.channel());
+            let mut answers = client.step(tokio_stream::once(request)).await?.into_inner();
+            answers.message().await.map(drop)
+        })
+    };
+    let refusal = |answer: Result<(), tonic::Status>| answer.unwrap_err().message().to_owned();
+    let stranger = network.org1.tls("peer", &["127.0.0.1"]);
+    assert_eq!(refusal(ask(None, "mychannel")), "no TLS certificate sent");
+    let text = "certificate extracted from TLS connection isn't authorized";
+    assert_eq!(refusal(ask(Some(&stranger), "mychannel")), text);
+    assert_eq!(refusal(ask(Some(&network.credentials[1]), "other")), "channel other doesn't exist");
+    assert_eq!(refusal(ask(Some(&network.credentials[1]), "")), "badly formatted message, cannot extract channel");
+    // Nonsense from a consenter stops nothing.
+    ask(Some(&network.credentials[1]), "mychannel").unwrap();
+    assert_eq!(node.service.info(&channel_id()).unwrap().status, crate::Status::Active);
+}
