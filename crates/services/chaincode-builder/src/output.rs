@@ -14,7 +14,7 @@ const MAX_LINE: usize = 8 * 1024;
 /// How many lines a program may print in one second. One that prints more has to wait: its pipe is not read meanwhile.
 const LINES_PER_SECOND: usize = 5000;
 /// How many of the last lines are kept to explain a failure.
-const LAST_LINES: usize = 10;
+const LAST_LINES: usize = 20;
 /// How long to wait for what a program printed after it ended: what it left running may hold its pipes open.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 

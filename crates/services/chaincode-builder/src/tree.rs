@@ -4,6 +4,9 @@ use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+/// Up to this many files are brought onto the disk one by one.
+const SYNCED_SINGLY: usize = 64;
+
 /// Copies a directory with all it holds. Links are copied as links, and only such that stay inside; devices, pipes and the
 /// like are refused (Fabric: `externalbuilder.CopyDir`).
 pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
@@ -38,14 +41,25 @@ fn copy_below(root: &Path, below: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Brings a directory with all it holds onto the disk.
+pub(crate) fn sync(directory: &Path) -> io::Result<()> {
+    let files = files(directory)?;
+    if files.len() > SYNCED_SINGLY {
+        // Waits for what others wrote too, but once.
+        rustix::fs::sync();
+        return Ok(());
+    }
+    files.iter().try_for_each(|file| fs::File::open(file)?.sync_all())
+}
+
 /// All files below a directory, in order of their paths.
 pub(crate) fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         match path.is_dir() {
-            true => found.extend(files(&path)?),
-            false => found.push(path),
+            true if !path.is_symlink() => found.extend(files(&path)?),
+            _ => found.push(path),
         }
     }
     found.sort();

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use prost::Message;
 use ripstop_lifecycle::CollectionRights;
 use ripstop_proto::protos::{self, ChaincodeMessage, chaincode_message::Type};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
@@ -19,13 +19,12 @@ use crate::call::Call;
 use crate::custody;
 use crate::error::SendError;
 use crate::host::ChaincodeHost;
+use crate::outbound::Outbound;
 use crate::protocol::{Protocol, Step, message};
 use crate::query::OpenQueries;
 use crate::registry::Expected;
 use crate::requests::{self, RequestError};
 
-/// Messages to one chaincode that may wait; who sends more waits too.
-pub(crate) const OUTBOUND_QUEUE: usize = 256;
 /// How long who dialled this peer may take to register.
 const REGISTRATION_PATIENCE: Duration = Duration::from_secs(60);
 /// How many messages a chaincode may send within [`STRAY_PERIOD`] that no transaction waits for: keepalives, late answers,
@@ -53,19 +52,23 @@ pub(crate) struct Transaction {
     pub(crate) written: AtomicUsize,
     /// Whether a request of it is being answered: the protocol allows one at a time.
     busy: AtomicBool,
+    /// Nobody waits for it any more.
+    over: CancellationToken,
     done: Mutex<Option<oneshot::Sender<ChaincodeMessage>>>,
 }
 
 /// A registered chaincode.
 pub(crate) struct Connection {
     id: String,
-    outbound: mpsc::Sender<ChaincodeMessage>,
+    outbound: Outbound,
     transactions: Mutex<HashMap<Key, Arc<Transaction>>>,
     /// Transactions that were given up and have not been answered.
     overdue: Mutex<HashSet<Key>>,
-    /// It is to take no more calls, and to end when those at work are over.
+    /// It takes no more calls, and is dismissed when those at work are over.
     retiring: AtomicBool,
-    /// It is to end.
+    /// Nobody needs it any longer.
+    dismissed: CancellationToken,
+    /// Its stream is to end.
     closing: CancellationToken,
     /// Its stream has ended.
     ended: CancellationToken,
@@ -74,13 +77,14 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(id: String, outbound: mpsc::Sender<ChaincodeMessage>) -> Self {
+    pub(crate) fn new(id: String, outbound: Outbound) -> Self {
         Self {
             id,
             outbound,
             transactions: Mutex::default(),
             overdue: Mutex::default(),
             retiring: AtomicBool::new(false),
+            dismissed: CancellationToken::new(),
             closing: CancellationToken::new(),
             ended: CancellationToken::new(),
             stuck: CancellationToken::new(),
@@ -107,21 +111,21 @@ impl Connection {
         self.stuck.cancelled().await;
     }
 
+    /// Completes when nobody needs it any longer: whoever launched it is to end it.
+    pub(crate) async fn dismissed(&self) {
+        self.dismissed.cancelled().await;
+    }
+
     /// Ends its stream.
     pub(crate) fn close(&self) {
         self.closing.cancel();
     }
 
-    /// Whether this peer wants its stream to end.
-    pub(crate) fn is_closing(&self) -> bool {
-        self.closing.is_cancelled()
-    }
-
-    /// Ends its stream when the transactions at work are over.
+    /// Dismisses it when the transactions at work are over. It must not be found for further ones.
     pub(crate) fn retire(&self) {
         self.retiring.store(true, Ordering::Release);
         if self.transactions.lock().is_empty() {
-            self.close();
+            self.dismissed.cancel();
         }
     }
 
@@ -150,6 +154,7 @@ impl Connection {
             rights: Mutex::default(),
             written: AtomicUsize::new(0),
             busy: AtomicBool::new(false),
+            over: CancellationToken::new(),
             done: Mutex::new(Some(done)),
         };
         let _entry = self.enter(key.clone(), transaction)?;
@@ -201,7 +206,7 @@ impl Connection {
         let Some(transaction) = self.transaction(&request) else {
             // Late, or never begun. Where the queue is full the answer is dropped: nobody waits for it.
             let refused = answer_to(kind, request, Err(RequestError::NoContext.to_string()));
-            self.outbound.try_send(refused).ok();
+            self.outbound.send_if_there_is_room(refused);
             return Heed::Stray;
         };
         if transaction.busy.swap(true, Ordering::AcqRel) {
@@ -233,10 +238,17 @@ impl Connection {
                 requests::answer(kind, payload, &transaction, limit).map_err(|error| error.to_string())
             };
             host.metrics().request_completed(name, channel, &connection.id, began.elapsed(), &outcome);
-            // Free before the answer is on its way: the next request may come at once.
+            let reserved = tokio::select! {
+                reserved = connection.outbound.reserve(answer_to(kind, request, outcome)) => reserved,
+                () = transaction.over.cancelled() => return,
+            };
+            // Free before the answer is on its way, because the next request may come at once; but not before there is room
+            // for it: a chaincode that asks and never reads has one answer a transaction waiting, no more.
             transaction.busy.store(false, Ordering::Release);
             // A stream that has ended takes no answer; its transactions are over.
-            connection.outbound.send(answer_to(kind, request, outcome)).await.ok();
+            if let Ok(reserved) = reserved {
+                reserved.send();
+            }
         });
         Heed::Awaited
     }
@@ -270,9 +282,11 @@ struct Entry<'a> {
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
         let mut transactions = self.connection.transactions.lock();
-        transactions.remove(&self.key);
+        if let Some(transaction) = transactions.remove(&self.key) {
+            transaction.over.cancel();
+        }
         if transactions.is_empty() && self.connection.retiring.load(Ordering::Acquire) {
-            self.connection.close();
+            self.connection.dismissed.cancel();
         }
     }
 }
@@ -310,26 +324,26 @@ pub(crate) async fn serve(
     host: ChaincodeHost,
     expected: Expected,
     inbound: impl Stream<Item = Result<ChaincodeMessage, tonic::Status>>,
-    outbound: mpsc::Sender<ChaincodeMessage>,
+    outbound: Outbound,
 ) -> String {
     let mut inbound = std::pin::pin!(inbound);
     let mut protocol = Protocol::new();
     let mut registered: Option<Arc<Connection>> = None;
     let mut strays = Strays::new();
     let patience = Instant::now() + REGISTRATION_PATIENCE;
-    let stopping = host.stopping();
+    let stopped = host.stopped();
     let keepalive = host.options().keepalive;
     let reason = loop {
         let received = tokio::select! {
             received = inbound.next() => received,
-            () = stopping.cancelled() => break "the peer is stopping".to_owned(),
+            () = stopped.cancelled() => break "the peer is stopping".to_owned(),
             () = closing(registered.as_ref(), patience) => break match registered {
                 Some(_) => "the peer has no more use for the chaincode".to_owned(),
                 None => format!("the chaincode did not register within {} s", REGISTRATION_PATIENCE.as_secs()),
             },
             () = idle(keepalive) => {
                 // Only to keep the stream from being idle; nobody waits for an answer.
-                outbound.try_send(message(Type::Keepalive, Bytes::new())).ok();
+                outbound.send_if_there_is_room(message(Type::Keepalive, Bytes::new()));
                 continue;
             }
         };

@@ -180,6 +180,7 @@ struct Inner {
     resolved: Resolved,
     metrics: HostMetrics,
     stopping: CancellationToken,
+    stopped: CancellationToken,
 }
 
 impl ChaincodeHost {
@@ -194,6 +195,7 @@ impl ChaincodeHost {
             resolved: Resolved::default(),
             metrics: HostMetrics::new(&node.metrics),
             stopping: CancellationToken::new(),
+            stopped: CancellationToken::new(),
             options,
             node,
         };
@@ -244,10 +246,12 @@ impl ChaincodeHost {
         &self.inner.packages
     }
 
-    /// Ends all streams and all processes; calls at work fail.
+    /// Ends all processes, then all streams: a process may still finish what it is at when it is asked to end. Calls at work
+    /// fail.
     pub async fn stop(&self) {
         self.inner.stopping.cancel();
         self.inner.processes.all_gone().await;
+        self.inner.stopped.cancel();
     }
 
     /// Builds a package, unless that was done before.
@@ -290,8 +294,14 @@ impl ChaincodeHost {
         &self.inner.resolved
     }
 
+    /// Cancelled when nothing is launched any more and processes end.
     pub(crate) fn stopping(&self) -> CancellationToken {
         self.inner.stopping.clone()
+    }
+
+    /// Cancelled when streams end.
+    pub(crate) fn stopped(&self) -> CancellationToken {
+        self.inner.stopped.clone()
     }
 
     /// Checks that whoever signed the proposal may use a resource on a channel.

@@ -7,15 +7,16 @@ use ripstop_chaincode_builder::{Build, Package, ServerInfo};
 use ripstop_proto::protos::ChaincodeMessage;
 use ripstop_proto::protos::chaincode_client::ChaincodeClient;
 use ripstop_transport::MAX_MESSAGE_SIZE;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::StreamExt;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::Channel;
 
-use crate::connection::{self, Connection, OUTBOUND_QUEUE};
+use crate::connection::{self, Connection};
 use crate::error::{BuildError, LaunchError};
 use crate::host::{ChaincodeHost, Registration};
+use crate::outbound::{self, Outbound, Queued};
 use crate::registry::{Expected, Found, Outcome};
 use crate::supervise;
 
@@ -98,16 +99,27 @@ async fn dial(
     let serving = connection::serve(host.clone(), Expected::Only(id.to_owned()), inbound, outbound);
     let mut stream = AbortOnDropHandle::new(tokio::spawn(serving));
     tokio::select! {
-        _ = outcome.wait_for(Option::is_some) => {
+        registered = outcome.wait_for(Option::is_some) => {
             // It goes on by itself until the chaincode or the peer ends it.
             stream.detach();
+            if let Ok(Some(Ok(connection))) = registered.as_deref() {
+                tokio::spawn(close_when_dismissed(connection.clone()));
+            }
             Ok(())
         }
         ended = &mut stream => Err(LaunchError::Registration(ended.unwrap_or_else(|error| error.to_string()))),
     }
 }
 
-type Stream = (tonic::Streaming<ChaincodeMessage>, mpsc::Sender<ChaincodeMessage>);
+/// A server goes on when its stream ends.
+async fn close_when_dismissed(connection: Arc<Connection>) {
+    tokio::select! {
+        () = connection.dismissed() => connection.close(),
+        () = connection.ended() => {}
+    }
+}
+
+type Stream = (tonic::Streaming<ChaincodeMessage>, Outbound);
 
 /// Opens a stream to a chaincode's server.
 async fn open(id: &str, server: &ServerInfo, deadline: Instant) -> Result<Stream, LaunchError> {
@@ -116,9 +128,9 @@ async fn open(id: &str, server: &ServerInfo, deadline: Instant) -> Result<Stream
     let mut client = ChaincodeClient::new(channel)
         .max_decoding_message_size(MAX_MESSAGE_SIZE)
         .max_encoding_message_size(MAX_MESSAGE_SIZE);
-    let (outbound, receiver) = mpsc::channel(OUTBOUND_QUEUE);
+    let (outbound, queued) = outbound::channel();
     let inbound = client
-        .connect(ReceiverStream::new(receiver))
+        .connect(queued.map(Queued::into_message))
         .await
         .map_err(|status| LaunchError::Connect { chaincode_id: id.to_owned(), reason: status.message().to_owned() })?
         .into_inner();

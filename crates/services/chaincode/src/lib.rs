@@ -28,6 +28,7 @@ mod host;
 mod interest;
 mod launch;
 mod metrics;
+mod outbound;
 mod pauses;
 mod protocol;
 mod query;

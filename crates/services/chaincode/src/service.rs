@@ -1,13 +1,16 @@
+use std::pin::Pin;
+
 use ripstop_proto::protos::ChaincodeMessage;
 use ripstop_proto::protos::chaincode_support_server::{ChaincodeSupport, ChaincodeSupportServer};
 use ripstop_transport::{BOUNDED_BY_LISTENER, PeerInfo};
 use tokio::sync::mpsc;
-use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::connection::{self, OUTBOUND_QUEUE};
+use crate::connection;
 use crate::host::ChaincodeHost;
+use crate::outbound;
 use crate::registry::Expected;
 
 /// The service on which chaincode registers that dials the peer.
@@ -31,19 +34,13 @@ impl RegistrationService {
 
 #[tonic::async_trait]
 impl ChaincodeSupport for RegistrationService {
-    type RegisterStream = tokio_stream::adapters::Merge<
-        tokio_stream::adapters::Map<
-            ReceiverStream<ChaincodeMessage>,
-            fn(ChaincodeMessage) -> Result<ChaincodeMessage, Status>,
-        >,
-        ReceiverStream<Result<ChaincodeMessage, Status>>,
-    >;
+    type RegisterStream = Pin<Box<dyn Stream<Item = Result<ChaincodeMessage, Status>> + Send>>;
 
     async fn register(
         &self,
         request: Request<Streaming<ChaincodeMessage>>,
     ) -> Result<Response<Self::RegisterStream>, Status> {
-        let (outbound, receiver) = mpsc::channel(OUTBOUND_QUEUE);
+        let (outbound, queued) = outbound::channel();
         let (end, ended) = mpsc::channel(1);
         let host = self.host.clone();
         let expected = Expected::Anyone { certificate: PeerInfo::of(&request).and_then(PeerInfo::certificate_hash) };
@@ -52,7 +49,7 @@ impl ChaincodeSupport for RegistrationService {
             // The chaincode reads this as the status of its stream.
             end.send(Err(Status::unknown(reason))).await.ok();
         });
-        let messages: fn(ChaincodeMessage) -> Result<ChaincodeMessage, Status> = Ok;
-        Ok(Response::new(ReceiverStream::new(receiver).map(messages).merge(ReceiverStream::new(ended))))
+        let messages = queued.map(|queued| Ok(queued.into_message()));
+        Ok(Response::new(Box::pin(messages.merge(ReceiverStream::new(ended)))))
     }
 }

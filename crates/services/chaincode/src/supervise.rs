@@ -18,6 +18,9 @@ use crate::registry::Outcome;
 /// How long the peer waits for its chaincode to end when it stops itself: a little longer than until it is killed.
 const STOP_PATIENCE: Duration = Duration::from_secs(8);
 
+/// Why a process is ended that hangs.
+const NEVER_ANSWERS: &str = "it did not answer, also not as long again after the time for a call was over";
+
 /// The processes of this peer, by the id of their chaincode: when each ends.
 #[derive(Default)]
 pub(crate) struct Processes(Mutex<HashMap<String, End>>);
@@ -86,7 +89,8 @@ pub(crate) async fn run(
     }
 }
 
-/// Keeps process and stream together: when one ends, the other does.
+/// Keeps process and stream together: when one ends, the other does. A process that is to end is asked to while it still has
+/// its stream, so that it does not take the end of the stream for a fault of the peer.
 async fn attend(
     host: ChaincodeHost,
     connection: Arc<Connection>,
@@ -94,19 +98,23 @@ async fn attend(
     issued: Option<Issued>,
     began: Instant,
 ) {
-    let id = connection.id().to_owned();
-    let reason = tokio::select! {
-        exit = running.exited() => exit_words(exit),
-        () = connection.ended() => "its stream ended".to_owned(),
-        () = connection.stuck() => "it did not answer, also not as long again after the time for a call was over".to_owned(),
+    let id = connection.id();
+    let stopping = host.stopping();
+    let (reason, is_failure) = tokio::select! {
+        exit = running.exited() => (exit_words(exit), true),
+        () = connection.ended() => ("its stream ended".to_owned(), true),
+        () = connection.stuck() => (NEVER_ANSWERS.to_owned(), true),
+        () = connection.dismissed() => ("no definition needs it any longer".to_owned(), false),
+        () = stopping.cancelled() => ("the peer is stopping".to_owned(), false),
     };
-    let wanted = !connection.is_closing() && !host.stopping().is_cancelled();
-    connection.close();
+    host.registry().deregister(&connection);
     let exit = running.stop().await;
+    connection.close();
     drop(issued);
-    tracing::info!("chaincode {id} has ended ({}): {reason}", exit_words(exit));
-    if wanted {
-        host.pauses().ended(&id, began.elapsed(), &reason, Instant::now());
+    let exit = exit.map_or_else(String::new, |exit| format!(" ({exit})"));
+    tracing::info!("the process of chaincode {id} has ended{exit}: {reason}");
+    if is_failure {
+        host.pauses().ended(id, began.elapsed(), &reason, Instant::now());
     }
 }
 

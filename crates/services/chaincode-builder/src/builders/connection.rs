@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use base64::Engine;
@@ -33,7 +33,12 @@ pub struct PeerTls {
 
 /// A directory for one run of a chaincode.
 pub(super) fn run_directory() -> io::Result<TempDir> {
-    tempfile::Builder::new().prefix("fabric-run").tempdir()
+    private_directory("fabric-run")
+}
+
+/// A directory that only the peer's user can look into: builders write keys there without care.
+pub(super) fn private_directory(prefix: &str) -> io::Result<TempDir> {
+    tempfile::Builder::new().prefix(prefix).permissions(fs::Permissions::from_mode(0o700)).tempdir()
 }
 
 /// The file `chaincode.json` of Fabric's contract with external builders.

@@ -149,8 +149,7 @@ impl Builders {
                 tree::copy(&shop.release, &unfinished.join("release"))?;
                 tree::copy(&shop.output, &unfinished.join("bld"))?;
                 fs::write(unfinished.join(BUILD_INFO), serde_json::to_vec(&note)?)?;
-                // Many small files: one call for all is quicker than one each.
-                rustix::fs::sync();
+                tree::sync(&unfinished)?;
                 remove(&target)?;
                 fs::rename(&unfinished, &target)?;
                 fs::File::open(&directory)?.sync_all()

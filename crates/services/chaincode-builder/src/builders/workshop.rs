@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use super::connection::private_directory;
 use crate::error::BuildError;
 use crate::package::Package;
 
@@ -24,7 +25,7 @@ impl Workshop {
     /// Unpacks a package.
     pub(super) fn open(name: &str, package: &Package) -> Result<Self, BuildError> {
         let failed = |source| BuildError::Io { action: "preparing a build in", path: std::env::temp_dir(), source };
-        let scratch = tempfile::Builder::new().prefix(&format!("fabric-{name}")).tempdir().map_err(failed)?;
+        let scratch = private_directory(&format!("fabric-{name}")).map_err(failed)?;
         let make = |name: &str| {
             let path = scratch.path().join(name);
             fs::create_dir(&path).map(|()| path)

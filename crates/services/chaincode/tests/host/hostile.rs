@@ -178,3 +178,14 @@ async fn who_never_answers_only_keeps_its_own_callers_waiting() {
     let silent: Behaviour = |stream| Box::pin(async move { stream.outbound.closed().await });
     check(silent, Duration::from_secs(2), "timeout expired while executing transaction").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_never_reads_its_answers_only_keeps_its_own_callers_waiting() {
+    let deaf: Behaviour = |stream| {
+        Box::pin(async move {
+            let get = protos::GetState { key: "a".to_owned(), ..Default::default() }.encode_to_vec();
+            while stream.send(within(&stream.called, Type::GetState, get.clone())).await {}
+        })
+    };
+    check(deaf, Duration::from_secs(2), "error sending: ").await;
+}

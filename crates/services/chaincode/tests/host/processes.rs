@@ -185,8 +185,9 @@ async fn an_upgrade_ends_the_process_of_the_package_before() {
     let peer = peer(&scripts, |_| {}).await;
     let asked = scripts.path("asked");
     let program = this_program();
-    let patient =
-        format!("trap 'echo TERM > {}' TERM\n{} & wait; wait", asked.display(), program.trim_start_matches("exec "));
+    // Were its stream to end first, the contract would end before the shell is asked to.
+    let contract = program.trim_start_matches("exec ");
+    let patient = format!("trap 'echo asked >> {0}' TERM\n{contract} & wait; wait; echo ended >> {0}", asked.display());
     deploy(&peer, "basic", &patient).await;
     peer.ask("basic", &["pid"]).await.unwrap();
     let newer = peer.install(script("basic_2", &program)).await.unwrap();
@@ -194,7 +195,7 @@ async fn an_upgrade_ends_the_process_of_the_package_before() {
     assert!(is_alive(scripts.pids()[0]), "approved is not committed");
     peer.define_sequence("basic", 2, false).await;
     ends(scripts.pids()[0]).await;
-    assert_eq!(fs::read_to_string(asked).unwrap(), "TERM\n");
+    assert_eq!(fs::read_to_string(asked).unwrap(), "asked\nended\n");
     peer.ask("basic", &["pid"]).await.unwrap();
     assert_eq!(scripts.pids().len(), 2);
     peer.host.stop().await;
