@@ -13,7 +13,7 @@ pub struct ChannelId(Arc<str>);
 /// A channel id that breaks the rule of [`ChannelId`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "'{id}' is no channel id: it must begin with a lower-case letter, hold only lower-case letters, digits, '.' and '-', and be 1 to 249 bytes long"
+    "'{id}' contains illegal characters: a channel ID begins with a lower-case letter, holds only lower-case letters, digits, '.' and '-', and is 1 to 249 bytes long"
 )]
 pub struct InvalidChannelId {
     /// What was offered as a channel id.

@@ -7,14 +7,17 @@ const WIDTH: usize = 80;
 /// First columns at least this wide get a line of their own.
 const WIDEST_COLUMN: usize = 30;
 
-/// Help on the last command of a path; the first is the program.
-pub(crate) fn text(path: &[&Command]) -> String {
+/// Help on the last command of a path; the first is the program, some of whose flags are required.
+pub(crate) fn text(path: &[&Command], required: &[&str]) -> String {
     let Some((root, subcommands)) = path.split_first() else { return String::new() };
     let innermost = path[path.len() - 1];
     let names: Vec<&str> = path.iter().map(|command| command.get_name()).collect();
     let mut usage = format!("usage: {}", names.join(" "));
     // The program's flags may stand anywhere; the usage of a command names its own only.
-    usage.push_str(&summary(innermost, if subcommands.is_empty() { Scope::All } else { Scope::Own }));
+    usage.push_str(&match subcommands {
+        [] => summary(innermost, Scope::All, required),
+        _ => summary(innermost, Scope::Own, &[]),
+    });
     if innermost.has_subcommands() {
         usage.push_str(" <command> [<args> ...]");
     }
@@ -50,11 +53,11 @@ fn visible(command: &Command, scope: Scope) -> impl Iterator<Item = &Arg> {
 }
 
 /// The required flags, and whether there are others.
-fn summary(command: &Command, scope: Scope) -> String {
+fn summary(command: &Command, scope: Scope, required: &[&str]) -> String {
     let mut out = String::new();
     let mut others = false;
     for arg in visible(command, scope) {
-        if arg.is_required_set() {
+        if arg.is_required_set() || arg.get_long().is_some_and(|name| required.contains(&name)) {
             out.push_str(&format!(" --{}", with_value(arg)));
         } else {
             others = true;
@@ -125,7 +128,7 @@ fn list(command: &Command, names: &[&str], out: &mut String) {
             list(subcommand, &names, out);
             continue;
         }
-        out.push_str(&format!("  {}{}\n", names.join(" "), summary(subcommand, Scope::Own)));
+        out.push_str(&format!("  {}{}\n", names.join(" "), summary(subcommand, Scope::Own, &[])));
         let about = subcommand.get_about().map(ToString::to_string).unwrap_or_default();
         for line in wrap(&about, WIDTH - 4) {
             out.push_str(&format!("    {line}\n"));

@@ -33,14 +33,47 @@ impl Stop {
 
 /// Reads the arguments of a process, the program's name first.
 pub fn parse<T: Parser>(args: impl IntoIterator<Item = OsString>) -> Result<T, Stop> {
+    parse_requiring(args, &[])
+}
+
+/// As [`parse`], with flags of the program, which may stand anywhere, that must be there whatever the command.
+pub fn parse_requiring<T: Parser>(args: impl IntoIterator<Item = OsString>, required: &[&str]) -> Result<T, Stop> {
     let args: Vec<OsString> = args.into_iter().collect();
     let mut command = with_long_help_only(T::command());
     command.build();
     if args.get(1).is_some_and(|first| first == "help") {
-        return Err(Stop::Help(help::text(&selected(&command, &args[2..]))));
+        return Err(Stop::Help(help::text(&selected(&command, &args[2..]), required)));
     }
-    let matches = command.clone().try_get_matches_from(&args).map_err(|error| stop(&error, &command, &args))?;
-    T::from_arg_matches(&matches).map_err(|error| stop(&error, &command, &args))
+    let matches = match command.clone().try_get_matches_from(&args) {
+        Ok(matches) => matches,
+        Err(error) => {
+            // Kingpin misses these before it misses a command or what the command requires.
+            let misses = matches!(
+                error.kind(),
+                ErrorKind::MissingSubcommand
+                    | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+                    | ErrorKind::MissingRequiredArgument
+            );
+            let in_group = selected(&command, args.get(1..).unwrap_or_default())
+                .last()
+                .is_some_and(|innermost| innermost.has_subcommands() && innermost.get_name() != command.get_name());
+            if let Some(missing) = required.iter().find(|name| misses && !in_group && !is_given(&command, name, &args))
+            {
+                return Err(Stop::Fault(format!("required flag --{missing} not provided")));
+            }
+            return Err(stop(&error, &command, &args, required));
+        }
+    };
+    T::from_arg_matches(&matches).map_err(|error| stop(&error, &command, &args, required))
+}
+
+/// Whether a flag of the program stands among the arguments.
+fn is_given(command: &Command, name: &str, args: &[OsString]) -> bool {
+    let short = command.get_arguments().find(|arg| arg.get_long() == Some(name)).and_then(Arg::get_short);
+    args.iter().filter_map(|arg| arg.to_str()).any(|arg| match arg.strip_prefix("--") {
+        Some(long) => long.split('=').next() == Some(name),
+        None => short.is_some_and(|short| arg.strip_prefix('-').is_some_and(|flags| flags.starts_with(short))),
+    })
 }
 
 /// Kingpin knows `--help` everywhere, and neither `-h` nor a version.
@@ -76,7 +109,7 @@ fn selected<'a>(command: &'a Command, args: &[OsString]) -> Vec<&'a Command> {
 }
 
 /// What clap found, in Kingpin's words.
-fn stop(error: &clap::Error, command: &Command, args: &[OsString]) -> Stop {
+fn stop(error: &clap::Error, command: &Command, args: &[OsString], required: &[&str]) -> Stop {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.as_str(),
         Some(ContextValue::Strings(texts)) => texts.first().map_or("", String::as_str),
@@ -87,9 +120,9 @@ fn stop(error: &clap::Error, command: &Command, args: &[OsString]) -> Stop {
     let flag = argument.split([' ', '=']).next().unwrap_or(argument);
     let path = || selected(command, args.get(1..).unwrap_or_default());
     Stop::Fault(match error.kind() {
-        ErrorKind::DisplayHelp => return Stop::Help(help::text(&path())),
+        ErrorKind::DisplayHelp => return Stop::Help(help::text(&path(), required)),
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => match path().as_slice() {
-            [root] => return Stop::Help(help::text(&[root])),
+            [root] => return Stop::Help(help::text(&[root], required)),
             [.., group] => format!("must select a subcommand of '{}'", group.get_name()),
             [] => return Stop::Help(String::new()),
         },
@@ -181,6 +214,23 @@ mod tests {
         ] {
             assert_eq!(read(line).unwrap_err(), Stop::Fault(fault.to_owned()), "{line}");
         }
+    }
+
+    #[test]
+    fn flags_of_the_program_are_missed_first() {
+        let read = |line: &str| {
+            let args = std::iter::once("sail").chain(line.split_whitespace()).map(OsString::from);
+            parse_requiring::<Sail>(args, &["outward"]).map(|_| ())
+        };
+        let missing = |flag: &str| Err(Stop::Fault(format!("required flag --{flag} not provided")));
+        assert_eq!(read(""), missing("outward"));
+        assert_eq!(read("set"), missing("outward"));
+        assert_eq!(read("set --outward x"), missing("sail"));
+        assert_eq!(read("set -ox"), missing("sail"));
+        assert_eq!(read("rope"), Err(Stop::Fault("must select a subcommand of 'rope'".into())));
+        assert_eq!(read("rope haul -o x"), Ok(()));
+        let Err(Stop::Help(text)) = read("--help") else { panic!("help") };
+        assert!(text.starts_with("usage: sail --outward=OUTWARD <command> [<args> ...]\n"), "{text}");
     }
 
     #[test]

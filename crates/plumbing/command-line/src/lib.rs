@@ -15,7 +15,7 @@ mod kingpin;
 
 use std::io;
 
-pub use kingpin::{Stop, parse};
+pub use kingpin::{Stop, parse, parse_requiring};
 
 /// What the operating system says, in the form that Go prints: `no such file or directory`.
 pub fn os_text(error: &io::Error) -> String {

@@ -69,6 +69,50 @@ pub enum ConnectError {
     ServerName(String),
 }
 
+impl ConnectError {
+    /// The reason as Go's network libraries word it, for commands whose scripts know those words.
+    pub fn in_gos_words(&self) -> String {
+        match self {
+            Self::Connect { address, source } if source.raw_os_error().is_none() => {
+                let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
+                format!("dial tcp: lookup {host}: no such host ({source})")
+            }
+            Self::Connect { address, source } => {
+                let text = source.to_string().to_lowercase();
+                format!("dial tcp {address}: connect: {}", text.split(" (os error").next().unwrap_or_default())
+            }
+            Self::Handshake { source, .. } => {
+                let reason = source.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+                reason.map_or_else(|| source.to_string(), handshake_in_gos_words)
+            }
+            Self::Timeout { address, .. } => format!("dial tcp {address}: i/o timeout"),
+            Self::ServerName(_) => self.to_string(),
+        }
+    }
+}
+
+fn handshake_in_gos_words(error: &rustls::Error) -> String {
+    use rustls::CertificateError::{
+        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet, NotValidYetContext,
+        UnknownIssuer,
+    };
+    let unverified = |words: &str| format!("tls: failed to verify certificate: x509: {words}: {error}");
+    match error {
+        rustls::Error::InvalidCertificate(certificate) => match certificate {
+            Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. } => {
+                unverified("certificate has expired or is not yet valid")
+            }
+            UnknownIssuer => unverified("certificate signed by unknown authority"),
+            NotValidForName | NotValidForNameContext { .. } => {
+                unverified("certificate is not valid for the server's name")
+            }
+            _ => format!("tls: failed to verify certificate: {error}"),
+        },
+        rustls::Error::AlertReceived(alert) => format!("remote error: tls: {alert:?}"),
+        other => format!("tls: {other}"),
+    }
+}
+
 /// A server to connect to, and how.
 #[derive(Debug, Clone)]
 pub struct Endpoint {

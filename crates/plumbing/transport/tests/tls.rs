@@ -108,6 +108,12 @@ async fn without_mutual_tls_a_certificate_is_seen_but_not_needed() {
     assert_eq!(refused.code(), Code::Unavailable);
     let elsewhere = ask(endpoint().tls(tls(None)).server_name("peer0.org9.example.com")).await.unwrap_err();
     assert_eq!(elsewhere.code(), Code::Unavailable);
+    let untrusting = ClientTls::new([theirs.pem().as_bytes()], None).unwrap();
+    let refused = endpoint().tls(untrusting).connect().await.err().unwrap().in_gos_words();
+    let words = "tls: failed to verify certificate: x509: certificate signed by unknown authority";
+    assert!(refused.starts_with(words), "{refused}");
+    let nobody = Endpoint::new("127.0.0.1:1").unwrap().connect().await.err().unwrap();
+    assert_eq!(nobody.in_gos_words(), "dial tcp 127.0.0.1:1: connect: connection refused");
     let words = describe_failure(&elsewhere);
     assert!(words.starts_with("rpc error: code = Unavailable desc = TLS handshake with 127.0.0.1:"), "{words}");
     assert_eq!(ask(endpoint().tls(tls(None)).server_name("localhost")).await.unwrap(), b"");

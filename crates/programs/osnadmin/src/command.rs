@@ -1,31 +1,31 @@
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
-use clap::Parser as _;
+use ripstop_command_line::{Stop, os_text, parse_requiring};
 use ripstop_transport::{ClientTls, Endpoint, KeyPair};
-use ripstop_types::{Block, Envelope};
+use ripstop_types::{Block, Envelope, GoDuration};
 
 use crate::{Answer, Participation};
 
 /// Orderer Service Node (OSN) administration
 #[derive(Debug, clap::Parser)]
-#[command(name = "osnadmin", version = "0.0.1", disable_help_subcommand = true)]
+#[command(name = "osnadmin")]
 struct OsnadminCommand {
     /// Admin endpoint of the OSN
     #[arg(short = 'o', long = "orderer-address", global = true)]
     orderer: Option<String>,
     /// Path to file containing PEM-encoded TLS CA certificate(s) for the OSN
     #[arg(long = "ca-file", global = true)]
-    ca_file: Option<PathBuf>,
+    ca_file: Option<String>,
     /// Path to file containing PEM-encoded X509 public key to use for mutual TLS communication with the OSN
     #[arg(long = "client-cert", global = true)]
-    client_certificate: Option<PathBuf>,
+    client_certificate: Option<String>,
     /// Path to file containing PEM-encoded private key to use for mutual TLS communication with the OSN
     #[arg(long = "client-key", global = true)]
-    client_key: Option<PathBuf>,
+    client_key: Option<String>,
     /// Remove the HTTP status message from the command output
     #[arg(long = "no-status", global = true)]
     no_status: bool,
@@ -49,13 +49,13 @@ enum ChannelCommand {
         channel: String,
         /// Path to the file containing an up-to-date config block for the channel
         #[arg(short = 'b', long = "config-block")]
-        config_block: PathBuf,
+        config_block: String,
     },
     /// List channel information for an Ordering Service Node (OSN). If the channelID flag is set, more detailed information will be provided for that channel.
     List {
         /// Channel ID
-        #[arg(short = 'c', long = "channelID", default_value = "")]
-        channel: String,
+        #[arg(short = 'c', long = "channelID")]
+        channel: Option<String>,
     },
     /// Remove a channel from an Ordering Service Node (OSN).
     Remove {
@@ -70,7 +70,9 @@ enum ChannelCommand {
         channel: String,
         /// Path to the file containing an up-to-date config update envelope for the channel
         #[arg(short = 'e', long = "config-update-envelope")]
-        envelope: PathBuf,
+        envelope: String,
+        #[command(flatten)]
+        clock: Clock,
     },
     /// Fetch a specified block, writing it to a file.
     Fetch {
@@ -82,25 +84,48 @@ enum ChannelCommand {
         block: String,
         /// Path to a file.
         #[arg(short = 'f', long = "outputfile")]
-        output: PathBuf,
+        output: String,
+        #[command(flatten)]
+        clock: Clock,
     },
+}
+
+#[derive(Debug, clap::Args)]
+struct Clock {
+    /// The amount of time to shift backwards for certificate expiration checks during TLS handshakes with the orderer endpoint
+    #[arg(short = 't', long = "tlsHandshakeTimeShift", default_value = "0", value_parser = duration)]
+    time_shift: Duration,
+}
+
+/// A duration in Go's notation; a negative one shifts nothing.
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = GoDuration::parse(text).map_err(|error| error.to_string())?;
+    Ok(duration.to_std().unwrap_or_default())
+}
+
+impl ChannelCommand {
+    fn time_shift(&self) -> Duration {
+        match self {
+            Self::Update { clock, .. } | Self::Fetch { clock, .. } => clock.time_shift,
+            Self::Join { .. } | Self::List { .. } | Self::Remove { .. } => Duration::ZERO,
+        }
+    }
 }
 
 /// Runs `osnadmin` with the arguments of a process, the first of which is the program's name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let command = match OsnadminCommand::try_parse_from(args) {
+    let misused = |problem: String| {
+        eprintln!("osnadmin: error: parsing arguments: {problem}. Try --help");
+        ExitCode::FAILURE
+    };
+    let command: OsnadminCommand = match parse_requiring(args, &["orderer-address"]) {
         Ok(command) => command,
-        Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
-        }
+        Err(Stop::Fault(fault)) => return misused(fault),
+        Err(help) => return help.report("osnadmin"),
     };
     let request = match Prepared::new(&command) {
         Ok(request) => request,
-        Err(error) => {
-            eprintln!("osnadmin: error: parsing arguments: {error:#}. Try --help");
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return misused(format!("{error:#}")),
     };
     match request.send().and_then(|answer| request.output(&answer, command.status_line())) {
         Ok(text) => {
@@ -140,22 +165,22 @@ impl<'a> Prepared<'a> {
     fn new(command: &'a OsnadminCommand) -> anyhow::Result<Self> {
         let Group::Channel(channel) = &command.command;
         let address = command.orderer.as_deref().context("required flag --orderer-address not provided")?;
-        let mut endpoint = Endpoint::new(address)?;
-        if let Some(file) = &command.ca_file {
-            let roots =
-                std::fs::read(file).with_context(|| format!("reading orderer CA certificate: {}", file.display()))?;
-            let pair = key_pair(command.client_certificate.as_deref(), command.client_key.as_deref())
-                .context("loading client cert/key pair")?;
-            let tls =
-                ClientTls::new([roots.as_slice()], Some(pair)).context("failed to add ca-file PEM to cert pool")?;
-            endpoint = endpoint.tls(tls);
+        let ca_file = command.ca_file.as_deref().filter(|file| !file.is_empty());
+        // Without a port the one of the protocol is meant.
+        let default_port = if ca_file.is_some() { 443 } else { 80 };
+        let mut endpoint = match Endpoint::new(address) {
+            Err(_) if !address.contains(':') => Endpoint::new(&format!("{address}:{default_port}"))?,
+            read => read?,
+        };
+        if let Some(file) = ca_file {
+            endpoint = endpoint.tls(client_tls(command, file)?.time_shift(channel.time_shift()));
         }
         let content = match channel {
             ChannelCommand::Join { channel, config_block } => read_block(channel, config_block)?,
-            ChannelCommand::Update { channel, envelope } => read_envelope(channel, envelope)?,
+            ChannelCommand::Update { channel, envelope, .. } => read_envelope(channel, envelope)?,
             ChannelCommand::Fetch { block, .. } => {
                 let named = ["newest", "oldest", "config"].contains(&block.as_str());
-                if !named && block.parse::<u64>().is_err() {
+                if !named && block.parse::<i64>().is_err() {
                     bail!("'{block}' not equal <newest|oldest|config|(number)>");
                 }
                 Bytes::new()
@@ -172,8 +197,10 @@ impl<'a> Prepared<'a> {
                 ChannelCommand::Join { .. } => self.participation.join(&self.content).await,
                 ChannelCommand::Update { .. } => self.participation.update(&self.content).await,
                 ChannelCommand::Fetch { channel, block, .. } => self.participation.fetch(channel, block).await,
-                ChannelCommand::List { channel } if channel.is_empty() => self.participation.list().await,
-                ChannelCommand::List { channel } => self.participation.info(channel).await,
+                ChannelCommand::List { channel } => match channel.as_deref().filter(|channel| !channel.is_empty()) {
+                    Some(channel) => self.participation.info(channel).await,
+                    None => self.participation.list().await,
+                },
                 ChannelCommand::Remove { channel } => self.participation.remove(channel).await,
             }
         });
@@ -184,7 +211,7 @@ impl<'a> Prepared<'a> {
     fn output(&self, answer: &Answer, status_line: StatusLine) -> anyhow::Result<String> {
         match self.command {
             ChannelCommand::Fetch { output, .. } if answer.status == 200 => {
-                std::fs::write(output, &answer.body).with_context(|| format!("writing {}", output.display()))?;
+                std::fs::write(output, &answer.body).map_err(|error| anyhow!("open {output}: {}", os_text(&error)))?;
                 text(&Answer { status: answer.status, body: Bytes::new() }, status_line)
             }
             _ => text(answer, status_line),
@@ -192,19 +219,27 @@ impl<'a> Prepared<'a> {
     }
 }
 
-fn key_pair(certificate: Option<&Path>, key: Option<&Path>) -> anyhow::Result<KeyPair> {
-    let read = |file: Option<&Path>, flag: &str| {
-        let file = file.with_context(|| format!("{flag} is not given"))?;
-        std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
+fn client_tls(command: &OsnadminCommand, ca_file: &str) -> anyhow::Result<ClientTls> {
+    let roots = read(ca_file).context("reading orderer CA certificate")?;
+    ClientTls::new([roots.as_slice()], None).context("failed to add ca-file PEM to cert pool")?;
+    let pair = || {
+        let certificate = read(command.client_certificate.as_deref().unwrap_or_default())?;
+        let key = read(command.client_key.as_deref().unwrap_or_default())?;
+        Ok::<_, anyhow::Error>(KeyPair::from_pem(&certificate, &key)?)
     };
-    Ok(KeyPair::from_pem(&read(certificate, "--client-cert")?, &read(key, "--client-key")?)?)
+    let pair = pair().context("loading client cert/key pair")?;
+    Ok(ClientTls::new([roots.as_slice()], Some(pair))?)
+}
+
+fn read(file: &str) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(file).map_err(|error| anyhow!("open {file}: {}", os_text(&error)))
 }
 
 /// Reads a configuration block, and makes sure that it is of the channel that the administrator means.
-fn read_block(channel: &str, file: &Path) -> anyhow::Result<Bytes> {
-    let bytes = Bytes::from(std::fs::read(file).with_context(|| format!("reading config block: {}", file.display()))?);
+fn read_block(channel: &str, file: &str) -> anyhow::Result<Bytes> {
+    let bytes = Bytes::from(read(file).context("reading config block")?);
     let block = Block::parse(bytes.clone()).context("unmarshalling block")?;
-    let named = block.channel_id()?;
+    let named = block.channel_id().context("failed to retrieve channel id")?;
     if named != channel {
         bail!("specified --channelID {channel} does not match channel ID {named} in config block");
     }
@@ -212,9 +247,8 @@ fn read_block(channel: &str, file: &Path) -> anyhow::Result<Bytes> {
 }
 
 /// Reads an update, and makes sure that it is of the channel that the administrator means.
-fn read_envelope(channel: &str, file: &Path) -> anyhow::Result<Bytes> {
-    let read = std::fs::read(file).with_context(|| format!("reading config update envelope: {}", file.display()))?;
-    let bytes = Bytes::from(read);
+fn read_envelope(channel: &str, file: &str) -> anyhow::Result<Bytes> {
+    let bytes = Bytes::from(read(file).context("reading config updte envelope")?);
     let named = Envelope::parse(bytes.clone()).context("unmarshalling envelope")?.channel_header.channel_id;
     if named != channel {
         bail!("specified --channelID {channel} does not match channel ID {named} in config update envelope");

@@ -6,8 +6,6 @@
 //!
 //! Invariants: what the node answers is printed as it is, whatever its status; only an answer that does not come is a
 //! failure (exit status 1), as with Fabric's command.
-//!
-//! Absent: shifting the clock for TLS handshakes (`--tlsHandshakeTimeShift`).
 
 mod command;
 mod participation;

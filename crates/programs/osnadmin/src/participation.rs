@@ -17,13 +17,18 @@ const BOUNDARY: &str = "ripstop-0f3c1f7e9d6b4a5288c2d1e07b9aa6f45d3e8c1b2a790654
 #[derive(Debug, thiserror::Error)]
 pub enum ParticipationError {
     /// It cannot be reached.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
+    #[error("{request}: {}", .reason.in_gos_words())]
+    Connect {
+        /// What it was asked.
+        request: String,
+        /// Why not.
+        reason: ConnectError,
+    },
     /// It ended the conversation.
-    #[error("{address} ended the conversation: {reason}")]
+    #[error("{request}: {reason}")]
     Conversation {
-        /// The node.
-        address: String,
+        /// What it was asked.
+        request: String,
         /// Why.
         reason: String,
     },
@@ -141,14 +146,25 @@ impl Participation {
         ParticipationError::Unexpected { address: self.endpoint.address(), status: answer.status, text }
     }
 
+    /// A request as Go names it in errors: `Get "http://…"`.
+    fn describe(&self, method: &Method, path: &str) -> String {
+        let scheme = if self.endpoint.uses_tls() { "https" } else { "http" };
+        let (first, rest) = method.as_str().split_at(1);
+        format!("{first}{} \"{scheme}://{}{path}\"", rest.to_ascii_lowercase(), self.endpoint.address())
+    }
+
     async fn send(&self, method: Method, path: &str, form: Option<Bytes>) -> Result<Answer, ParticipationError> {
-        let broken = |reason: String| ParticipationError::Conversation { address: self.endpoint.address(), reason };
-        let mut request = Request::builder().method(method).uri(path).header(header::HOST, self.endpoint.address());
+        let asked = || self.describe(&method, path);
+        let broken = |reason: String| ParticipationError::Conversation { request: asked(), reason };
+        let mut request =
+            Request::builder().method(method.clone()).uri(escaped(path)).header(header::HOST, self.endpoint.address());
         if form.is_some() {
             request = request.header(header::CONTENT_TYPE, format!("multipart/form-data; boundary={BOUNDARY}"));
         }
         let request = request.body(Full::new(form.unwrap_or_default())).map_err(|error| broken(error.to_string()))?;
-        let stream = TokioIo::new(self.endpoint.connect().await?);
+        let connected = self.endpoint.connect().await;
+        let stream = connected.map_err(|reason| ParticipationError::Connect { request: asked(), reason })?;
+        let stream = TokioIo::new(stream);
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(stream).await.map_err(|error| broken(error.to_string()))?;
         let exchange = async {
@@ -168,6 +184,12 @@ impl Participation {
             },
         }
     }
+}
+
+/// A path in which names may hold anything.
+fn escaped(path: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte);
+    path.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 /// A multipart form of a single file.

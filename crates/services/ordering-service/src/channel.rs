@@ -254,7 +254,7 @@ impl BlockSource for Channel {
     fn block(&self, number: BlockNumber) -> Result<Arc<Block>, SourceError> {
         match self.shared.store.block(number) {
             Ok(Some(block)) => Ok(block),
-            Ok(None) => Err(SourceError(format!("block {number} does not exist"))),
+            Ok(None) => Err(SourceError(format!("no such block number [{number}] in index"))),
             Err(error) => Err(SourceError(error.to_string())),
         }
     }

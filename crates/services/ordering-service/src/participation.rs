@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::multipart::Field;
+use axum::extract::multipart::MultipartError;
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Path, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use bytes::Bytes;
@@ -19,21 +20,61 @@ use serde::Serialize;
 
 use crate::error::ChannelError;
 use crate::info::{CHANNELS_PATH, ChannelInfo};
-use crate::join::JoinBlock;
+use crate::join::{InvalidJoinBlock, JoinBlock};
 use crate::registry::OrderingService;
 
 const CONFIG_BLOCK: &str = "config-block";
 const CONFIG_UPDATE: &str = "config-update-envelope";
+const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-request-id");
+/// What Go says of bytes that are no message.
+const NO_MESSAGE: &str = "proto: cannot parse invalid wire-format data";
 
 /// The routes of the API. Requests larger than `max_body` bytes are refused (`ChannelParticipation.MaxRequestBodySize`).
 pub fn participation_routes(service: OrderingService, max_body: usize) -> Router {
     Router::new()
+        .route("/participation/v1", any(to_base))
         .route("/participation/v1/", any(base))
         .route(CHANNELS_PATH, any(channels))
         .route("/participation/v1/channels/{channel}", any(channel))
         .route("/participation/v1/channels/{channel}/blocks/{block}", any(block))
+        .fallback(nothing_here)
         .layer(DefaultBodyLimit::max(max_body))
+        .layer(middleware::from_fn(name_request))
         .with_state(service)
+}
+
+/// Names each answer as the request is named, or by a new name.
+async fn name_request(request: Request, next: Next) -> Response {
+    let given = request.headers().get(REQUEST_ID).filter(|id| !id.is_empty()).cloned();
+    let mut response = next.run(request).await;
+    let id = given.or_else(|| header::HeaderValue::from_str(&request_id(ripstop_keys::nonce())).ok());
+    response.headers_mut().extend(id.map(|id| (REQUEST_ID, id)));
+    response
+}
+
+/// A random UUID (version 4).
+fn request_id(random: [u8; 24]) -> String {
+    let part =
+        |range: std::ops::Range<usize>| random[range].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let (version, variant) = (0x40 | (random[6] & 0x0f), 0x80 | (random[8] & 0x3f));
+    let (a, b, c, d, e) = (part(0..4), part(4..6), part(7..8), part(9..10), part(10..16));
+    format!("{a}-{b}-{version:02x}{c}-{variant:02x}{d}-{e}")
+}
+
+async fn nothing_here() -> Response {
+    let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    (StatusCode::NOT_FOUND, headers, "404 page not found\n").into_response()
+}
+
+/// Where to go instead, for programs and, in Go's words, for people.
+fn redirect(status: StatusCode, to: &'static str) -> Response {
+    let headers = [(header::LOCATION, to), (header::CONTENT_TYPE, "text/html; charset=utf-8")];
+    let reason = status.canonical_reason().unwrap_or_default();
+    (status, headers, format!("<a href=\"{to}\">{reason}</a>.\n\n")).into_response()
+}
+
+async fn to_base() -> Response {
+    redirect(StatusCode::TEMPORARY_REDIRECT, "/participation/v1/")
 }
 
 #[derive(Serialize)]
@@ -58,6 +99,8 @@ struct ChannelShort {
 
 fn json(status: StatusCode, body: &impl Serialize) -> Response {
     let text = serde_json::to_string(body).expect("the bodies hold only text and numbers");
+    // As Go writes these; they stand nowhere but in texts.
+    let text = text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
     (status, [(header::CONTENT_TYPE, "application/json")], text + "\n").into_response()
 }
 
@@ -103,7 +146,7 @@ fn channel_id(text: &str) -> Result<ChannelId, Response> {
 
 async fn base(request: Request) -> Response {
     if request.method() == Method::GET {
-        (StatusCode::FOUND, [(header::LOCATION, CHANNELS_PATH)]).into_response()
+        redirect(StatusCode::FOUND, CHANNELS_PATH)
     } else {
         StatusCode::METHOD_NOT_ALLOWED.into_response()
     }
@@ -193,9 +236,11 @@ async fn read_block(service: OrderingService, id: &str, which: String) -> Result
 async fn join(service: &OrderingService, request: Request) -> Result<Response, Response> {
     let bad = |text: String| error(StatusCode::BAD_REQUEST, text);
     let content = single_file(request, CONFIG_BLOCK).await?;
-    let block = common::Block::decode(content)
-        .map_err(|failure| bad(format!("cannot unmarshal file part {CONFIG_BLOCK} into a block: {failure}")))?;
-    let block = Block::from_proto(block).map_err(|failure| bad(format!("invalid join block: {failure}")))?;
+    let block = common::Block::decode(content).map_err(|failure| {
+        bad(format!("cannot unmarshal file part {CONFIG_BLOCK} into a block: {NO_MESSAGE}: {failure}"))
+    })?;
+    let block = Block::from_proto(block)
+        .map_err(|failure| bad(format!("invalid join block: {}: {failure}", InvalidJoinBlock::NotConfig)))?;
     let join = JoinBlock::new(block).map_err(|failure| bad(format!("invalid join block: {failure}")))?;
     let info = service.join(join).await.map_err(|failure| {
         let text = format!("cannot join: {failure}");
@@ -212,8 +257,9 @@ async fn join(service: &OrderingService, request: Request) -> Result<Response, R
 async fn update(service: &OrderingService, request: Request) -> Result<Response, Response> {
     let bad = |text: String| error(StatusCode::BAD_REQUEST, text);
     let content = single_file(request, CONFIG_UPDATE).await?;
-    let envelope = common::Envelope::decode(content)
-        .map_err(|failure| bad(format!("cannot unmarshal file part {CONFIG_UPDATE} into an envelope: {failure}")))?;
+    let envelope = common::Envelope::decode(content).map_err(|failure| {
+        bad(format!("cannot unmarshal file part {CONFIG_UPDATE} into an envelope: {NO_MESSAGE}: {failure}"))
+    })?;
     let invalid = |text: String| bad(format!("invalid config update envelope: {text}"));
     let message = Message::parse(envelope).map_err(|failure| invalid(failure.to_string()))?;
     if message.envelope.channel_header.kind != HeaderType::ConfigUpdate {
@@ -245,13 +291,14 @@ async fn single_file(request: Request, key: &str) -> Result<Bytes, Response> {
         let shown = if content_type.is_empty() { String::new() } else { content_type.to_owned() };
         return Err(bad(format!("unsupported Content-Type: [{shown}]")));
     }
-    let mut form = Multipart::from_request(request, &()).await.map_err(|failure| unreadable(failure.body_text()))?;
+    let form = Multipart::from_request(request, &()).await;
+    let mut form = form.map_err(|_| unreadable("multipart: boundary is empty".into()))?;
     let mut found = None;
     let mut parts = 0;
-    while let Some(field) = form.next_field().await.map_err(|failure| unreadable(failure.body_text()))? {
+    while let Some(field) = form.next_field().await.map_err(|failure| unreadable(form_fault(&failure)))? {
         parts += 1;
         let wanted = field.name() == Some(key) && field.file_name().is_some();
-        let content = read_field(field).await.map_err(unreadable)?;
+        let content = field.bytes().await.map_err(|failure| unreadable(form_fault(&failure)))?;
         if wanted {
             found = Some(content);
         }
@@ -260,6 +307,10 @@ async fn single_file(request: Request, key: &str) -> Result<Bytes, Response> {
     if parts == 1 { Ok(content) } else { Err(bad("form contains too many parts".into())) }
 }
 
-async fn read_field(field: Field<'_>) -> Result<Bytes, String> {
-    field.bytes().await.map_err(|failure| failure.body_text())
+/// What is wrong with a form, in Go's words where it has some.
+fn form_fault(failure: &MultipartError) -> String {
+    match failure.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => "http: request body too large".to_owned(),
+        _ => format!("multipart: NextPart: {}", failure.body_text()),
+    }
 }

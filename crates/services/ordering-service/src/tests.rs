@@ -471,8 +471,16 @@ fn the_participation_api_speaks_as_fabrics() {
         assert_eq!(call(&service, kind).await, (StatusCode::BAD_REQUEST, error("unsupported Content-Type: [text/plain]")));
         let accept = Request::get(all).header(header::ACCEPT, "text/html").body(Body::empty()).unwrap();
         assert_eq!(call(&service, accept).await.0, StatusCode::NOT_ACCEPTABLE);
+        let large = vec![0; 2 << 20];
+        let large = call(&service, post("config-block", &large)).await;
+        let text = error("cannot read form from request body: http: request body too large");
+        assert_eq!(large, (StatusCode::BAD_REQUEST, text));
+        let garbage = call(&service, post("config-block", b"\xff\xff")).await.1;
+        assert!(garbage.contains("cannot unmarshal file part config-block into a block: proto: cannot parse"), "{garbage}");
         let block = call(&service, get("/participation/v1/channels/mychannel/blocks/newest")).await;
         assert_eq!(block.0, StatusCode::OK);
+        let elsewhere = call(&service, get("/participation/v2")).await;
+        assert_eq!(elsewhere, (StatusCode::NOT_FOUND, "404 page not found\n".into()));
         assert_eq!(call(&service, get("/participation/v1/channels/mychannel/blocks/7")).await.0, StatusCode::NOT_FOUND);
         assert_eq!(call(&service, get("/participation/v1/channels/mychannel/blocks/x")).await.0, StatusCode::BAD_REQUEST);
         let delete = |path: &str| Request::delete(path).body(Body::empty()).unwrap();
@@ -482,6 +490,23 @@ fn the_participation_api_speaks_as_fabrics() {
         assert_eq!(removed, (StatusCode::NOT_FOUND, error("cannot remove: channel does not exist")));
         assert!(is_empty(&world.directory.path().join("ledgers/chains")) && is_empty(&world.directory.path().join("wal")));
         assert_eq!(call(&service, post("config-block", &genesis)).await.0, StatusCode::CREATED);
+    });
+}
+
+#[test]
+fn answers_are_named_as_their_requests() {
+    let world = World::new();
+    world.node(async |service| {
+        let answer = async |request: Request<Body>| {
+            let response = participation_routes(service.clone(), 1 << 20).oneshot(request).await.unwrap();
+            response.headers()["x-request-id"].to_str().unwrap().to_owned()
+        };
+        let named = Request::get("/participation/v1/channels").header("X-Request-Id", "mine").body(Body::empty());
+        assert_eq!(answer(named.unwrap()).await, "mine");
+        let id = answer(get("/participation/v1/channels")).await;
+        let lengths: Vec<_> = id.split('-').map(str::len).collect();
+        assert_eq!(lengths, [8, 4, 4, 4, 12], "{id}");
+        assert_eq!(id.as_bytes()[14], b'4');
     });
 }
 
