@@ -93,8 +93,8 @@ impl ConnectError {
 
 fn handshake_in_gos_words(error: &rustls::Error) -> String {
     use rustls::CertificateError::{
-        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet, NotValidYetContext,
-        UnknownIssuer,
+        BadSignature, Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet,
+        NotValidYetContext, UnknownIssuer,
     };
     let unverified = |words: &str| format!("tls: failed to verify certificate: x509: {words}: {error}");
     match error {
@@ -102,7 +102,7 @@ fn handshake_in_gos_words(error: &rustls::Error) -> String {
             Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. } => {
                 unverified("certificate has expired or is not yet valid")
             }
-            UnknownIssuer => unverified("certificate signed by unknown authority"),
+            UnknownIssuer | BadSignature => unverified("certificate signed by unknown authority"),
             NotValidForName | NotValidForNameContext { .. } => {
                 unverified("certificate is not valid for the server's name")
             }
