@@ -1,4 +1,4 @@
-//! Command lines as the library of Fabric's `peer` reads and explains them, because scripts depend on both.
+//! Command lines as `cobra`, the library of Fabric's `peer`, reads and explains them, because scripts depend on both.
 //!
 //! `clap` does the reading. What it does otherwise than Fabric's library is mended here: flags may stand anywhere, also
 //! before the subcommand ([`CommandLine::read`]); a value may begin with a hyphen and a boolean may have a value

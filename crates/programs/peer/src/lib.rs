@@ -84,6 +84,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         start_logging(&logging_level);
     }
     let result = match command {
+        Command::Node(NodeCommand::Start(start)) if !start.words.is_empty() => {
+            commands::usage("trailing args detected")
+        }
         Command::Node(NodeCommand::Start(start)) => start.run().map_err(Failure::Work),
         Command::Node(NodeCommand::Administration(administration)) => administration.run(),
         Command::Chaincode(chaincode) => block_on(chaincode.run()),

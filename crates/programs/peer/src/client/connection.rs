@@ -95,17 +95,16 @@ impl Connection {
             cause = error.source();
         }
         let address = self.address.to_string();
+        let without_certificate = self.secure && self.tls_certificate_hash.is_empty();
         match (status.code(), reason) {
             (tonic::Code::Unavailable, Some(reason)) => CallError::Connect { role: self.role, address, reason },
             // The connection broke before the request was on its way: so do servers refuse clients without TLS or, from
-            // TLS 1.3 on, without a certificate.
-            (tonic::Code::Cancelled, Some(reason)) => {
+            // TLS 1.3 on, without a certificate. Their refusal may also come when the request is on its way.
+            (code, Some(reason))
+                if code == tonic::Code::Cancelled || (code == tonic::Code::Unknown && without_certificate) =>
+            {
                 let reason =
                     format!("context deadline exceeded: {reason}; does {address} expect a client certificate?");
-                CallError::Connect { role: self.role, address, reason }
-            }
-            // A server may say so at last, when the request is on its way.
-            (tonic::Code::Unknown, Some(reason)) if self.secure && reason.contains("alert") => {
                 CallError::Connect { role: self.role, address, reason }
             }
             (tonic::Code::Unknown | tonic::Code::Internal, Some(reason)) if !self.secure => {

@@ -33,6 +33,9 @@ pub struct StartArgs {
     /// Whether chaincode that the peer has not started may register.
     #[arg(long = "peer-chaincodedev", help = "start peer in chaincode development mode")]
     pub chaincode_development: bool,
+    /// Words, of which it takes none.
+    #[arg(hide = true)]
+    pub(crate) words: Vec<String>,
 }
 
 impl StartArgs {
