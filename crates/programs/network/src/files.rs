@@ -174,7 +174,6 @@ peer:
     rootcert: {{file: {root}}}
   BCCSP: {{Default: SW, SW: {{Hash: SHA2, Security: 256}}}}
   gateway: {{enabled: true}}
-  discovery: {{enabled: true}}
   handlers:
     authFilters: [{{name: DefaultAuth}}, {{name: ExpirationCheck}}]
     decorators: [{{name: DefaultDecorator}}]

@@ -6,6 +6,7 @@ mod hostile;
 mod peer;
 mod private;
 mod processes;
+mod registrations;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
