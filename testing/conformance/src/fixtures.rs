@@ -47,6 +47,20 @@ impl Fixtures {
         self.0.iter().map(|(path, content)| (path.as_str(), content))
     }
 
+    /// Writes all files into a temporary folder.
+    ///
+    /// # Panics
+    /// When that is not possible.
+    pub fn unpack(&self) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("tests may write temporary files");
+        for (path, content) in &self.0 {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap_or(folder.path())).expect("tests may write temporary files");
+            std::fs::write(path, content).expect("tests may write temporary files");
+        }
+        folder
+    }
+
     /// The files below a folder, in order of their paths.
     pub fn below<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = (&'a str, &'a Bytes)> {
         self.0.iter().filter_map(move |(path, content)| Some((path.strip_prefix(folder)?.strip_prefix('/')?, content)))

@@ -18,6 +18,7 @@ fn main() -> ExitCode {
     suites::forged(&mut report);
     suites::profiles(&mut report);
     suites::config_updates(&mut report);
+    suites::json(&mut report);
     suites::snapshots(&mut report);
     suites::chains(&mut report);
     suites::metrics(&mut report);

@@ -22,18 +22,33 @@ impl Form {
         Some(Self { schema, place: Place::Anywhere })
     }
 
+    /// A block.
+    pub fn block() -> Self {
+        Self::known("common.Block", Place::Anywhere)
+    }
+
+    /// A transaction, or whatever else was signed.
+    pub fn envelope() -> Self {
+        Self::known("common.Envelope", Place::Anywhere)
+    }
+
+    /// An update of a configuration.
+    pub fn config_update() -> Self {
+        Self::known("common.ConfigUpdate", Place::Anywhere)
+    }
+
     /// A group of the configuration that is an organisation of the applications.
-    pub fn application_organization() -> Option<Self> {
-        Self::group(Group::ApplicationOrganization)
+    pub fn application_organization() -> Self {
+        Self::known("common.ConfigGroup", Place::Group(Group::ApplicationOrganization))
     }
 
     /// A group of the configuration that is an organisation of the orderers.
-    pub fn orderer_organization() -> Option<Self> {
-        Self::group(Group::OrdererOrganization)
+    pub fn orderer_organization() -> Self {
+        Self::known("common.ConfigGroup", Place::Group(Group::OrdererOrganization))
     }
 
-    fn group(group: Group) -> Option<Self> {
-        Some(Self { place: Place::Group(group), ..Self::named("common.ConfigGroup")? })
+    fn known(name: &str, place: Place) -> Self {
+        Self { schema: schema::message(name).expect("our own .proto files have this message"), place }
     }
 
     /// The name of the message type.

@@ -106,7 +106,7 @@ fn the_place_and_name_of_a_value_of_the_configuration_tell_what_it_holds() {
     assert!(refused.ends_with("unknown Application ConfigValue name: ConsensusType"), "{refused}");
     // Outside of a configuration nothing is known of a group.
     assert!(json("common.ConfigGroup", &group.encode_to_vec()).unwrap().contains("\"value\": \"CgRlbHNl\""));
-    let organization = Document::parse(&Form::orderer_organization().unwrap(), &group.encode_to_vec()).unwrap();
+    let organization = Document::parse(&Form::orderer_organization(), &group.encode_to_vec()).unwrap();
     let refused = organization.to_json().unwrap_err().to_string();
     assert!(refused.ends_with("unknown Orderer Org ConfigValue name: ConsensusType"), "{refused}");
 }

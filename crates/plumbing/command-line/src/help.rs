@@ -55,7 +55,8 @@ fn visible(command: &Command, scope: Scope) -> impl Iterator<Item = &Arg> {
 /// The required flags, and whether there are others.
 fn summary(command: &Command, scope: Scope, required: &[&str]) -> String {
     let mut out = String::new();
-    let mut others = false;
+    // The program has at least the flag `--help`.
+    let mut others = scope == Scope::All;
     for arg in visible(command, scope) {
         if arg.is_required_set() || arg.get_long().is_some_and(|name| required.contains(&name)) {
             out.push_str(&format!(" --{}", with_value(arg)));

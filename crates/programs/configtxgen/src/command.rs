@@ -12,7 +12,7 @@ use ripstop_types::{ChannelId, Timestamp};
 use tracing::{error, info, warn};
 
 use crate::flags::{Flags, Stop};
-use crate::{ConfigTx, Profile, ProfileError};
+use crate::{ConfigTx, Profile, ProfileError, inspect};
 
 /// The permissions of files and of directories made for them, as Fabric's.
 const FILE_MODE: u32 = 0o640;
@@ -90,18 +90,25 @@ fn execute(flags: &Flags, environment: &Environment) -> Result<(), Failure> {
     if any_output {
         write_outputs(flags, environment)?;
     }
-    for (flag, given, instead) in [
-        ("-inspectBlock", &flags.inspect_block, "configtxlator proto_decode of Fabric 3.1 prints any block"),
-        (
-            "-inspectChannelCreateTx",
-            &flags.inspect_channel_create_tx,
-            "configtxlator proto_decode of Fabric 3.1 prints any transaction",
-        ),
-        ("-printOrg", &flags.print_org, "configtxgen -printOrg of Fabric 3.1 reads the same configtx.yaml"),
-    ] {
-        if !given.is_empty() {
-            return Err(Failure::from(format!("{flag} is not built yet; {instead}")));
-        }
+    print_json(flags, environment)
+}
+
+/// Prints what is asked for as JSON.
+fn print_json(flags: &Flags, environment: &Environment) -> Result<(), Failure> {
+    if !flags.inspect_block.is_empty() {
+        info!(target: LOGGER, "Inspecting block");
+        let json = inspect::block(&flags.inspect_block);
+        print(&json.map_err(|problem| format!("Error on inspectBlock: {problem}"))?);
+    }
+    if !flags.inspect_channel_create_tx.is_empty() {
+        info!(target: LOGGER, "Inspecting transaction");
+        let json = inspect::transaction(&flags.inspect_channel_create_tx);
+        print(&json.map_err(|problem| format!("Error on inspectChannelCreateTx: {problem}"))?);
+    }
+    if !flags.print_org.is_empty() {
+        let config = load(flags, environment)?;
+        let json = config.organization_json(&flags.print_org);
+        print(&json.map_err(|problem| format!("Error on printOrg: {problem}"))?);
     }
     Ok(())
 }
@@ -204,6 +211,12 @@ fn write_file(name: &str, content: &[u8]) -> Result<(), String> {
     let opened = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(path);
     let mut file = opened.map_err(|error| format!("open {name}: {}", os_text(&error)))?;
     file.write_all(content).map_err(|error| format!("write {name}: {}", os_text(&error)))
+}
+
+/// Prints to standard output. Whoever closed it wants no more, which is no error.
+fn print(text: &str) {
+    use std::io::Write as _;
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn print_version() {

@@ -9,14 +9,14 @@
 //! completes are completed; relative paths start at the file's directory; a key that Fabric does not know is an error;
 //! what is wrong in a profile that nobody asks for is not.
 //!
-//! Absent: printing blocks and organisations as JSON (`-inspectBlock`, `-printOrg`, `-inspectChannelCreateTx`) is not built
-//! yet; idemix.
+//! Absent: idemix.
 
 mod check;
 mod command;
 mod encode;
 mod error;
 mod flags;
+mod inspect;
 mod profile;
 mod read;
 mod section;
@@ -26,6 +26,7 @@ mod update;
 
 pub use command::run;
 pub use error::ProfileError;
+pub use inspect::InspectError;
 pub use profile::{
     AnchorPeer, Application, BatchSize, BftConsenter, ConfigTx, Consensus, EtcdRaft, EtcdRaftOptions, Orderer,
     Organization, Policy, Profile, RaftConsenter,

@@ -370,8 +370,11 @@ fn the_command_takes_flags_with_one_dash_and_writes_the_block() {
     let arguments = arguments.into_iter().chain([block.clone().into(), "--configPath".into(), path("config")]);
     let code = crate::run(arguments);
     assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::SUCCESS));
-    let block = Block::parse(std::fs::read(block).unwrap().into()).unwrap();
-    assert_eq!(ChannelConfig::from_block(&block).unwrap().channel_id().as_str(), "mychannel");
+    let raw = std::fs::read(&block).unwrap();
+    assert_eq!(
+        ChannelConfig::from_block(&Block::parse(raw.into()).unwrap()).unwrap().channel_id().as_str(),
+        "mychannel"
+    );
     let status = |code: ExitCode| format!("{code:?}");
     for (wrong, code) in [
         (&["-profile", "Raft", "-outputBlock", "x"][..], 1),

@@ -57,8 +57,11 @@ async fn what_cannot_be_translated_is_refused_in_fabrics_words() {
     assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
 }
 
+/// A name and a content.
+type Part<'a> = (&'a str, &'a [u8]);
+
 /// A form as browsers send it; parts whose names end with `=` are values, others files.
-fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
+fn form(parts: &[Part<'_>]) -> Vec<u8> {
     let mut form = Vec::new();
     for (name, content) in parts {
         let disposition = match name.strip_suffix('=') {
@@ -78,7 +81,7 @@ async fn an_update_is_computed_from_the_files_of_a_form() {
     const PATH: &str = "/configtxlator/compute/update-from-configs";
     const FORM: &str = "multipart/form-data; boundary=frontier";
     let (old, new) = (config("old"), config("new"));
-    let parts: [(&str, &[u8]); 3] = [("original", &old), ("updated", &new), ("channel=", b"sea")];
+    let parts: [Part<'_>; 3] = [("original", &old), ("updated", &new), ("channel=", b"sea")];
     let (status, update) = post(PATH, FORM, form(&parts)).await;
     assert_eq!(status, StatusCode::OK);
     let update = common::ConfigUpdate::decode(update.as_slice()).unwrap();
@@ -86,7 +89,7 @@ async fn an_update_is_computed_from_the_files_of_a_form() {
     let (_, update) = post(&format!("{PATH}?channel=lake"), FORM, form(&parts)).await;
     assert_eq!(common::ConfigUpdate::decode(update.as_slice()).unwrap().channel_id, "lake");
 
-    let refusals: [(&[(&str, &[u8])], &str); 5] = [
+    let refusals: [(&[Part<'_>], &str); 5] = [
         (&[("original", &old)], "Error with field 'updated': error reading field bytes: http: no such file"),
         (&[("original=", &old), ("updated", &new)], "Error with field 'original': error reading field bytes: http: no"),
         (

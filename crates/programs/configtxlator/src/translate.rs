@@ -20,7 +20,7 @@ pub(crate) fn config(raw: &[u8]) -> Result<common::Config, String> {
 pub(crate) fn update(original: &common::Config, updated: &common::Config, channel: &str) -> Result<Vec<u8>, String> {
     let mut update = update::compute(original, updated).map_err(|error| error.to_string())?;
     update.channel_id = channel.to_owned();
-    let form = form("common.ConfigUpdate")?;
-    let document = Document::parse(&form, &update.encode_to_vec()).map_err(|error| error.to_string())?;
+    let document =
+        Document::parse(&Form::config_update(), &update.encode_to_vec()).map_err(|error| error.to_string())?;
     Ok(document.to_bytes())
 }

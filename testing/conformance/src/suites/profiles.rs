@@ -1,5 +1,4 @@
 use std::collections::BTreeSet;
-use std::fs;
 
 use prost::Message;
 use ripstop_channel_config::ChannelConfig;
@@ -15,12 +14,7 @@ pub fn profiles(report: &mut Report) {
     const MADE: &str = "configuration trees made from profiles";
     const READ: &str = "configurations read and checked";
     let fixtures = Fixtures::open("configtxgen");
-    let directory = tempfile::tempdir().expect("tests may write temporary files");
-    for (path, content) in fixtures.all() {
-        let path = directory.path().join(path);
-        fs::create_dir_all(path.parent().unwrap_or(directory.path())).expect("tests may write temporary files");
-        fs::write(path, content).expect("tests may write temporary files");
-    }
+    let directory = fixtures.unpack();
     let config = directory.path().join("config");
     let Some(file) = report.check(MADE, "configtx.yaml", ConfigTx::load(Some(&config), &Environment::default())) else {
         return;

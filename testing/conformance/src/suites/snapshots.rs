@@ -24,13 +24,7 @@ impl Snapshots {
     /// # Panics
     /// When there is no room for them.
     pub(crate) fn unpack() -> Self {
-        let place = tempfile::tempdir().expect("tests may write temporary files");
-        for (path, content) in Fixtures::open("snapshot").all() {
-            let path = place.path().join(path);
-            fs::create_dir_all(path.parent().unwrap_or(place.path())).expect("tests may write temporary files");
-            fs::write(path, content).expect("tests may write temporary files");
-        }
-        Self(place)
+        Self(Fixtures::open("snapshot").unpack())
     }
 
     /// Their directories.
