@@ -376,6 +376,10 @@ fn the_command_takes_flags_with_one_dash_and_writes_the_block() {
         "mychannel"
     );
     let status = |code: ExitCode| format!("{code:?}");
+    for (flag, what) in [("-inspectBlock", block.to_str().unwrap()), ("-printOrg", "Org1")] {
+        let arguments = ["configtxgen", flag, what, "-configPath"].map(OsString::from);
+        assert_eq!(status(crate::run(arguments.into_iter().chain([path("config")]))), status(ExitCode::SUCCESS));
+    }
     for (wrong, code) in [
         (&["-profile", "Raft", "-outputBlock", "x"][..], 1),
         (&["-channelID", "c", "-outputBlock", "x"], 1),

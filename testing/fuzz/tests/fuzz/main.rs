@@ -74,5 +74,7 @@ targets! {
     config: tree;
     config_update: config_update;
     transaction: envelope;
+    message_as_json: block, tree, config_update, rwset, policy, identity;
+    json_as_message: json;
     snapshot: snapshot_state, snapshot_counts, snapshot_tx_ids, snapshot_collections, snapshot_metadata;
 }

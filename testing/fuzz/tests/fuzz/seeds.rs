@@ -5,6 +5,7 @@ use ripstop_block_store::encode_block;
 use ripstop_channel_config::{ChannelConfig, update};
 use ripstop_crypto::SigningIdentity;
 use ripstop_proto::{Message, common, protos};
+use ripstop_proto_json::{Document, Form};
 use ripstop_rwset::{RangeRecorder, RwSetBuilder};
 use ripstop_snapshot::{Part, SignableMetadata};
 use ripstop_testkit::{Channel, DraftTransaction, Organization, meta_policy, signed_block};
@@ -26,6 +27,8 @@ pub(crate) struct Seeds {
     pub(crate) envelope: Bytes,
     /// A `common.Block`.
     pub(crate) block: Bytes,
+    /// A `common.Block` as JSON.
+    pub(crate) json: Bytes,
     /// A block as it stands in a block file.
     pub(crate) record: Bytes,
     /// A `rwset.TxReadWriteSet` with everything that one can hold.
@@ -106,6 +109,7 @@ impl Seeds {
             orderer,
             envelope,
             record: encode_block(&block).into(),
+            json: json(&block.to_proto()),
             block: block.to_proto().encode_to_vec().into(),
             rwset,
             private_rwset,
@@ -123,6 +127,11 @@ impl Seeds {
             snapshot_metadata: snapshot.seed(SignableMetadata::FILE),
         }
     }
+}
+
+fn json(block: &common::Block) -> Bytes {
+    let document = Document::parse(&Form::block(), &block.encode_to_vec()).expect("it is a block");
+    document.to_json().expect("its transactions are whole").into()
 }
 
 fn member(msp: &str) -> common::MspPrincipal {

@@ -10,6 +10,7 @@ use ripstop_crypto::{Certificate, Crl, decode_pem};
 use ripstop_files::{Access, SimulatedDisk};
 use ripstop_policy::{ApplicationPolicy, SignaturePolicy, Signers, dsl};
 use ripstop_proto::{Message, common};
+use ripstop_proto_json::{Document, Form};
 use ripstop_rwset::{MemoryState, TxPrivateRwSet, TxRwSet, UpdateBatch};
 use ripstop_testkit::signed_block;
 use ripstop_types::{Block, BlockNumber, ChannelId, Envelope, Height, Transaction, data_hash};
@@ -170,6 +171,37 @@ pub(crate) fn transaction(bytes: &[u8]) {
             assert_eq!(replayed.updates(), validated.updates());
         }
         Err(undecided) => assert!(is_config, "{undecided}"),
+    }
+}
+
+/// The forms in which bytes and JSON are tried: between them they lead to every rule of what bytes hold.
+fn forms() -> Vec<Form> {
+    let names = ["common.Config", "rwset.TxReadWriteSet", "common.SignaturePolicyEnvelope", "msp.SerializedIdentity"];
+    let named = names.iter().map(|name| Form::named(name).unwrap());
+    named
+        .chain([Form::block(), Form::config_update(), Form::application_organization(), Form::orderer_organization()])
+        .collect()
+}
+
+/// Any message as JSON: what is written is read again, and the message that this gives stays the same from then on.
+pub(crate) fn message_as_json(bytes: &[u8]) {
+    for form in forms() {
+        let Ok(document) = Document::parse(&form, bytes) else { continue };
+        let Ok(json) = document.to_json() else { continue };
+        let read = Document::from_json(&form, json.as_bytes()).unwrap();
+        let again = Document::from_json(&form, read.to_json().unwrap().as_bytes()).unwrap();
+        assert_eq!(again.to_bytes(), read.to_bytes());
+    }
+}
+
+/// JSON as any message.
+pub(crate) fn json_as_message(bytes: &[u8]) {
+    for form in forms() {
+        let Ok(document) = Document::from_json(&form, bytes) else { continue };
+        if let Ok(again) = Document::parse(&form, &document.to_bytes()) {
+            assert_eq!(again.to_bytes(), document.to_bytes());
+            let _ = again.to_json();
+        }
     }
 }
 
