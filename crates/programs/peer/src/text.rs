@@ -359,4 +359,52 @@ mod tests {
         let expected = r#"{"height":3,"bootstrappingSnapshotInfo":{"lastBlockInSnapshot":2}}"#;
         assert_eq!(chain_info(&info).to_string(), expected);
     }
+
+    /// What Fabric's command prints for the same definition, without its white space.
+    #[test]
+    fn definitions_are_printed_member_by_member_as_go_prints_them() {
+        use protos::{application_policy, collection_config, collection_policy_config};
+        let policy = ripstop_policy::dsl::parse("OR('Org1MSP.member','Org2MSP.admin')").unwrap();
+        let collection = protos::StaticCollectionConfig {
+            name: "c".to_owned(),
+            member_orgs_policy: Some(protos::CollectionPolicyConfig {
+                payload: Some(collection_policy_config::Payload::SignaturePolicy(policy)),
+            }),
+            maximum_peer_count: 1,
+            member_only_write: true,
+            endorsement_policy: Some(protos::ApplicationPolicy {
+                r#type: Some(application_policy::Type::ChannelConfigPolicyReference(
+                    "/Channel/Application/Readers".into(),
+                )),
+            }),
+            ..protos::StaticCollectionConfig::default()
+        };
+        let payload = Some(collection_config::Payload::StaticCollectionConfig(collection));
+        let collections = protos::CollectionConfigPackage { config: vec![protos::CollectionConfig { payload }] };
+        let local = lifecycle::chaincode_source::Local { package_id: "l:1".to_owned() };
+        let source = Some(lifecycle::chaincode_source::Type::LocalPackage(local));
+        let result = lifecycle::QueryApprovedChaincodeDefinitionResult {
+            sequence: 1,
+            version: "<2>".to_owned(),
+            endorsement_plugin: "escc".to_owned(),
+            validation_plugin: "vscc".to_owned(),
+            validation_parameter: b"policy".as_slice().into(),
+            collections: Some(collections),
+            init_required: true,
+            source: Some(lifecycle::ChaincodeSource { r#type: source }),
+        };
+        let printed: String = indented(&approved(&result)).split_whitespace().collect();
+        let terms = r#""sequence":1,"version":"\u003c2\u003e","endorsement_plugin":"escc","validation_plugin":"vscc","validation_parameter":"cG9saWN5","#;
+        let rule = r#"{"Type":{"NOutOf":{"n":1,"rules":[{"Type":{"SignedBy":0}},{"Type":{"SignedBy":1}}]}}}"#;
+        let identities = r#"[{"principal":"CgdPcmcxTVNQ"},{"principal":"CgdPcmcyTVNQEAE="}]"#;
+        let members = format!(r#"{{"Payload":{{"SignaturePolicy":{{"rule":{rule},"identities":{identities}}}}}}}"#);
+        let endorsement = r#"{"Type":{"ChannelConfigPolicyReference":"/Channel/Application/Readers"}}"#;
+        let collection = format!(
+            r#"{{"name":"c","member_orgs_policy":{members},"maximum_peer_count":1,"member_only_write":true,"endorsement_policy":{endorsement}}}"#
+        );
+        let collections =
+            format!(r#""collections":{{"config":[{{"Payload":{{"StaticCollectionConfig":{collection}}}}}]}},"#);
+        let source = r#""init_required":true,"source":{"Type":{"LocalPackage":{"package_id":"l:1"}}}"#;
+        assert_eq!(printed, format!("{{{terms}{collections}{source}}}"));
+    }
 }
