@@ -19,7 +19,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ripstop_node_config::{MetricsConfig, OperationsConfig, ServerTlsConfig};
-use ripstop_operations::{Certificates, Health, LogControl, Metrics, Operations, StatsdPusher, StatsdTarget, Version};
+use ripstop_operations::{
+    Certificates, Health, LogControl, Metrics, Operations, Profiling, StatsdPusher, StatsdTarget, Version,
+};
 use ripstop_runtime::{TaskGroup, TaskKind};
 use ripstop_transport::{
     BindError, ClientAuth, ClientRoots, ConnectionCounts, KeyFiles, KeyFilesError, KeyPair, Listener, MessageLimits,
@@ -37,7 +39,10 @@ const LOG: &str = "operations.runner";
 pub enum NodeError {
     /// The operations endpoint cannot listen.
     #[error("operations.listenAddress: {0}")]
-    Operations(#[from] BindError),
+    Operations(BindError),
+    /// The profiling endpoint cannot listen.
+    #[error("the profiling server: {0}")]
+    Profiling(BindError),
     /// A TLS certificate or its key cannot be used.
     #[error(transparent)]
     KeyFiles(#[from] KeyFilesError),
@@ -144,7 +149,7 @@ impl Node {
     ) -> Result<(), NodeError> {
         self.send_metrics(metrics, tasks);
         let Some(address) = &operations.listen_address else { return Ok(()) };
-        let listener = Listener::bind(address).await?;
+        let listener = Listener::bind(address).await.map_err(NodeError::Operations)?;
         let tls = operations.tls.as_ref().map(|tls| self.http_tls("operations TLS", tls)).transpose()?;
         tracing::info!(target: LOG, "Starting operations server on {}", listener.address());
         let endpoint = Operations {
@@ -159,6 +164,24 @@ impl Node {
         let stopping = tasks.cancelled();
         tasks.spawn(TaskKind::Isolated, "operations", async move {
             endpoint.serve(listener, tls, stopping).await;
+            Ok::<_, Infallible>(())
+        });
+        Ok(())
+    }
+
+    /// Serves the profiling endpoint where it is switched on. `root` is the tree of all tasks.
+    pub async fn serve_profiling(
+        &self,
+        address: Option<&str>,
+        root: &TaskGroup,
+        tasks: &TaskGroup,
+    ) -> Result<(), NodeError> {
+        let Some(address) = address else { return Ok(()) };
+        let listener = Listener::bind(address).await.map_err(NodeError::Profiling)?;
+        tracing::info!(target: LOG, "Starting profiling server with listenAddress = {}", listener.address());
+        let (root, stopping) = (root.clone(), tasks.cancelled());
+        tasks.spawn(TaskKind::Isolated, "profiling", async move {
+            Profiling::new(move || root.report()).serve(listener, stopping).await;
             Ok::<_, Infallible>(())
         });
         Ok(())
@@ -195,14 +218,6 @@ impl Node {
         tasks.spawn(TaskKind::Isolated, "certificates", async move {
             tokio::select! { watched = certificates.watch() => watched, () = stopping => Ok(()) }
         });
-    }
-}
-
-/// Tells an operator who switched profiling on what to do instead.
-pub fn say_that_there_is_no_profiling(address: Option<&str>) {
-    if let Some(address) = address {
-        let process = std::process::id();
-        tracing::warn!(target: LOG, "There is no profiling server, so none listens on {address}: profile this process from outside, for example with 'perf record -g -p {process}'");
     }
 }
 

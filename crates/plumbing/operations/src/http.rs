@@ -213,6 +213,19 @@ fn requested_spec(body: &[u8]) -> Result<String, String> {
     }
 }
 
+/// Sends one request without a body, and gives the whole answer.
+#[cfg(test)]
+pub(crate) async fn request(address: &str, line: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let endpoint = ripstop_transport::Endpoint::new(address).expect("the address of a listener");
+    let mut stream = endpoint.connect().await.expect("the listener is there");
+    let request = format!("{line}\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("the request is taken");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("the answer is text");
+    answer
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,16 +247,12 @@ mod tests {
         }
     }
 
-    /// An endpoint on loopback, and what it answers to one request.
-    async fn ask(operations: Operations, request: &str) -> String {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    /// What an endpoint on loopback answers to one request.
+    async fn ask(operations: Operations, line: &str) -> String {
         let listener = Listener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.address().to_string();
         let serving = tokio::spawn(operations.serve(listener, None, std::future::pending()));
-        let mut stream = ripstop_transport::Endpoint::new(&address).unwrap().connect().await.unwrap();
-        stream.write_all(format!("{request}\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
+        let answer = request(&address, line).await;
         serving.abort();
         answer
     }

@@ -11,7 +11,7 @@
 //! Invariants: log lines go to standard error, one a line, whatever the message holds; a wrong logging specification
 //! changes nothing.
 //!
-//! Absent: profiling.
+//! Absent: profiles taken by the process itself; [`Profiling`] says how to take them from outside.
 
 mod catalogue;
 mod certificates;
@@ -21,6 +21,7 @@ mod http;
 mod logging;
 mod metrics;
 mod process;
+mod profile;
 mod spec;
 mod statsd;
 
@@ -29,5 +30,6 @@ pub use certificates::Certificates;
 pub use http::{Health, Operations, Version};
 pub use logging::{LogControl, LoggingError, start_logging};
 pub use metrics::{Histogram, HistogramVec, Metrics};
+pub use profile::Profiling;
 pub use spec::{InvalidSpec, Level, LogSpec};
 pub use statsd::{StatsdPusher, StatsdTarget};

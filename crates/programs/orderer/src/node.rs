@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use ripstop_deliver::{Channels, DeliverConfig, DeliverService, ExpirationCheck, TlsBinding};
 use ripstop_keys::LocalIdentity;
-use ripstop_node::{FABRIC_RELEASE, Node, say_that_there_is_no_profiling, until_stopped};
+use ripstop_node::{FABRIC_RELEASE, Node, until_stopped};
 use ripstop_node_config::{Environment, OrdererConfig};
 use ripstop_operations::{LogControl, start_logging};
 use ripstop_ordering_service::{
@@ -37,7 +37,6 @@ pub(crate) fn start() -> anyhow::Result<()> {
         environment.get_non_empty("FABRIC_LOGGING_FORMAT"),
     )?;
     let config = OrdererConfig::load(&environment).context("failed to parse config")?.announce();
-    say_that_there_is_no_profiling(config.profile_address.as_deref());
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start threads")?;
     runtime.block_on(serve(config, logging))
@@ -57,6 +56,7 @@ async fn serve(config: OrdererConfig, logging: LogControl) -> anyhow::Result<()>
     let (channels, servers) = (root.child("channels"), root.child("servers"));
 
     node.serve_operations(&config.operations, &config.metrics, &servers).await?;
+    node.serve_profiling(config.profile_address.as_deref(), &root, &servers).await?;
     let trusted = TrustedRoots { live: ClientRoots::new(), fixed: read_files(&tls.client_root_cas)? };
     let server_tls = node.grpc_tls("server TLS", tls, &trusted.live)?;
     let mut roots = vec![trusted];

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -63,6 +64,8 @@ pub struct HostOptions {
     pub write_batch: Option<u32>,
     /// How many keys chaincode may read with one message; none switches it off (`chaincode.runtimeParams`).
     pub multiple_keys: Option<u32>,
+    /// System chaincodes that may not be called (`chaincode.system`).
+    pub disabled: BTreeSet<String>,
     /// Who may register.
     pub registration: Registration,
     /// How packages are built and run.
@@ -87,6 +90,7 @@ impl HostOptions {
             total_query_limit: 100_000,
             write_batch: Some(1000),
             multiple_keys: Some(1000),
+            disabled: BTreeSet::new(),
             registration: Registration::OnlyLaunched,
             address: String::new(),
             authority: None,

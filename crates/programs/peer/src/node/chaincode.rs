@@ -1,5 +1,6 @@
 //! How the peer hosts chaincode: addresses, TLS and options from the configuration.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ripstop_chaincode::{ChaincodeAuthority, HostOptions, Registration};
@@ -53,6 +54,7 @@ pub(super) fn options(
         total_query_limit: config.ledger.total_query_limit,
         write_batch: chaincode.write_batch,
         multiple_keys: chaincode.multiple_keys,
+        disabled: disabled(&chaincode.system),
         registration: match chaincode.development_mode {
             true => Registration::AnyInDevelopment,
             false => Registration::OnlyLaunched,
@@ -62,6 +64,16 @@ pub(super) fn options(
         authority,
     };
     Ok((options, tls))
+}
+
+/// The system chaincodes that the configuration switches off.
+fn disabled(system: &BTreeMap<String, bool>) -> BTreeSet<String> {
+    let disabled: BTreeSet<String> =
+        system.iter().filter(|(_, enabled)| !**enabled).map(|(name, _)| name.to_ascii_lowercase()).collect();
+    for name in &disabled {
+        tracing::info!(target: "nodeCmd", function = "serve", "not deploying chaincode {name} as it is not enabled");
+    }
+    disabled
 }
 
 fn builders(config: &PeerConfig) -> BuilderOptions {

@@ -12,7 +12,7 @@ use ripstop_committer::CommitMetrics;
 use ripstop_deliver::{PullConfig, TlsBinding};
 use ripstop_gateway::AddressOverride;
 use ripstop_ledger::{LedgerOptions, Ledgers};
-use ripstop_node::{FABRIC_RELEASE, Node, say_that_there_is_no_profiling, until_stopped};
+use ripstop_node::{FABRIC_RELEASE, Node, until_stopped};
 use ripstop_node_config::PeerConfig;
 use ripstop_operations::LogControl;
 use ripstop_runtime::{Signals, TaskGroup};
@@ -54,7 +54,7 @@ pub(super) async fn run(config: PeerConfig, logging: LogControl) -> anyhow::Resu
     let root = TaskGroup::root("peer");
     let operations = root.child("operations");
     node.serve_operations(&config.operations, &config.metrics, &operations).await?;
-    say_that_there_is_no_profiling(config.profile_address.as_deref());
+    node.serve_profiling(config.profile_address.as_deref(), &root, &operations).await?;
     let options = node.grpc_options(
         config.keepalive,
         config.connection_timeout,

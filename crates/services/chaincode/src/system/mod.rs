@@ -33,8 +33,12 @@ type Answer = Result<Bytes, Refusal>;
 
 /// Calls a system chaincode on a thread that may block, and gives its answer as any chaincode's.
 pub(crate) async fn call(host: ChaincodeHost, call: Arc<Call>, name: String, args: Vec<Bytes>) -> ChaincodeMessage {
+    let disabled = host.options().disabled.contains(&name);
     let request = SystemCall { host, call, args };
     let answered = tokio::task::spawn_blocking(move || match name.as_str() {
+        _ if disabled => Err(Refusal::Failed(format!(
+            "system chaincode {name} is switched off on this peer; its operator enables it by chaincode.system.{name} in core.yaml"
+        ))),
         ripstop_lifecycle::NAMESPACE => definitions::answer(&request),
         "cscc" => channels::answer(&request),
         "qscc" => ledgers::answer(&request),

@@ -144,6 +144,14 @@ async fn a_served_contract_is_deployed_called_and_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_system_chaincode_that_is_switched_off_answers_nobody() {
+    let peer = Peer::new(|options| drop(options.disabled.insert("qscc".to_owned()))).await;
+    let answer = peer.evaluate("qscc", &["GetChainInfo", "mychannel"]).await.unwrap().response;
+    assert_eq!(answer.status, 500);
+    assert!(answer.message.starts_with("system chaincode qscc is switched off on this peer"), "{}", answer.message);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn long_ranges_come_in_batches_and_pages() {
     let peer = Peer::new(|options| options.total_query_limit = 230).await;
     let _server = serve("basic", contract(), &peer).await;
