@@ -9,6 +9,7 @@ use tokio_rustls::TlsConnector;
 use tonic::transport::Channel;
 
 use crate::listener::{Connection, PeerInfo};
+use crate::message_limits::MessageLimits;
 use crate::tls::ClientTls;
 
 /// How long connecting may take unless said otherwise (Fabric: `peer.keepalive.deliveryClient`/`client.connTimeout`, 3 s).
@@ -122,6 +123,7 @@ pub struct Endpoint {
     server_name: Option<String>,
     connect_timeout: Duration,
     keepalive: Keepalive,
+    messages: MessageLimits,
 }
 
 impl Endpoint {
@@ -138,6 +140,7 @@ impl Endpoint {
             server_name: None,
             connect_timeout: CONNECT_TIMEOUT,
             keepalive: Keepalive::default(),
+            messages: MessageLimits::default(),
         };
         let plain = !host.is_empty() && !host.contains(['/', '@', ' ', '?', '#']);
         if plain && endpoint.uri().is_ok() { Ok(endpoint) } else { Err(invalid()) }
@@ -171,6 +174,17 @@ impl Endpoint {
     pub const fn keepalive(mut self, keepalive: Keepalive) -> Self {
         self.keepalive = keepalive;
         self
+    }
+
+    /// Says how large messages may be. Whoever makes a client of [`Self::channel`] sets them on it.
+    pub const fn messages(mut self, limits: MessageLimits) -> Self {
+        self.messages = limits;
+        self
+    }
+
+    /// How large messages may be.
+    pub const fn message_limits(&self) -> MessageLimits {
+        self.messages
     }
 
     /// Whether it speaks TLS.

@@ -10,9 +10,9 @@ use crate::frames::MessageScanner;
 /// How large gRPC messages may be, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageLimits {
-    /// Of those that a server takes.
+    /// Of those that are taken.
     pub receive: usize,
-    /// Of those that it sends.
+    /// Of those that are sent.
     pub send: usize,
 }
 

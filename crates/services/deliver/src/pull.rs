@@ -13,7 +13,7 @@ use ripstop_types::{Block, BlockError, BlockNumber, ChannelId, Digest, HeaderTyp
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// The first pause after a failure (Fabric: `InitialRetryInterval`).
+/// The first pause after a failure unless said otherwise (Fabric: `InitialRetryInterval`).
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Each pause is this much longer than the one before (Fabric: `backoffExponentBase`).
 const PAUSE_GROWTH: f64 = 1.2;
@@ -184,6 +184,7 @@ pub struct BlockPuller {
     config: PullConfig,
     blocks: mpsc::Sender<PulledBlock>,
     patience: Option<Duration>,
+    first_pause: Duration,
 }
 
 impl fmt::Debug for BlockPuller {
@@ -195,7 +196,7 @@ impl fmt::Debug for BlockPuller {
 impl BlockPuller {
     /// Pulls blocks for `target` and hands them over through `blocks`, whose bound says how far it may run ahead.
     pub fn new(target: Arc<dyn PullTarget>, config: PullConfig, blocks: mpsc::Sender<PulledBlock>) -> Self {
-        Self { target, config, blocks, patience: None }
+        Self { target, config, blocks, patience: None, first_pause: FIRST_PAUSE }
     }
 
     /// Says so in the log when the pauses without a block between them add up to more than this
@@ -204,6 +205,13 @@ impl BlockPuller {
     #[must_use]
     pub const fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = Some(patience);
+        self
+    }
+
+    /// Pauses for this long after a first failure (`peer.deliveryclient.minimalReconnectInterval`).
+    #[must_use]
+    pub const fn with_first_pause(mut self, pause: Duration) -> Self {
+        self.first_pause = pause;
         self
     }
 
@@ -225,7 +233,7 @@ impl BlockPuller {
                 }
                 Err(error) => error,
             };
-            let pause = outage.next_pause(self.config.max_pause);
+            let pause = outage.next_pause(self.first_pause, self.config.max_pause);
             if outage.outlasts(self.patience) {
                 // Fabric's words for a peer that goes on nevertheless. Without gossip each peer is the leader of its own.
                 tracing::warn!(
@@ -363,8 +371,8 @@ struct Outage {
 }
 
 impl Outage {
-    fn next_pause(&mut self, longest: Duration) -> Duration {
-        let pause = pause_after(self.failures, longest);
+    fn next_pause(&mut self, first: Duration, longest: Duration) -> Duration {
+        let pause = pause_after(self.failures, first, longest);
         self.failures = self.failures.saturating_add(1);
         self.paused += pause;
         pause
@@ -387,9 +395,9 @@ async fn silent(limit: Option<Duration>) {
 }
 
 /// The pause after `failures` failures in a row.
-fn pause_after(failures: u32, longest: Duration) -> Duration {
+fn pause_after(failures: u32, first: Duration, longest: Duration) -> Duration {
     let factor = PAUSE_GROWTH.powi(failures.min(100) as i32);
-    FIRST_PAUSE.mul_f64(factor).min(longest).min(LONGEST_PAUSE)
+    first.min(LONGEST_PAUSE).mul_f64(factor).min(longest).min(LONGEST_PAUSE)
 }
 
 #[cfg(test)]
@@ -399,17 +407,17 @@ mod tests {
     #[test]
     fn pauses_grow_to_the_limit() {
         let longest = Duration::from_secs(3600);
-        assert_eq!(pause_after(0, longest), Duration::from_millis(100));
-        assert_eq!(pause_after(1, longest), Duration::from_millis(120));
-        assert_eq!(pause_after(u32::MAX, longest), LONGEST_PAUSE);
-        assert_eq!(pause_after(5, Duration::from_millis(110)), Duration::from_millis(110));
+        assert_eq!(pause_after(0, FIRST_PAUSE, longest), Duration::from_millis(100));
+        assert_eq!(pause_after(1, FIRST_PAUSE, longest), Duration::from_millis(120));
+        assert_eq!(pause_after(u32::MAX, Duration::MAX, longest), LONGEST_PAUSE);
+        assert_eq!(pause_after(5, FIRST_PAUSE, Duration::from_millis(110)), Duration::from_millis(110));
     }
 
     #[test]
     fn an_outage_outlasts_patience_once() {
         let mut outage = Outage::default();
         let said = |outage: &mut Outage| {
-            outage.next_pause(Duration::from_secs(3600));
+            outage.next_pause(FIRST_PAUSE, Duration::from_secs(3600));
             outage.outlasts(Some(Duration::from_millis(300)))
         };
         // 100, 120 and 144 ms.

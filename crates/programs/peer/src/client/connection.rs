@@ -6,7 +6,7 @@ use ripstop_proto::orderer::atomic_broadcast_client::AtomicBroadcastClient;
 use ripstop_proto::protos::deliver_client::DeliverClient;
 use ripstop_proto::protos::endorser_client::EndorserClient;
 use ripstop_proto::{common, orderer, protos};
-use ripstop_transport::{Endpoint, MAX_MESSAGE_SIZE};
+use ripstop_transport::{Endpoint, MessageLimits};
 use ripstop_types::{Block, BlockError, ChannelId, Digest};
 use tonic::transport::Channel;
 
@@ -72,6 +72,7 @@ struct Connection {
     address: Arc<str>,
     channel: Channel,
     secure: bool,
+    messages: MessageLimits,
     /// SHA-256 of the certificate the client presents, or empty.
     tls_certificate_hash: Bytes,
 }
@@ -82,6 +83,7 @@ impl Connection {
             role,
             address: endpoint.address().into(),
             secure: endpoint.uses_tls(),
+            messages: endpoint.message_limits(),
             channel: endpoint.channel(),
             tls_certificate_hash: client_certificate.map(|der| Digest::of(der).to_bytes()).unwrap_or_default(),
         }
@@ -138,8 +140,8 @@ impl Peer {
     /// Asks the peer to execute a proposal and to sign the result. A refusal is an answer, not an error.
     pub async fn endorse(&self, proposal: &Proposal) -> Result<protos::ProposalResponse, CallError> {
         let mut client = EndorserClient::new(self.0.channel.clone())
-            .max_decoding_message_size(MAX_MESSAGE_SIZE)
-            .max_encoding_message_size(MAX_MESSAGE_SIZE);
+            .max_decoding_message_size(self.0.messages.receive)
+            .max_encoding_message_size(self.0.messages.send);
         match client.process_proposal(proposal.signed.clone()).await {
             Ok(response) => Ok(response.into_inner()),
             Err(status) => Err(self.0.failed(status)),
@@ -160,7 +162,7 @@ impl Peer {
     pub async fn block(&self, asked: BlockRequest<'_>, signer: &SigningIdentity) -> Result<Block, CallError> {
         let request =
             seek_envelope(asked.channel, asked.seek.only(asked.patience), &self.0.tls_certificate_hash, signer)?;
-        let mut client = DeliverClient::new(self.0.channel.clone()).max_decoding_message_size(MAX_MESSAGE_SIZE);
+        let mut client = DeliverClient::new(self.0.channel.clone()).max_decoding_message_size(self.0.messages.receive);
         let answers = client.deliver(once(request)).await.map_err(|status| self.0.failed(status))?;
         let answer = answers.into_inner().message().await.map_err(|status| self.0.failed(status))?;
         match answer.ok_or_else(|| self.0.ended())?.r#type {
@@ -179,7 +181,7 @@ impl Peer {
         signer: &SigningIdentity,
     ) -> Result<tonic::Streaming<protos::DeliverResponse>, CallError> {
         let request = seek_envelope(channel, Seek::Newest.onwards(), &self.0.tls_certificate_hash, signer)?;
-        let mut client = DeliverClient::new(self.0.channel.clone()).max_decoding_message_size(MAX_MESSAGE_SIZE);
+        let mut client = DeliverClient::new(self.0.channel.clone()).max_decoding_message_size(self.0.messages.receive);
         let answers = client.deliver_filtered(once(request)).await.map_err(|status| self.0.failed(status))?;
         Ok(answers.into_inner())
     }
@@ -210,8 +212,8 @@ impl Orderer {
     /// Hands a transaction over to be ordered.
     pub async fn broadcast(&self, envelope: common::Envelope) -> Result<(), CallError> {
         let mut client = AtomicBroadcastClient::new(self.0.channel.clone())
-            .max_decoding_message_size(MAX_MESSAGE_SIZE)
-            .max_encoding_message_size(MAX_MESSAGE_SIZE);
+            .max_decoding_message_size(self.0.messages.receive)
+            .max_encoding_message_size(self.0.messages.send);
         let answers = client.broadcast(once(envelope)).await.map_err(|status| self.0.failed(status))?;
         let answer = answers.into_inner().message().await.map_err(|status| self.0.failed(status))?;
         let answer = answer.ok_or_else(|| self.0.ended())?;
@@ -225,7 +227,8 @@ impl Orderer {
     pub async fn block(&self, asked: BlockRequest<'_>, signer: &SigningIdentity) -> Result<Block, CallError> {
         let request =
             seek_envelope(asked.channel, asked.seek.only(asked.patience), &self.0.tls_certificate_hash, signer)?;
-        let mut client = AtomicBroadcastClient::new(self.0.channel.clone()).max_decoding_message_size(MAX_MESSAGE_SIZE);
+        let mut client =
+            AtomicBroadcastClient::new(self.0.channel.clone()).max_decoding_message_size(self.0.messages.receive);
         let answers = client.deliver(once(request)).await.map_err(|status| self.0.failed(status))?;
         let answer = answers.into_inner().message().await.map_err(|status| self.0.failed(status))?;
         match answer.ok_or_else(|| self.0.ended())?.r#type {

@@ -34,6 +34,8 @@ pub(super) struct ChannelParts {
     pub(super) pull: PullConfig,
     /// How long pulling may fail before the log says that it goes on nevertheless.
     pub(super) patience: Duration,
+    /// How long a puller pauses after a first failure.
+    pub(super) first_pause: Duration,
     pub(super) overrides: Vec<AddressOverride>,
     /// The roots of TLS clients.
     pub(super) roots: ClientRoots,
@@ -107,7 +109,9 @@ impl PeerChannels {
             ended
         });
         let target = Arc::new(LedgerTarget { ledger: Arc::clone(ledger), overrides: parts.overrides.clone() });
-        let puller = BlockPuller::new(target, parts.pull.clone(), blocks).with_patience(parts.patience);
+        let puller = BlockPuller::new(target, parts.pull.clone(), blocks)
+            .with_patience(parts.patience)
+            .with_first_pause(parts.first_pause);
         let stopping = parts.tasks.cancelled();
         parts.tasks.spawn(TaskKind::Isolated, "puller", async move {
             tokio::select! {

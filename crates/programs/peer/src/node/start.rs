@@ -76,6 +76,7 @@ pub(super) async fn run(config: PeerConfig, logging: LogControl) -> anyhow::Resu
         ledgers: Arc::clone(&ledgers),
         pull: pull_config(&config, &signer, tls.as_ref()),
         patience: config.delivery_client.reconnect_total_threshold,
+        first_pause: config.delivery_client.minimal_reconnect_interval,
         overrides: overrides.clone(),
         roots,
         configured_roots: tls.as_ref().map(|tls| tls.configured_roots.clone()).unwrap_or_default(),

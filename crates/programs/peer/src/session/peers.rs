@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
-use ripstop_transport::{ClientTls, Endpoint};
+use ripstop_transport::{ClientTls, Endpoint, MessageLimits};
 
 use super::profile::{Address, Profile};
 use super::{Session, key_pair};
@@ -184,7 +184,11 @@ impl Session {
         if address.is_empty() {
             bail!("peer address must be set (--peerAddresses, CORE_PEER_ADDRESS or peer.address in core.yaml)");
         }
-        let mut endpoint = Endpoint::new(address)?.connect_timeout(self.config.connection_timeout);
+        let messages = MessageLimits {
+            receive: self.config.max_receive_message_size as usize,
+            send: self.config.max_send_message_size as usize,
+        };
+        let mut endpoint = Endpoint::new(address)?.connect_timeout(self.config.connection_timeout).messages(messages);
         if !self.config.tls_enabled {
             return Ok(Peer::new(&endpoint, None));
         }

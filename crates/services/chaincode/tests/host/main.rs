@@ -145,7 +145,7 @@ async fn a_served_contract_is_deployed_called_and_listed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_system_chaincode_that_is_switched_off_answers_nobody() {
-    let peer = Peer::new(|options| drop(options.disabled.insert("qscc".to_owned()))).await;
+    let peer = Peer::new(|options| options.disabled = ["qscc".to_owned()].into()).await;
     let answer = peer.evaluate("qscc", &["GetChainInfo", "mychannel"]).await.unwrap().response;
     assert_eq!(answer.status, 500);
     assert!(answer.message.starts_with("system chaincode qscc is switched off on this peer"), "{}", answer.message);
