@@ -187,6 +187,8 @@ pub(crate) struct Consensus {
     tip_is_config: bool,
     last_config: BlockNumber,
     cutter: BlockCutter,
+    /// When the first message of the batch under way came.
+    batch_began: Option<Instant>,
     /// How many messages of the batch under way are noted in the log.
     noted: usize,
     /// Set while this node leads and everything before its term is applied.
@@ -236,6 +238,7 @@ impl Consensus {
             tip_is_config: tip.config_envelope().is_some(),
             last_config: start.last_config,
             cutter: BlockCutter::default(),
+            batch_began: None,
             noted: 0,
             next: None,
             blocks_in_flight: 0,
@@ -261,7 +264,7 @@ impl Consensus {
         };
         let channel = consensus.channel();
         consensus.metrics.cluster_size.with_label_values(&[channel]).set(consensus.consenters.len() as i64);
-        consensus.metrics.committed_block.with_label_values(&[channel]).set(consensus.tip.number.get() as i64);
+        consensus.metrics.reached(channel, consensus.tip.number);
         if let Some(snapshot) = missing {
             consensus.begin_to_catch_up(snapshot);
         }

@@ -1,5 +1,8 @@
+use std::time::Duration;
+
 use prometheus::{IntCounterVec, IntGaugeVec};
 use ripstop_operations::{HistogramVec, Metrics};
+use ripstop_types::BlockNumber;
 
 /// What happens to messages, under Fabric's names.
 #[derive(Clone)]
@@ -34,7 +37,10 @@ pub(crate) struct ConsensusMetrics {
     pub(crate) cluster_size: IntGaugeVec,
     pub(crate) is_leader: IntGaugeVec,
     pub(crate) leader_changes: IntCounterVec,
-    pub(crate) committed_block: IntGaugeVec,
+    committed_block: IntGaugeVec,
+    height: IntGaugeVec,
+    commit_time: HistogramVec,
+    fill_time: HistogramVec,
     pub(crate) snapshot_block: IntGaugeVec,
     pub(crate) normal_proposals: IntCounterVec,
     pub(crate) config_proposals: IntCounterVec,
@@ -62,6 +68,17 @@ impl ConsensusMetrics {
                 "consensus_etcdraft_committed_block_number",
                 "The block number of the latest block committed.",
             ),
+            height: gauge("ledger_blockchain_height", "Height of the chain in blocks."),
+            commit_time: metrics.histogram(
+                "ledger_blockstorage_commit_time",
+                "Time taken in seconds for committing the block to storage.",
+                &channel,
+            ),
+            fill_time: metrics.histogram(
+                "blockcutter_block_fill_duration",
+                "The time from first transaction enqueuing to the block being cut in seconds.",
+                &channel,
+            ),
             snapshot_block: gauge(
                 "consensus_etcdraft_snapshot_block_number",
                 "The block number of the latest snapshot.",
@@ -82,6 +99,25 @@ impl ConsensusMetrics {
                 &channel,
             ),
         }
+    }
+}
+
+impl ConsensusMetrics {
+    /// Says how far a channel has come.
+    pub(crate) fn reached(&self, channel: &str, last: BlockNumber) {
+        self.committed_block.with_label_values(&[channel]).set(last.get() as i64);
+        self.height.with_label_values(&[channel]).set(last.next().get() as i64);
+    }
+
+    /// Notes how long blocks took to be stored that were stored together.
+    pub(crate) fn stored(&self, channel: &str, blocks: usize, took: Duration) {
+        let commit_time = self.commit_time.with_label_values(&[channel]);
+        (0..blocks).for_each(|_| commit_time.observe(took.as_secs_f64() / blocks as f64));
+    }
+
+    /// Notes how long a batch took to become full.
+    pub(crate) fn filled(&self, channel: &str, took: Duration) {
+        self.fill_time.with_label_values(&[channel]).observe(took.as_secs_f64());
     }
 }
 

@@ -83,13 +83,17 @@ impl World {
 
     /// Runs a node until `work` is done, then stops it between two instructions: nothing is closed.
     fn node<T>(&self, work: impl AsyncFnOnce(OrderingService) -> T) -> T {
+        self.counted_node(&Metrics::new(), work)
+    }
+
+    /// The same with what it counts.
+    fn counted_node<T>(&self, metrics: &Metrics, work: impl AsyncFnOnce(OrderingService) -> T) -> T {
         let runtime = Runtime::new().unwrap();
         runtime.block_on(async {
             let roots = TrustedRoots { live: ClientRoots::new(), fixed: Vec::new() };
             let tasks = TaskGroup::root("orderer");
             let signer = self.orderer.orderer("osn");
-            let service =
-                OrderingService::open(self.config(), signer, &Metrics::new(), vec![roots], tasks).await.unwrap();
+            let service = OrderingService::open(self.config(), signer, metrics, vec![roots], tasks).await.unwrap();
             work(service).await
         })
     }
@@ -170,6 +174,22 @@ fn signatures(block: &Block) -> Vec<SignedData> {
         signature: s.signature,
     };
     signatures.into_iter().map(data).collect()
+}
+
+#[test]
+fn what_is_stored_is_counted_under_fabrics_names() {
+    let world = World::new();
+    world.joined();
+    let (alice, metrics) = (world.org1.client("alice"), Metrics::new());
+    world.counted_node(&metrics, async |service| send_all(&service, &alice, &["a", "b", "c", "d"]).await);
+    let text = metrics.text();
+    for line in [
+        "ledger_blockchain_height{channel=\"mychannel\"} 2",
+        "ledger_blockstorage_commit_time_count{channel=\"mychannel\"} 1",
+        "blockcutter_block_fill_duration_count{channel=\"mychannel\"} 1",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
 }
 
 #[test]

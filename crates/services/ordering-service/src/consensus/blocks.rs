@@ -1,6 +1,7 @@
 //! What is written: blocks that the consenters agreed on, and snapshots.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -125,8 +126,11 @@ impl Consensus {
 
     pub(super) fn append_signed(&mut self) -> Result<(), Fault> {
         if !self.signed.is_empty() {
-            self.store.append_all(std::mem::take(&mut self.signed))?;
-            self.metrics.committed_block.with_label_values(&[self.channel()]).set(self.tip.number.get() as i64);
+            let (blocks, began) = (std::mem::take(&mut self.signed), Instant::now());
+            let count = blocks.len();
+            self.store.append_all(blocks)?;
+            self.metrics.stored(self.channel(), count, began.elapsed());
+            self.metrics.reached(self.channel(), self.tip.number);
         }
         Ok(())
     }

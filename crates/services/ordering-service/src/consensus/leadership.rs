@@ -75,6 +75,7 @@ impl Consensus {
             self.blocks_in_flight = 0;
             // The next leader orders these if their senders ask again: it never heard of them.
             let dropped = self.cutter.cut().map_or(0, |batch| batch.len());
+            self.batch_began = None;
             self.noted = 0;
             if dropped > 0 {
                 tracing::warn!(target: LOG, "Dropped {dropped} messages of the batch under way with the leadership {}", self.log_suffix());

@@ -1,5 +1,7 @@
 //! Where messages come from and go: into a block on the leader, to the leader from elsewhere, back to their sender.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use prost::Message as _;
 use ripstop_channel_config::{ChannelConfig, update};
@@ -246,9 +248,11 @@ impl Consensus {
     /// Puts a message into the batch under way and proposes what becomes complete.
     pub(super) fn batch(&mut self, message: Message) -> Result<(), Fault> {
         let size = message.envelope.size();
+        self.batch_began.get_or_insert_with(Instant::now);
         let cut = self.cutter.add(message.raw, size, self.limits.batch);
         if !cut.batches.is_empty() {
             self.noted = 0;
+            self.note_filled(cut.batches.len());
         }
         cut.batches.into_iter().try_for_each(|batch| self.propose_batch(batch).map(drop))
     }
@@ -256,8 +260,23 @@ impl Consensus {
     pub(super) fn cut_batch(&mut self) -> Result<(), Fault> {
         self.noted = 0;
         match self.cutter.cut() {
-            Some(batch) => self.propose_batch(batch).map(drop),
+            Some(batch) => {
+                self.note_filled(1);
+                self.propose_batch(batch).map(drop)
+            }
             None => Ok(()),
+        }
+    }
+
+    /// Notes how long the batch took that was just cut; one that was cut beside it holds nothing but the newest message.
+    fn note_filled(&mut self, batches: usize) {
+        let began = self.batch_began.take();
+        if !self.cutter.pending().is_empty() {
+            self.batch_began = Some(Instant::now());
+        }
+        let took = began.map(|began| began.elapsed()).unwrap_or_default();
+        for took in std::iter::once(took).chain(std::iter::repeat_n(Duration::ZERO, batches.saturating_sub(1))) {
+            self.metrics.filled(self.channel(), took);
         }
     }
 
