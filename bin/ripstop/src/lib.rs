@@ -21,7 +21,7 @@ struct Command {
 }
 
 /// Fabric's commands. Each also runs when the program is called by its name.
-const FABRIC: [Command; 7] = [
+const FABRIC: [Command; 8] = [
     Command { name: "peer", run: |args| ripstop_peer::run(args), purpose: "run a peer; deploy and call contracts" },
     Command { name: "orderer", run: |args| ripstop_orderer::run(args), purpose: "run an ordering node" },
     Command {
@@ -43,6 +43,11 @@ const FABRIC: [Command; 7] = [
         name: "cryptogen",
         run: |args| ripstop_cryptogen::run(args),
         purpose: "make certificates and keys for networks to try things on",
+    },
+    Command {
+        name: "discover",
+        run: |args| ripstop_discover::run(args),
+        purpose: "ask a peer about peers, members and endorsers of a channel",
     },
     Command {
         name: "ledgerutil",

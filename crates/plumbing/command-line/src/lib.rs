@@ -13,9 +13,14 @@
 mod help;
 mod kingpin;
 
-use std::io;
+use std::io::{self, Write as _};
 
 pub use kingpin::{Stop, parse, parse_requiring};
+
+/// Prints a line to standard output. Whoever closed it wants no more, which is no error.
+pub fn say(line: impl std::fmt::Display) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
 
 /// What the operating system says, in the form that Go prints: `no such file or directory`.
 pub fn os_text(error: &io::Error) -> String {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ripstop_channel_config::ChannelConfig;
-use ripstop_command_line::os_text;
+use ripstop_command_line::{os_text, say};
 use ripstop_node_config::Environment;
 use ripstop_proto::Message as _;
 use ripstop_types::{ChannelId, Timestamp};
@@ -225,9 +225,9 @@ fn print_version() {
         "aarch64" => "arm64",
         other => other,
     };
-    println!(
+    say(format_args!(
         "configtxgen:\n Version: v{}\n OS/Arch: {}/{architecture}",
         env!("CARGO_PKG_VERSION"),
         std::env::consts::OS
-    );
+    ));
 }

@@ -3,7 +3,7 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use ripstop_command_line::{os_text, parse};
+use ripstop_command_line::{os_text, parse, say};
 
 use crate::CryptoConfig;
 use crate::config::Kind;
@@ -57,7 +57,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Generate { output, config } => write_all(config.as_deref(), Path::new(&output)),
         Command::Extend { input, config } => write_all(config.as_deref(), Path::new(&input)),
         Command::Showtemplate => {
-            print!("{DEFAULT_CONFIG}");
+            say(DEFAULT_CONFIG.trim_end());
             ExitCode::SUCCESS
         }
         Command::Version => {
@@ -77,7 +77,7 @@ fn write_all(config: Option<&str>, dir: &Path) -> ExitCode {
     let config = match CryptoConfig::parse(config.unwrap_or(DEFAULT_CONFIG)) {
         Ok(config) => config,
         Err(error) => {
-            println!("Error reading config: {error}");
+            say(format_args!("Error reading config: {error}"));
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
@@ -85,15 +85,15 @@ fn write_all(config: Option<&str>, dir: &Path) -> ExitCode {
         let organization = match organization.clone().render(kind) {
             Ok(organization) => organization,
             Err(error) => {
-                println!("Error processing {} configuration: {error}", kind.name());
+                say(format_args!("Error processing {} configuration: {error}", kind.name()));
                 return ExitCode::from(BAD_CONFIGURATION);
             }
         };
         if kind == Kind::Peer {
-            println!("{}", organization.domain);
+            say(&organization.domain);
         }
         if let Err(error) = write_organization(&organization, kind, dir) {
-            println!("Error generating material for org {}:\n{error}", organization.domain);
+            say(format_args!("Error generating material for org {}:\n{error}", organization.domain));
             return ExitCode::FAILURE;
         }
     }
@@ -101,11 +101,11 @@ fn write_all(config: Option<&str>, dir: &Path) -> ExitCode {
 }
 
 fn print_version() {
-    println!(
+    say(format_args!(
         "cryptogen:\n Version: v{}\n Commit SHA: {}\n OS/Arch: {}/{}",
         env!("CARGO_PKG_VERSION"),
         option_env!("RIPSTOP_COMMIT").unwrap_or("development build"),
         std::env::consts::OS,
         std::env::consts::ARCH
-    );
+    ));
 }
