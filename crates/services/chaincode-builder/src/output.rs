@@ -21,11 +21,18 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Under which name a program speaks in the log.
 #[derive(Debug, Clone)]
 pub(crate) enum Voice {
-    /// A program of a builder.
+    /// A program of an external builder.
     Builder {
         /// The builder.
         name: String,
         /// The program.
+        command: String,
+    },
+    /// A tool of a language.
+    Platform {
+        /// The language, as packages name it.
+        language: &'static str,
+        /// The tool.
         command: String,
     },
     /// A chaincode, by the id it registers with.
@@ -37,6 +44,9 @@ impl Voice {
         match self {
             Self::Builder { name, command } => {
                 tracing::info!(target: "chaincode.externalbuilder", logger = %format_args!("chaincode.externalbuilder.{name}"), command, "{line}");
+            }
+            Self::Platform { language, command } => {
+                tracing::info!(target: "chaincode.platform", logger = %format_args!("chaincode.platform.{language}"), command, "{line}");
             }
             Self::Chaincode(id) => {
                 tracing::info!(target: "peer.chaincode", logger = %format_args!("peer.chaincode.{id}"), "{line}");

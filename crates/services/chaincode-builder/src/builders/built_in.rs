@@ -202,7 +202,7 @@ impl Tools<'_> {
             environment,
             directory: Some(call.directory),
             limits: BUILD_LIMITS,
-            voice: Voice::Builder { name: self.language.to_owned(), command: name },
+            voice: Voice::Platform { language: self.language, command: name },
         };
         program.run().await.map_err(|cause| BuildError::Tool { language: self.language, command, cause })
     }
