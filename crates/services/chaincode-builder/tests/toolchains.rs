@@ -32,7 +32,10 @@ require('fs').writeFileSync(process.env.CORE_CHAINCODE_LOGGING_FORMAT, said);
 fn is_here(tool: &str, argument: &str) -> bool {
     let found = Command::new(tool).arg(argument).output().is_ok_and(|output| output.status.success());
     if !found {
-        writeln!(std::io::stderr(), "\n*** {tool} is missing. Install it to test chaincode that needs it too. ***")
+        std::io::stderr()
+            .write_all(
+                format!("\n*** {tool} is missing. Install it to test chaincode that needs it too. ***\n").as_bytes(),
+            )
             .unwrap();
     }
     found

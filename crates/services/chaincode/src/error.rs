@@ -201,6 +201,9 @@ pub enum BuildError {
     /// It says wrongly how to reach its server.
     #[error(transparent)]
     Server(#[from] ServerInfoError),
+    /// The peer stops.
+    #[error("the build was given up")]
+    GivenUp,
 }
 
 /// Why a system chaincode refuses, with the status it answers.

@@ -83,7 +83,9 @@ async fn built(host: &ChaincodeHost, id: &str) -> Result<Build, BuildError> {
     if let Some(build) = host.builders().cached(id)? {
         return Ok(build);
     }
-    let package = Package::parse(&host.packages().load(id)?)?;
+    let (reader, wanted) = (host.clone(), id.to_owned());
+    let read = move || Ok(Package::parse(&reader.packages().load(&wanted)?)?);
+    let package = tokio::task::spawn_blocking(read).await.unwrap_or(Err(BuildError::GivenUp))?;
     host.build(id, package).await
 }
 
