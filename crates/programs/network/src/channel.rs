@@ -9,27 +9,29 @@ use ripstop_transport::Endpoint;
 use ripstop_types::{ChannelId, HeaderType};
 
 use crate::member::{Member, Members, PeerNode, eventually};
-use crate::plan::{CHANNEL, ORDERER_NAME};
+use crate::plan::CHANNEL;
 use crate::progress::Step;
 
 const ADVICE: &str = "Its log should say why. `ripstop up --fresh` begins anew, without the old ledger.";
 
-/// Gives the orderer the channel's first block through the channel participation API, unless it has it.
-pub(crate) async fn join_orderer(admin: &Endpoint, genesis_block: &Bytes) -> anyhow::Result<()> {
-    let step = || Step::of(ORDERER_NAME, format!("{ORDERER_NAME} could not join {CHANNEL}"), ADVICE);
+/// Gives an orderer the channel's first block through the channel participation API, unless it has it.
+pub(crate) async fn join_orderer(name: &str, admin: &Endpoint, genesis_block: &Bytes) -> anyhow::Result<()> {
+    let step = || Step::of(name, format!("{name} could not join {CHANNEL}"), ADVICE);
     let channel = ChannelId::new(CHANNEL)?;
     Participation::new(admin.clone()).ensure_joined(&channel, genesis_block).await.with_context(step)?;
     Ok(())
 }
 
-/// How many blocks the orderer has.
+/// How many blocks the first orderer has.
 pub(crate) async fn orderer_height(members: &Members) -> anyhow::Result<u64> {
     let channel = ChannelId::new(CHANNEL)?;
     let asked = BlockRequest { channel: &channel, seek: Seek::Newest, patience: Patience::BestEffort };
     let member = members.organisations.first().context("a network has an organisation")?;
-    let newest = members.orderer.block(asked, &member.administrator).await.with_context(|| {
-        Step::of(ORDERER_NAME, format!("{ORDERER_NAME} does not deliver the newest block of {CHANNEL}"), ADVICE)
-    })?;
+    let orderer = members.orderers.first().context("a network has an orderer")?;
+    let newest = orderer
+        .block(asked, &member.administrator)
+        .await
+        .with_context(|| Step::new(format!("the orderer does not deliver the newest block of {CHANNEL}"), ADVICE))?;
     Ok(newest.number().next().get())
 }
 
@@ -52,7 +54,7 @@ pub(crate) async fn join_peer(member: &Member, node: &PeerNode, genesis_block: B
     Ok(())
 }
 
-/// Waits until a peer has all blocks that the orderer has.
+/// Waits until a peer has all blocks that an orderer has.
 pub(crate) async fn caught_up(member: &Member, node: &PeerNode, height: u64) -> anyhow::Result<()> {
     let call = Invocation::new("", "qscc", "GetChainInfo", [Bytes::from_static(CHANNEL.as_bytes())]);
     eventually(|| async {

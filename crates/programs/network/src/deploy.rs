@@ -133,9 +133,13 @@ pub(crate) async fn submit(
     witnesses: &[Peer],
     call: &Invocation,
 ) -> anyhow::Result<protos::Response> {
-    let orderers = [members.orderer.clone()];
-    let submission =
-        Submission { endorsers, witnesses, orderers: &orderers, signer: &member.administrator, limit: COMMIT_LIMIT };
+    let submission = Submission {
+        endorsers,
+        witnesses,
+        orderers: &members.orderers,
+        signer: &member.administrator,
+        limit: COMMIT_LIMIT,
+    };
     let outcome = eventually(|| async {
         match submission.submit(call).await {
             Err(SubmitError::Broadcast(CallError::Broadcast { status: "SERVICE_UNAVAILABLE", info })) => {

@@ -45,7 +45,8 @@ fn exports(options: &EnvOptions) -> anyhow::Result<String> {
     if !identity.is_dir() {
         bail!("{} has no user '{}': there are Admin and User1", organisation.name, options.user);
     }
-    let orderer_tls = layout.orderer_crypto().join("tls").join("ca.crt");
+    let orderer = plan.first_orderer()?;
+    let orderer_tls = layout.orderer_crypto(orderer).join("tls").join("ca.crt");
     let administrator_tls = layout.orderer_administrator().join("tls");
     let variables = [
         ("FABRIC_CFG_PATH", quoted(&layout.peer(peer))),
@@ -54,9 +55,9 @@ fn exports(options: &EnvOptions) -> anyhow::Result<String> {
         ("CORE_PEER_MSPCONFIGPATH", quoted(&identity)),
         ("CORE_PEER_ADDRESS", format!("{HOST}:{}", peer.port)),
         ("CORE_PEER_TLS_ROOTCERT_FILE", quoted(&layout.peer_crypto(organisation, peer).join("tls").join("ca.crt"))),
-        ("ORDERER_ADDRESS", format!("{HOST}:{}", plan.orderer.port)),
+        ("ORDERER_ADDRESS", format!("{HOST}:{}", orderer.port)),
         ("ORDERER_CA", quoted(&orderer_tls)),
-        ("ORDERER_ADMIN_ADDRESS", format!("{HOST}:{}", plan.orderer.admin_port)),
+        ("ORDERER_ADMIN_ADDRESS", format!("{HOST}:{}", orderer.admin_port)),
         ("ORDERER_ADMIN_TLS_SIGN_CERT", quoted(&administrator_tls.join("client.crt"))),
         ("ORDERER_ADMIN_TLS_PRIVATE_KEY", quoted(&administrator_tls.join("client.key"))),
     ];

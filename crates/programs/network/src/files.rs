@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::plan::{HOST, Layout, ORDERER_DOMAIN, ORDERER_MSP, ORDERER_NAME, Organisation, PeerPlan, Plan};
+use crate::plan::{HOST, Layout, ORDERER_DOMAIN, ORDERER_MSP, OrdererPlan, Organisation, PeerPlan, Plan};
 
 /// The profile of the channel in `configtx.yaml`.
 pub(crate) const PROFILE: &str = "MyChannel";
@@ -36,11 +36,13 @@ OrdererOrgs:
     Domain: {ORDERER_DOMAIN}
     EnableNodeOUs: true
     Specs:
-      - Hostname: orderer
-        SANS: [{HOST}, 127.0.0.1]
-PeerOrgs:
 "
     );
+    for orderer in &plan.orderers {
+        let hostname = orderer.name.split('.').next().unwrap_or_default();
+        let _ = write!(out, "      - Hostname: {hostname}\n        SANS: [{HOST}, 127.0.0.1]\n");
+    }
+    out.push_str("PeerOrgs:\n");
     for organisation in &plan.organisations {
         let _ = write!(
             out,
@@ -63,7 +65,7 @@ PeerOrgs:
 
 /// `configtx.yaml`: what the channel's first block says.
 pub(crate) fn configtx(plan: &Plan, layout: &Layout) -> String {
-    let tls = layout.orderer_crypto().join("tls").join("server.crt");
+    let addresses: Vec<_> = plan.orderers.iter().map(|orderer| format!("'{HOST}:{}'", orderer.port)).collect();
     let mut out = format!(
         "# Read by `configtxgen -profile {PROFILE}`.
 Organizations:
@@ -75,10 +77,10 @@ Organizations:
       Readers: {{Type: Signature, Rule: \"OR('{ORDERER_MSP}.member')\"}}
       Writers: {{Type: Signature, Rule: \"OR('{ORDERER_MSP}.member')\"}}
       Admins: {{Type: Signature, Rule: \"OR('{ORDERER_MSP}.admin')\"}}
-    OrdererEndpoints: ['{HOST}:{port}']
+    OrdererEndpoints: [{addresses}]
 ",
         msp = quoted(layout.orderer_organisation().join("msp")),
-        port = plan.orderer.port,
+        addresses = addresses.join(", "),
     );
     for organisation in &plan.organisations {
         put_organisation(&mut out, organisation, layout);
@@ -98,11 +100,7 @@ Organizations:
       BatchSize: {{MaxMessageCount: 500, AbsoluteMaxBytes: 10 MB, PreferredMaxBytes: 2 MB}}
       EtcdRaft:
         Consenters:
-          - Host: {HOST}
-            Port: {port}
-            ClientTLSCert: {tls}
-            ServerTLSCert: {tls}
-        Options:
+{consenters}        Options:
           TickInterval: 100ms
           ElectionTick: 10
           HeartbeatTick: 1
@@ -121,8 +119,7 @@ Organizations:
         Endorsement: {{Type: ImplicitMeta, Rule: MAJORITY Endorsement}}
       Capabilities: {{V2_5: true}}
 ",
-        port = plan.orderer.port,
-        tls = quoted(tls),
+        consenters = consenters(plan, layout),
         organisations = plan.organisations.iter().map(|o| format!("*{}", o.name)).collect::<Vec<_>>().join(", "),
     );
     out
@@ -203,13 +200,30 @@ metrics: {{provider: prometheus}}
     )
 }
 
-/// The orderer's `orderer.yaml`.
-pub(crate) fn orderer_yaml(plan: &Plan, layout: &Layout) -> String {
-    let crypto = layout.orderer_crypto();
+/// The orderers as consenters, each known by its TLS certificate.
+fn consenters(plan: &Plan, layout: &Layout) -> String {
+    let mut out = String::new();
+    for orderer in &plan.orderers {
+        let (port, tls) = (orderer.port, quoted(layout.orderer_crypto(orderer).join("tls").join("server.crt")));
+        let _ = write!(
+            out,
+            "          - Host: {HOST}
+            Port: {port}
+            ClientTLSCert: {tls}
+            ServerTLSCert: {tls}
+"
+        );
+    }
+    out
+}
+
+/// An orderer's `orderer.yaml`.
+pub(crate) fn orderer_yaml(orderer: &OrdererPlan, layout: &Layout) -> String {
+    let crypto = layout.orderer_crypto(orderer);
     let tls = |file: &str| quoted(crypto.join("tls").join(file));
-    let data = layout.orderer().join("data");
+    let data = layout.orderer(orderer).join("data");
     format!(
-        "# The configuration of {ORDERER_NAME}. ORDERER_... variables override it.
+        "# The configuration of {name}. ORDERER_... variables override it.
 General:
   ListenAddress: 127.0.0.1
   ListenPort: {port}
@@ -242,9 +256,10 @@ Admin:
 Operations: {{ListenAddress: '127.0.0.1:{operations_port}', TLS: {{Enabled: false}}}}
 Metrics: {{Provider: prometheus}}
 ",
-        port = plan.orderer.port,
-        admin_port = plan.orderer.admin_port,
-        operations_port = plan.orderer.operations_port,
+        name = orderer.name,
+        port = orderer.port,
+        admin_port = orderer.admin_port,
+        operations_port = orderer.operations_port,
         msp = quoted(crypto.join("msp")),
         certificate = tls("server.crt"),
         key = tls("server.key"),

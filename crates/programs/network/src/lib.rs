@@ -2,7 +2,7 @@
 //!
 //! What question this crate answers: *how do I get a network to try things on?* It makes what an operator would make with
 //! `cryptogen`, `configtxgen`, `osnadmin` and `peer`, through the same libraries, and starts what he would start: one
-//! orderer, the peers, and the sample contract as a service, each a process of this very binary with ordinary
+//! orderer or several, the peers, and the sample contract as a service, each a process of this very binary with ordinary
 //! configuration files. Then it takes the contract through the real lifecycle and submits a transaction.
 //!
 //! Invariants: a directory without `network.json` is never deleted unless all in it is ours; every step looks first
@@ -37,6 +37,8 @@ pub use process::SUPERVISOR_VARIABLE;
 const MAX_ORGANISATIONS: i64 = 20;
 /// The most peers of an organisation.
 const MAX_PEERS: i64 = 10;
+/// The most orderers of a network on one machine.
+const MAX_ORDERERS: i64 = 9;
 
 #[derive(Debug, clap::Parser)]
 #[command(name = "ripstop", disable_help_subcommand = true)]
@@ -67,6 +69,9 @@ struct UpOptions {
     /// How many peers each organisation has [default: 1]
     #[arg(long = "peers", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_PEERS))]
     peers: Option<u16>,
+    /// How many orderers there are; with three or five, one or two of them may be missing at any time [default: 1]
+    #[arg(long = "orderers", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_ORDERERS))]
+    orderers: Option<u16>,
     /// Use consecutive ports from this one on, instead of any that are free
     #[arg(long = "ports", value_name = "FIRST")]
     first_port: Option<u16>,
@@ -104,11 +109,14 @@ pub(crate) struct Size {
     pub(crate) organisations: u16,
     /// Peers of each organisation.
     pub(crate) peers: u16,
+    /// Orderers.
+    pub(crate) orderers: u16,
 }
 
 impl std::fmt::Display for Size {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} of {} each", counted(self.organisations, "organisation"), counted(self.peers, "peer"))
+        write!(f, "{} of {} each", counted(self.organisations, "organisation"), counted(self.peers, "peer"))?;
+        if self.orderers > 1 { write!(f, " and {}", counted(self.orderers, "orderer")) } else { Ok(()) }
     }
 }
 

@@ -57,7 +57,10 @@ pub(crate) fn make(plan: &Plan, layout: &Layout) -> anyhow::Result<()> {
     let config = CryptoConfig::parse(&crypto_config).context("crypto-config.yaml is wrong")?;
     ripstop_cryptogen::generate(&config, &layout.crypto()).context("certificates could not be made")?;
     files::write(&layout.root.join("configtx.yaml"), files::configtx(plan, layout).as_bytes())?;
-    files::write(&layout.orderer().join("orderer.yaml"), files::orderer_yaml(plan, layout).as_bytes())?;
+    for orderer in &plan.orderers {
+        let file = layout.orderer(orderer).join("orderer.yaml");
+        files::write(&file, files::orderer_yaml(orderer, layout).as_bytes())?;
+    }
     for organisation in &plan.organisations {
         for peer in &organisation.peers {
             let file = layout.peer(peer).join("core.yaml");
@@ -101,7 +104,7 @@ mod tests {
     fn the_files_of_a_network_are_what_nodes_and_tools_read() {
         let directory = tempfile::tempdir().unwrap();
         let layout = Layout::new(directory.path()).unwrap();
-        let plan = Plan::new(Size { organisations: 2, peers: 1 }, ports_from(7000)).unwrap();
+        let plan = Plan::new(Size { organisations: 2, peers: 1, orderers: 2 }, ports_from(7000)).unwrap();
         make(&plan, &layout).unwrap();
 
         let environment = |directory: std::path::PathBuf| -> Environment {
@@ -110,7 +113,7 @@ mod tests {
         let peer = &plan.organisations[1].peers[0];
         let core = PeerConfig::load(&environment(layout.peer(peer))).unwrap();
         assert_eq!(core.warnings, []);
-        let orderer = OrdererConfig::load(&environment(layout.orderer())).unwrap();
+        let orderer = OrdererConfig::load(&environment(layout.orderer(&plan.orderers[1]))).unwrap();
         assert_eq!(orderer.warnings, []);
 
         let block = Block::parse(genesis_block(&layout).unwrap()).unwrap();
@@ -118,7 +121,7 @@ mod tests {
         let config = ChannelConfig::from_block(&block).unwrap();
         assert_eq!(config.channel_id().as_str(), CHANNEL);
         let endpoints: Vec<_> = config.orderer_endpoints().into_iter().map(|endpoint| endpoint.address).collect();
-        assert_eq!(endpoints, ["localhost:7000"]);
+        assert_eq!(endpoints, ["localhost:7000", "localhost:7003"]);
         let anchors: Vec<_> =
             config.application().unwrap().organizations.values().map(|org| org.anchor_peers.clone()).collect();
         assert_eq!(anchors.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1]);

@@ -8,7 +8,7 @@ use ripstop_peer::client::{Orderer, Peer};
 use ripstop_transport::{ClientTls, Endpoint, KeyPair};
 use ripstop_types::MspId;
 
-use crate::plan::{HOST, Layout, Organisation, PeerPlan, Plan};
+use crate::plan::{HOST, Layout, OrdererPlan, Organisation, PeerPlan, Plan};
 use crate::progress::Step;
 
 /// How long a process may take until it listens: far above what a loaded machine needs.
@@ -32,16 +32,19 @@ pub(crate) struct Member {
 
 /// Everybody in a network.
 pub(crate) struct Members {
-    pub(crate) orderer: Orderer,
+    pub(crate) orderers: Vec<Orderer>,
     pub(crate) organisations: Vec<Member>,
 }
 
 impl Members {
     /// Reads certificates and keys. Nothing is connected yet.
     pub(crate) fn load(plan: &Plan, layout: &Layout) -> anyhow::Result<Self> {
-        let orderer_root = read(&layout.orderer_crypto().join("tls").join("ca.crt"))?;
-        let orderer = Endpoint::new(&format!("{HOST}:{}", plan.orderer.port))?
-            .tls(ClientTls::new([orderer_root.as_slice()], None)?);
+        let orderer = |orderer: &OrdererPlan| {
+            let root = read(&layout.orderer_crypto(orderer).join("tls").join("ca.crt"))?;
+            let endpoint = Endpoint::new(&format!("{HOST}:{}", orderer.port))?;
+            anyhow::Ok(Orderer::new(&endpoint.tls(ClientTls::new([root.as_slice()], None)?), None))
+        };
+        let orderers = plan.orderers.iter().map(orderer).collect::<Result<_, _>>()?;
         let member = |organisation: &Organisation| {
             let directory = layout.user_crypto(organisation, "Admin").join("msp");
             let administrator = LocalIdentity::load(&directory, &MspId::new(&organisation.msp_id))
@@ -52,7 +55,7 @@ impl Members {
             anyhow::Ok(Member { plan: organisation.clone(), administrator, peers })
         };
         let organisations = plan.organisations.iter().map(member).collect::<Result<_, _>>()?;
-        Ok(Self { orderer: Orderer::new(&orderer, None), organisations })
+        Ok(Self { orderers, organisations })
     }
 
     /// All peers, each with its organisation.
@@ -84,12 +87,12 @@ fn node(layout: &Layout, organisation: &Organisation, peer: &PeerPlan) -> anyhow
     Ok(PeerNode { plan: peer.clone(), peer: Peer::new(&endpoint, None), endpoint })
 }
 
-/// The orderer's admin endpoint, to which the ordering organisation's administrator shows his TLS certificate.
-pub(crate) fn orderer_admin(plan: &Plan, layout: &Layout) -> anyhow::Result<Endpoint> {
-    let root = read(&layout.orderer_crypto().join("tls").join("ca.crt"))?;
+/// An orderer's admin endpoint, to which the ordering organisation's administrator shows his TLS certificate.
+pub(crate) fn orderer_admin(orderer: &OrdererPlan, layout: &Layout) -> anyhow::Result<Endpoint> {
+    let root = read(&layout.orderer_crypto(orderer).join("tls").join("ca.crt"))?;
     let tls = layout.orderer_administrator().join("tls");
     let pair = KeyPair::from_pem(&read(&tls.join("client.crt"))?, &read(&tls.join("client.key"))?)?;
-    let endpoint = Endpoint::new(&format!("{HOST}:{}", plan.orderer.admin_port))?;
+    let endpoint = Endpoint::new(&format!("{HOST}:{}", orderer.admin_port))?;
     Ok(endpoint.tls(ClientTls::new([root.as_slice()], Some(pair))?))
 }
 

@@ -12,7 +12,7 @@ pub(crate) const CHANNEL: &str = "mychannel";
 /// The name under which the sample contract is deployed.
 pub(crate) const CONTRACT: &str = "asset-transfer";
 /// The version of the plan's file.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// The file that remembers a network's plan; a directory without it holds no network.
 const PLAN_FILE: &str = "network.json";
 /// The host under which everything is reached.
@@ -22,14 +22,16 @@ pub(crate) const HOST: &str = "localhost";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Plan {
     format: u32,
-    pub(crate) orderer: OrdererPlan,
+    pub(crate) orderers: Vec<OrdererPlan>,
     pub(crate) organisations: Vec<Organisation>,
     pub(crate) contract_port: u16,
 }
 
-/// The ordering node.
+/// An ordering node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OrdererPlan {
+    /// `orderer.example.com`, `orderer2.example.com`, ...
+    pub(crate) name: String,
     pub(crate) port: u16,
     pub(crate) admin_port: u16,
     pub(crate) operations_port: u16,
@@ -60,7 +62,12 @@ pub(crate) struct PeerPlan {
 impl Plan {
     /// Plans a network of this size on `ports`, in which every port is free and none comes twice.
     pub(crate) fn new(size: Size, mut ports: impl FnMut() -> anyhow::Result<u16>) -> anyhow::Result<Self> {
-        let orderer = OrdererPlan { port: ports()?, admin_port: ports()?, operations_port: ports()? };
+        let mut orderer = |number: u16| {
+            let number = if number == 1 { String::new() } else { number.to_string() };
+            let name = format!("orderer{number}.{ORDERER_DOMAIN}");
+            anyhow::Ok(OrdererPlan { name, port: ports()?, admin_port: ports()?, operations_port: ports()? })
+        };
+        let orderers = (1..=size.orderers).map(&mut orderer).collect::<Result<_, _>>()?;
         let contract_port = ports()?;
         let organisation = |number: u16| {
             let domain = format!("org{number}.example.com");
@@ -81,7 +88,7 @@ impl Plan {
             })
         };
         let organisations = (1..=size.organisations).map(organisation).collect::<Result<_, _>>()?;
-        Ok(Self { format: FORMAT, orderer, organisations, contract_port })
+        Ok(Self { format: FORMAT, orderers, organisations, contract_port })
     }
 
     /// How many organisations and peers it has.
@@ -90,15 +97,21 @@ impl Plan {
         Size {
             organisations: count(self.organisations.len()),
             peers: count(self.organisations.first().map_or(0, |organisation| organisation.peers.len())),
+            orderers: count(self.orderers.len()),
         }
     }
 
     /// Every port of the network.
     pub(crate) fn ports(&self) -> Vec<u16> {
         let peers = self.organisations.iter().flat_map(|organisation| &organisation.peers);
-        let orderer = [self.orderer.port, self.orderer.admin_port, self.orderer.operations_port, self.contract_port];
+        let orderers = self.orderers.iter().flat_map(|node| [node.port, node.admin_port, node.operations_port]);
         let peers = peers.flat_map(|peer| [peer.port, peer.chaincode_port, peer.operations_port]);
-        orderer.into_iter().chain(peers).collect()
+        orderers.chain([self.contract_port]).chain(peers).collect()
+    }
+
+    /// The orderer that commands are told of.
+    pub(crate) fn first_orderer(&self) -> anyhow::Result<&OrdererPlan> {
+        self.orderers.first().context("a network has an orderer")
     }
 
     /// The plan kept in a directory; `None` when there is no network.
@@ -166,9 +179,9 @@ impl Layout {
         self.logs().join(format!("{process}.log"))
     }
 
-    /// Directory of the orderer's configuration and data.
-    pub(crate) fn orderer(&self) -> PathBuf {
-        self.root.join("orderers").join(ORDERER_NAME)
+    /// Directory of an orderer's configuration and data.
+    pub(crate) fn orderer(&self, orderer: &OrdererPlan) -> PathBuf {
+        self.root.join("orderers").join(&orderer.name)
     }
 
     /// Directory of a peer's configuration and data.
@@ -180,9 +193,9 @@ impl Layout {
         self.crypto().join("ordererOrganizations").join(ORDERER_DOMAIN)
     }
 
-    /// Identity (`msp`) and TLS files (`tls`) of the orderer.
-    pub(crate) fn orderer_crypto(&self) -> PathBuf {
-        self.orderer_organisation().join("orderers").join(ORDERER_NAME)
+    /// Identity (`msp`) and TLS files (`tls`) of an orderer.
+    pub(crate) fn orderer_crypto(&self, orderer: &OrdererPlan) -> PathBuf {
+        self.orderer_organisation().join("orderers").join(&orderer.name)
     }
 
     /// Identity (`msp`) and TLS files (`tls`) of the ordering organisation's administrator.
@@ -205,8 +218,6 @@ impl Layout {
     }
 }
 
-/// The orderer's host name, which is also its process' name.
-pub(crate) const ORDERER_NAME: &str = "orderer.example.com";
 /// The domain of the ordering organisation.
 pub(crate) const ORDERER_DOMAIN: &str = "example.com";
 /// The MSP id of the ordering organisation.
@@ -249,17 +260,19 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let layout = Layout::new(directory.path()).unwrap();
         assert_eq!(Plan::load(&layout).unwrap(), None);
-        let plan = Plan::new(Size { organisations: 3, peers: 2 }, ports_from(7000)).unwrap();
+        let plan = Plan::new(Size { organisations: 3, peers: 2, orderers: 3 }, ports_from(7000)).unwrap();
         plan.save(&layout).unwrap();
         assert_eq!(Plan::load(&layout).unwrap(), Some(plan.clone()));
-        assert_eq!(plan.size(), Size { organisations: 3, peers: 2 });
-        assert_eq!(plan.ports(), (7000..7022).collect::<Vec<_>>());
+        assert_eq!(plan.size(), Size { organisations: 3, peers: 2, orderers: 3 });
+        assert_eq!(plan.ports(), (7000..7028).collect::<Vec<_>>());
         assert_eq!(plan.organisations[2].peers[1].name, "peer1.org3.example.com");
+        let orderers: Vec<_> = plan.orderers.iter().map(|orderer| orderer.name.as_str()).collect();
+        assert_eq!(orderers, ["orderer.example.com", "orderer2.example.com", "orderer3.example.com"]);
     }
 
     #[test]
     fn ports_do_not_run_out_in_silence() {
-        assert!(Plan::new(Size { organisations: 1, peers: 1 }, ports_from(65_530)).is_err());
+        assert!(Plan::new(Size { organisations: 1, peers: 1, orderers: 1 }, ports_from(65_530)).is_err());
     }
 
     #[test]

@@ -23,7 +23,15 @@ pub(crate) struct Process {
     /// What it is called in messages, and its log.
     pub(crate) name: String,
     pub(crate) log: PathBuf,
+    kind: Kind,
     child: Child,
+}
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Orderer,
+    Other,
 }
 
 impl Process {
@@ -31,6 +39,7 @@ impl Process {
     /// Ctrl-C reaches only the one that stops everything in order.
     pub(crate) fn start(
         name: &str,
+        kind: Kind,
         arguments: &[&str],
         variables: &[(&str, OsString)],
         log: PathBuf,
@@ -57,12 +66,17 @@ impl Process {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {} {}", program.display(), arguments.join(" ")))?;
-        Ok(Self { name: name.to_owned(), log, child })
+        Ok(Self { name: name.to_owned(), log, kind, child })
     }
 
     /// Waits until it ends, which it should not.
     pub(crate) async fn ended(&mut self) -> std::io::Result<ExitStatus> {
         self.child.wait().await
+    }
+
+    /// Whether it orders.
+    pub(crate) fn is_orderer(&self) -> bool {
+        self.kind == Kind::Orderer
     }
 
     /// Asks it to stop, waits for that, and kills it if it takes too long.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::plan::{CHANNEL, CONTRACT, HOST, Layout, ORDERER_NAME, Plan};
+use crate::plan::{CHANNEL, CONTRACT, HOST, Layout, Plan};
 use crate::transaction::Shown;
 
 /// The text that `ripstop up` ends with.
@@ -12,7 +12,9 @@ pub(crate) fn text(plan: &Plan, layout: &Layout, shown: &Shown, blocks: u64) -> 
     let mut row = |what: &str, place: &str| {
         let _ = writeln!(out, "  {what:<26} {place}");
     };
-    row(ORDERER_NAME, &format!("{HOST}:{}", plan.orderer.port));
+    for orderer in &plan.orderers {
+        row(&orderer.name, &format!("{HOST}:{}", orderer.port));
+    }
     for peer in plan.organisations.iter().flat_map(|organisation| &organisation.peers) {
         row(&peer.name, &format!("{HOST}:{}   (applications connect here)", peer.port));
     }

@@ -1,6 +1,7 @@
 //! The course of `ripstop up`, from nothing to a committed transaction.
 
-use std::process::ExitCode;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{ExitCode, ExitStatus};
 
 use anyhow::{Context, anyhow, bail};
 use futures_util::future::{select_all, try_join_all};
@@ -10,8 +11,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::deploy::{self, Package};
 use crate::material;
 use crate::member::{Members, listening, orderer_admin};
-use crate::plan::{self, CHANNEL, CONTRACT, HOST, Layout, ORDERER_NAME, Plan};
-use crate::process::Process;
+use crate::plan::{self, CHANNEL, CONTRACT, HOST, Layout, OrdererPlan, Plan};
+use crate::process::{Kind, Process};
 use crate::progress::{Progress, Step};
 use crate::transaction::{self, Shown};
 use crate::{DEFAULT_DIRECTORY, Size, UpOptions, channel, summary};
@@ -70,7 +71,7 @@ async fn go(options: &UpOptions, processes: &mut Vec<Process>) -> anyhow::Result
     let (shown, blocks) = tokio::select! {
         biased;
         () = stop.next() => return Ok(End::Interrupted),
-        error = first_end(processes) => return Err(error),
+        (place, how) = first_end(processes) => return Err(ended_by_itself(&processes[place], &how)),
         outcome = brought_up => outcome?,
     };
     say!("{}", summary::text(&plan, &layout, &shown, blocks));
@@ -80,11 +81,32 @@ async fn go(options: &UpOptions, processes: &mut Vec<Process>) -> anyhow::Result
     let default = options.directory.as_os_str() == DEFAULT_DIRECTORY;
     say!("{}", summary::how_to_call(&layout, default));
     say!("  Ctrl-C stops everything; the next `up` goes on with the same ledger.");
-    tokio::select! {
-        biased;
-        () = stop.next() => Ok(End::Interrupted),
-        error = first_end(processes) => Err(error),
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.next() => return Ok(End::Interrupted),
+            (place, how) = first_end(processes) => go_on_without(&plan, &layout, processes, place, how)?,
+        }
     }
+}
+
+/// Where a minority of the orderers may be missing, one that was killed is started again. Whatever else ends, ends all.
+fn go_on_without(
+    plan: &Plan,
+    layout: &Layout,
+    processes: &mut [Process],
+    place: usize,
+    how: std::io::Result<ExitStatus>,
+) -> anyhow::Result<()> {
+    let process = &mut processes[place];
+    let signal = how.as_ref().ok().and_then(ExitStatus::signal);
+    let orderer = plan.orderers.iter().find(|orderer| orderer.name == process.name);
+    let (Some(signal), Some(orderer)) = (signal, orderer.filter(|_| plan.orderers.len() > 2)) else {
+        return Err(ended_by_itself(process, &how));
+    };
+    say!("  {} was killed (signal {signal}); it is started again", process.name);
+    *process = start_orderer(orderer, layout)?;
+    Ok(())
 }
 
 /// Makes sure that nobody else runs the network in this directory. The lock ends with the returned file.
@@ -116,7 +138,11 @@ fn prepare(options: &UpOptions, layout: &Layout, progress: &Progress) -> anyhow:
         return Ok(plan);
     }
     material::clear(layout)?;
-    let size = Size { organisations: options.organisations.unwrap_or(2), peers: options.peers.unwrap_or(1) };
+    let size = Size {
+        organisations: options.organisations.unwrap_or(2),
+        peers: options.peers.unwrap_or(1),
+        orderers: options.orderers.unwrap_or(1),
+    };
     let plan = match options.first_port {
         Some(first) => Plan::new(size, plan::ports_from(first))?,
         None => Plan::new(size, plan::free_ports())?,
@@ -137,6 +163,7 @@ fn check_same(options: &UpOptions, plan: &Plan, layout: &Layout) -> anyhow::Resu
     let asked = Size {
         organisations: options.organisations.unwrap_or(size.organisations),
         peers: options.peers.unwrap_or(size.peers),
+        orderers: options.orderers.unwrap_or(size.orderers),
     };
     if asked != size {
         bail!(
@@ -144,11 +171,12 @@ fn check_same(options: &UpOptions, plan: &Plan, layout: &Layout) -> anyhow::Resu
             layout.root.display()
         );
     }
-    if options.first_port.is_some_and(|first| first != plan.orderer.port) {
+    let first_used = plan.first_orderer()?.port;
+    if options.first_port.is_some_and(|first| first != first_used) {
         bail!(
             "the network in {} uses ports from {} on: begin anew with --fresh, or name another directory with --dir",
             layout.root.display(),
-            plan.orderer.port
+            first_used
         );
     }
     Ok(())
@@ -163,17 +191,36 @@ fn start_processes(
 ) -> anyhow::Result<()> {
     let configuration = |directory: std::path::PathBuf| [("FABRIC_CFG_PATH", directory.into_os_string())];
     let log = |name: &str| layout.log(name);
-    processes.push(Process::start(ORDERER_NAME, &["orderer"], &configuration(layout.orderer()), log(ORDERER_NAME))?);
+    for orderer in &plan.orderers {
+        processes.push(start_orderer(orderer, layout)?);
+    }
     for peer in plan.organisations.iter().flat_map(|organisation| &organisation.peers) {
         let variables = configuration(layout.peer(peer));
-        processes.push(Process::start(&peer.name, &["peer", "node", "start"], &variables, log(&peer.name))?);
+        processes.push(Process::start(
+            &peer.name,
+            Kind::Other,
+            &["peer", "node", "start"],
+            &variables,
+            log(&peer.name),
+        )?);
     }
     let variables = [
         ("CHAINCODE_SERVER_ADDRESS", format!("127.0.0.1:{}", plan.contract_port).into()),
         ("CHAINCODE_ID", package.id.clone().into()),
     ];
-    processes.push(Process::start(CONTRACT_PROCESS, &["contract", CONTRACT], &variables, log(CONTRACT_PROCESS))?);
+    processes.push(Process::start(
+        CONTRACT_PROCESS,
+        Kind::Other,
+        &["contract", CONTRACT],
+        &variables,
+        log(CONTRACT_PROCESS),
+    )?);
     Ok(())
+}
+
+fn start_orderer(orderer: &OrdererPlan, layout: &Layout) -> anyhow::Result<Process> {
+    let variables = [("FABRIC_CFG_PATH", layout.orderer(orderer).into_os_string())];
+    Process::start(&orderer.name, Kind::Orderer, &["orderer"], &variables, layout.log(&orderer.name))
 }
 
 /// Joins, deploys and transacts; returns what the transaction did and how many blocks the channel has then.
@@ -186,10 +233,14 @@ async fn bring_up(
     progress: &Progress,
 ) -> anyhow::Result<(Shown, u64)> {
     let orderer = async {
-        let admin = orderer_admin(plan, layout)?;
-        listening(ORDERER_NAME, &admin).await?;
-        channel::join_orderer(&admin, &genesis_block).await?;
-        progress.done(format_args!("{ORDERER_NAME} runs at {HOST}:{} and orders {CHANNEL}", plan.orderer.port));
+        try_join_all(plan.orderers.iter().map(async |orderer| {
+            let (name, admin) = (&orderer.name, orderer_admin(orderer, layout)?);
+            listening(name, &admin).await?;
+            channel::join_orderer(name, &admin, &genesis_block).await?;
+            progress.done(format_args!("{name} runs at {HOST}:{} and orders {CHANNEL}", orderer.port));
+            anyhow::Ok(())
+        }))
+        .await?;
         channel::orderer_height(members).await
     };
     let peers = try_join_all(members.nodes().map(async |(member, node)| {
@@ -212,24 +263,24 @@ async fn bring_up(
     Ok((shown, channel::orderer_height(members).await?))
 }
 
-/// Waits until a process ends, which none should, and says so.
-async fn first_end(processes: &mut [Process]) -> anyhow::Error {
-    let ends = processes.iter_mut().map(|process| {
-        Box::pin(async {
-            let how = match process.ended().await {
-                Ok(status) => status.to_string(),
-                Err(error) => error.to_string(),
-            };
-            let step = Step::of(&process.name, format!("{} has stopped", process.name), "Its log should say why.");
-            anyhow!("it ended by itself: {how}").context(step)
-        })
-    });
-    select_all(ends).await.0
+/// Waits until a process ends, which none should; tells which and how.
+async fn first_end(processes: &mut [Process]) -> (usize, std::io::Result<ExitStatus>) {
+    let (how, place, _) = select_all(processes.iter_mut().map(|process| Box::pin(process.ended()))).await;
+    (place, how)
 }
 
-/// Stops what runs: peers and contract first, then the orderer, all at once within these.
+fn ended_by_itself(process: &Process, how: &std::io::Result<ExitStatus>) -> anyhow::Error {
+    let how = match how {
+        Ok(status) => status.to_string(),
+        Err(error) => error.to_string(),
+    };
+    let step = Step::of(&process.name, format!("{} has stopped", process.name), "Its log should say why.");
+    anyhow!("it ended by itself: {how}").context(step)
+}
+
+/// Stops what runs: peers and contract first, then the orderers, all at once within these.
 async fn try_stop(processes: Vec<Process>) {
-    let (orderers, others): (Vec<_>, Vec<_>) = processes.into_iter().partition(|process| process.name == ORDERER_NAME);
+    let (orderers, others): (Vec<_>, Vec<_>) = processes.into_iter().partition(|process| process.is_orderer());
     for group in [others, orderers] {
         futures_util::future::join_all(group.into_iter().map(Process::stop)).await;
     }
