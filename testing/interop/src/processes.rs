@@ -27,10 +27,15 @@ impl Processes {
 
     /// Starts the orderer or a peer, by its name. It listens some time later.
     pub fn start_node(&mut self, name: &str) {
-        let arguments: &[&str] =
-            if name == self.site.orderer_name() { &["orderer"] } else { &["peer", "node", "start"] };
+        let arguments: &[&str] = if self.site.is_orderer(name) { &["orderer"] } else { &["peer", "node", "start"] };
         let configuration = self.site.configuration(name);
         self.start(name, arguments, &[("FABRIC_CFG_PATH", &configuration.to_string_lossy())]);
+    }
+
+    /// Starts Fabric's own `orderer` in the place of ours.
+    pub fn start_fabrics_orderer(&mut self, program: &Path, name: &str) {
+        let configuration = self.site.configuration(name);
+        self.start_program(program, name, &[], &[("FABRIC_CFG_PATH", &configuration.to_string_lossy())]);
     }
 
     /// Starts the sample contract as the service that the peers were told of.
@@ -45,8 +50,13 @@ impl Processes {
     }
 
     fn start(&mut self, name: &str, arguments: &[&str], variables: &[(&str, &str)]) {
+        let program = self.program.clone();
+        self.start_program(&program, name, arguments, variables);
+    }
+
+    fn start_program(&mut self, program: &Path, name: &str, arguments: &[&str], variables: &[(&str, &str)]) {
         let log = File::options().create(true).append(true).open(self.site.log(name)).expect("the log can be written");
-        let child = Command::new(&self.program)
+        let child = Command::new(program)
             .args(arguments)
             .envs(variables.iter().copied())
             .env(SUPERVISOR_VARIABLE, std::process::id().to_string())
@@ -54,7 +64,7 @@ impl Processes {
             .stdout(log.try_clone().expect("a file can be shared"))
             .stderr(log)
             .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {}: {error}", self.program.display()));
+            .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
         let before = self.running.insert(name.to_owned(), child);
         assert!(before.is_none(), "{name} runs already");
     }

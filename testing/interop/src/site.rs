@@ -55,7 +55,7 @@ impl Site {
         format!("peer0.{}", domain(organisation))
     }
 
-    /// The orderer's name.
+    /// The first orderer's name.
     pub fn orderer_name(&self) -> &'static str {
         ORDERER
     }
@@ -78,17 +78,35 @@ impl Site {
         Endpoint::new(&format!("localhost:{port}")).expect("this is an address")
     }
 
-    /// The orderer.
+    /// The first orderer.
     pub fn orderer(&self) -> Endpoint {
-        secured(self.port("/orderer/port"), &self.orderer_crypto().join("tls/ca.crt"), None)
+        self.orderer_at(0)
     }
 
-    /// The orderer's channel participation API as its administrator reaches it.
+    /// The names of all orderers.
+    pub fn orderer_names(&self) -> Vec<String> {
+        let orderers = self.plan["orderers"].as_array().into_iter().flatten();
+        orderers.filter_map(|orderer| Some(orderer["name"].as_str()?.to_owned())).collect()
+    }
+
+    /// One of the orderers, counted from 0.
+    pub fn orderer_at(&self, place: usize) -> Endpoint {
+        let port = self.port(&format!("/orderers/{place}/port"));
+        secured(port, &self.orderer_crypto().join("tls/ca.crt"), None)
+    }
+
+    /// The first orderer's channel participation API as its administrator reaches it.
     pub fn orderer_admin(&self) -> Endpoint {
+        self.orderer_admin_at(0)
+    }
+
+    /// An orderer's channel participation API as its administrator reaches it.
+    pub fn orderer_admin_at(&self, place: usize) -> Endpoint {
         let tls = self.ordering_organisation().join(format!("users/Admin@{ORDERER_DOMAIN}/tls"));
         let pair = KeyPair::from_pem(&read(&tls.join("client.crt")), &read(&tls.join("client.key")));
         let pair = pair.expect("the administrator has a TLS certificate");
-        secured(self.port("/orderer/admin_port"), &self.orderer_crypto().join("tls/ca.crt"), Some(pair))
+        let port = self.port(&format!("/orderers/{place}/admin_port"));
+        secured(port, &self.orderer_crypto().join("tls/ca.crt"), Some(pair))
     }
 
     /// The address at which the sample contract listens.
@@ -142,9 +160,14 @@ impl Site {
         read(&self.root.join(format!("{}.block", crate::CHANNEL))).into()
     }
 
+    /// Whether a process orders.
+    pub fn is_orderer(&self, process: &str) -> bool {
+        self.orderer_names().iter().any(|name| name == process)
+    }
+
     /// The folder with the configuration of the orderer or of a peer.
     pub fn configuration(&self, process: &str) -> PathBuf {
-        let kind = if process == ORDERER { "orderers" } else { "peers" };
+        let kind = if self.is_orderer(process) { "orderers" } else { "peers" };
         self.root.join(kind).join(process)
     }
 

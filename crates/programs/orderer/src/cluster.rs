@@ -1,8 +1,10 @@
 //! How a node and the other ordering nodes reach each other (`General.Cluster`).
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context, bail};
 use ripstop_node::Node;
-use ripstop_node_config::{OrdererConfig, ServerTlsConfig};
+use ripstop_node_config::OrdererConfig;
 use ripstop_ordering_service::{ClusterConfig, ClusterService, OrderingService, TrustedRoots};
 use ripstop_runtime::{TaskGroup, TaskKind};
 use ripstop_transport::{ClientAuth, ClientRoots, Listener, ServerTls, serve_grpc};
@@ -12,16 +14,17 @@ use crate::node::{grpc_options, host_and_port, read, read_files};
 
 const LOG: &str = "orderer.common.server";
 
-/// How the node speaks to others: with the client certificate of `General.Cluster`, or else as it speaks to clients.
+/// How the node speaks to others: with the client certificate of `General.Cluster`, or else with the certificate and key
+/// that it shows them as a server.
 pub(crate) fn cluster_config(
     config: &OrdererConfig,
-    tls: &ServerTlsConfig,
+    server: (&Path, &Path),
     node: &mut Node,
 ) -> anyhow::Result<ClusterConfig> {
     let cluster = &config.cluster;
     let (certificate, key) = match (&cluster.client_certificate, &cluster.client_private_key) {
-        (Some(certificate), Some(key)) => (certificate, key),
-        (None, None) => (&tls.certificate, &tls.private_key),
+        (Some(certificate), Some(key)) => (certificate.as_path(), key.as_path()),
+        (None, None) => server,
         _ => bail!(
             "General.Cluster.ClientCertificate and General.Cluster.ClientPrivateKey must be given together, or neither of them"
         ),
@@ -43,6 +46,8 @@ pub(crate) struct ClusterListener {
     address: String,
     /// What it shows, PEM.
     pub(crate) certificate: Vec<u8>,
+    /// Where that and its key are.
+    files: (PathBuf, PathBuf),
     tls: ServerTls,
 }
 
@@ -68,8 +73,14 @@ impl ClusterListener {
         Ok(Some(Self {
             address: host_and_port(host, *port),
             certificate: read(certificate, "General.Cluster.ServerCertificate")?,
+            files: (certificate.clone(), key.clone()),
             tls: tls.time_shift(cluster.handshake_time_shift),
         }))
+    }
+
+    /// Certificate and key.
+    pub(crate) fn files(&self) -> (&Path, &Path) {
+        (&self.files.0, &self.files.1)
     }
 
     /// Serves nothing but what is for other ordering nodes.

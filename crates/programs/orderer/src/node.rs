@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use ripstop_deliver::{Channels, DeliverConfig, DeliverService, ExpirationCheck, TlsBinding};
 use ripstop_keys::LocalIdentity;
 use ripstop_node::{FABRIC_RELEASE, Node, until_stopped};
-use ripstop_node_config::{Environment, OrdererConfig};
+use ripstop_node_config::{Environment, OrdererConfig, ServerTlsConfig};
 use ripstop_operations::{LogControl, start_logging};
 use ripstop_ordering_service::{
     AtomicBroadcastService, ClusterConfig, ClusterService, ExpiredClients, OrderingConfig, OrderingService, Throttle,
@@ -43,11 +43,6 @@ pub(crate) fn start() -> anyhow::Result<()> {
 }
 
 async fn serve(config: OrdererConfig, logging: LogControl) -> anyhow::Result<()> {
-    let Some(tls) = &config.tls else {
-        bail!(
-            "TLS is required for running ordering nodes of cluster type: set General.TLS.Enabled, General.TLS.Certificate and General.TLS.PrivateKey"
-        );
-    };
     let identity = load_identity(&config)?;
     let enrollment_end = identity.signer.certificate().not_after();
     let signals = Signals::listen().context("the operating system does not tell about signals")?;
@@ -57,15 +52,20 @@ async fn serve(config: OrdererConfig, logging: LogControl) -> anyhow::Result<()>
 
     node.serve_operations(&config.operations, &config.metrics, &servers).await?;
     node.serve_profiling(config.profile_address.as_deref(), &root, &servers).await?;
-    let trusted = TrustedRoots { live: ClientRoots::new(), fixed: read_files(&tls.client_root_cas)? };
-    let server_tls = node.grpc_tls("server TLS", tls, &trusted.live)?;
-    let mut roots = vec![trusted];
+    let mut roots = Vec::new();
+    let server_tls = config.tls.as_ref().map(|tls| clients_tls(tls, &mut roots, &mut node)).transpose()?;
     let cluster = ClusterListener::prepare(&config, &mut roots, &mut node)?;
-    let own_certificate = match &cluster {
-        Some(cluster) => cluster.certificate.clone(),
-        None => read(&tls.certificate, "General.TLS.Certificate")?,
+    let (own_certificate, links) = match (&cluster, &config.tls) {
+        (Some(cluster), _) => (cluster.certificate.clone(), cluster_config(&config, cluster.files(), &mut node)?),
+        (None, Some(tls)) => {
+            let files = (tls.certificate.as_path(), tls.private_key.as_path());
+            (read(&tls.certificate, "General.TLS.Certificate")?, cluster_config(&config, files, &mut node)?)
+        }
+        (None, None) => bail!(
+            "TLS is required for running ordering nodes of cluster type: set General.TLS.Enabled, General.TLS.Certificate and General.TLS.PrivateKey, or give other ordering nodes a listener of their own with General.Cluster.ListenAddress, ListenPort, ServerCertificate and ServerPrivateKey"
+        ),
     };
-    let ordering = ordering_config(&config, own_certificate, cluster_config(&config, tls, &mut node)?);
+    let ordering = ordering_config(&config, own_certificate, links);
     let service = OrderingService::open(ordering, identity.signer, &node.metrics, roots, channels.clone()).await?;
 
     start_admin(&config, service.clone(), &servers, &mut node).await?;
@@ -85,6 +85,14 @@ async fn serve(config: OrdererConfig, logging: LogControl) -> anyhow::Result<()>
     root.close(STOP_PATIENCE).await;
     tracing::info!(target: LOG, "Orderer stopped");
     Ok(stopped?)
+}
+
+/// TLS of the listener for clients. Under mutual TLS they come from authorities that the file or a channel names.
+fn clients_tls(tls: &ServerTlsConfig, roots: &mut Vec<TrustedRoots>, node: &mut Node) -> anyhow::Result<ServerTls> {
+    let trusted = TrustedRoots { live: ClientRoots::new(), fixed: read_files(&tls.client_root_cas)? };
+    let server_tls = node.grpc_tls("server TLS", tls, &trusted.live)?;
+    roots.push(trusted);
+    Ok(server_tls)
 }
 
 fn load_identity(config: &OrdererConfig) -> anyhow::Result<LocalIdentity> {
@@ -166,7 +174,7 @@ async fn start_admin(
 
 async fn start_grpc(
     config: &OrdererConfig,
-    tls: ServerTls,
+    tls: Option<ServerTls>,
     service: OrderingService,
     others: OtherOrderers,
     node: &Node,
@@ -176,7 +184,10 @@ async fn start_grpc(
     let listener = Listener::bind(&address).await.context("(General.ListenAddress, General.ListenPort)")?;
     let deliver_config = DeliverConfig {
         time_window: config.authentication_time_window,
-        binding: if tls.requires_client_certificate() { TlsBinding::Required } else { TlsBinding::NotChecked },
+        binding: match tls.as_ref().is_some_and(ServerTls::requires_client_certificate) {
+            true => TlsBinding::Required,
+            false => TlsBinding::NotChecked,
+        },
         expiration: if config.no_expiration_checks { ExpirationCheck::Off } else { ExpirationCheck::On },
         limit: ConcurrencyLimit::new("/orderer.AtomicBroadcast/Deliver", MAX_DELIVER_STREAMS),
     };
@@ -194,7 +205,7 @@ async fn start_grpc(
     let options = grpc_options(config, node);
     let shutdown = servers.cancelled();
     tracing::info!(target: LOG, "Starting orderer {FABRIC_RELEASE} (Ripstop {})", env!("CARGO_PKG_VERSION"));
-    servers.spawn(TaskKind::Essential, "grpc", serve_grpc(listener, Some(tls), options, routes, shutdown));
+    servers.spawn(TaskKind::Essential, "grpc", serve_grpc(listener, tls, options, routes, shutdown));
     tracing::info!(target: LOG, "Beginning to serve requests on {address}");
     Ok(())
 }

@@ -212,6 +212,20 @@ fn a_bad_message_is_refused_and_changes_nothing() {
     assert_eq!((machine.node.hard_state(), machine.outbox.len()), (before, 0));
 }
 
+/// What lies before the commit index is not looked at again, and entries that follow it cannot lie before it.
+#[test]
+fn a_leader_that_contradicts_committed_entries_changes_nothing() {
+    let mut machine = Machine::start(1, DurableState::found(&[id(1), id(2)]));
+    let before = machine.node.entries_after(0);
+    assert_eq!(machine.node.hard_state().commit, 2);
+    let mut message = eraftpb::Message { to: 1, from: 2, term: 9, index: 1, log_term: 1, ..Default::default() };
+    message.set_msg_type(eraftpb::MessageType::MsgAppend);
+    message.entries = vec![eraftpb::Entry { index: 2, term: 9, ..Default::default() }].into();
+    let bytes = message.write_to_bytes().unwrap().into();
+    machine.input(Input::Message { from: id(2), bytes }).unwrap();
+    assert_eq!(machine.node.entries_after(0), before);
+}
+
 #[test]
 fn whoever_is_told_to_campaigns_at_once() {
     let mut cluster = Cluster::found(3);
