@@ -1,7 +1,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Body as AxumBody;
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use http::{HeaderMap, Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use prometheus::IntCounterVec;
 use prometheus::core::{AtomicU64, GenericCounter};
+use ripstop_crypto::Certificate;
 use ripstop_transport::{MessageScanner, PeerInfo};
 use tonic::body::Body;
 use tonic::service::Routes;
@@ -109,7 +110,7 @@ where
 
     fn call(&mut self, request: Request<AxumBody>) -> Self::Future {
         let path = request.uri().path().to_owned();
-        let peer = request.extensions().get::<PeerInfo>().map(|peer| peer.address().to_string());
+        let peer = request.extensions().get::<PeerInfo>().cloned();
         let mut call = Call::begin(&path, peer, Arc::clone(&self.metrics));
         let received = call.messages(&self.metrics.messages_received);
         let sent = call.messages(&self.metrics.messages_sent);
@@ -171,8 +172,7 @@ struct Call {
     streams: bool,
     service: String,
     method: String,
-    /// The client's address.
-    peer: Option<String>,
+    peer: Option<PeerInfo>,
     started: Instant,
     code: Option<String>,
     /// The text of the status, where there is one.
@@ -180,7 +180,7 @@ struct Call {
 }
 
 impl Call {
-    fn begin(path: &str, peer: Option<String>, metrics: Arc<GrpcMetrics>) -> Self {
+    fn begin(path: &str, peer: Option<PeerInfo>, metrics: Arc<GrpcMetrics>) -> Self {
         let (service, method) = path.trim_start_matches('/').split_once('/').unwrap_or((UNKNOWN, UNKNOWN));
         Self {
             metrics,
@@ -226,6 +226,23 @@ impl Call {
     }
 }
 
+impl Call {
+    /// Says how the call ended, with the fields that Fabric's line has (`grpclogging`).
+    fn log(&self, code: &str, elapsed: Duration) {
+        let kind = if self.streams { "streaming" } else { "unary" };
+        let (service, method) = (self.service.replace('_', "."), &self.method);
+        let peer = self.peer.as_ref().map(|peer| peer.address().to_string()).unwrap_or_default();
+        let certificate = self.peer.as_ref().and_then(|peer| Certificate::from_der(peer.certificate()?).ok());
+        let subject = certificate.map(|certificate| format!(" grpc.peer_subject=\"{}\"", certificate.subject()));
+        let subject = subject.unwrap_or_default();
+        let error = match self.error.as_str() {
+            "" => String::new(),
+            error => format!(" error={error:?}"),
+        };
+        tracing::info!(target: "comm.grpc.server", function = "1", "{kind} call completed grpc.service={service} grpc.method={method} grpc.peer_address={peer}{subject}{error} grpc.code={code} grpc.call_duration={elapsed:?}");
+    }
+}
+
 impl Drop for Call {
     fn drop(&mut self) {
         // A call that the client left has no status. Fabric's peers count streams of blocks as Unknown then.
@@ -235,14 +252,9 @@ impl Drop for Call {
         self.counters().completed.with_label_values(&labels).inc();
         let elapsed = self.started.elapsed();
         self.counters().duration.with_label_values(&labels).observe(elapsed.as_secs_f64());
-        let kind = if self.streams { "streaming" } else { "unary" };
-        let (service, method) = (self.service.replace('_', "."), &self.method);
-        let peer = self.peer.as_deref().unwrap_or("");
-        let error = match self.error.as_str() {
-            "" => String::new(),
-            error => format!(" error={error:?}"),
-        };
-        tracing::info!(target: "comm.grpc.server", function = "1", "{kind} call completed grpc.service={service} grpc.method={method} grpc.peer_address={peer}{error} grpc.code={code} grpc.call_duration={elapsed:?}");
+        if tracing::enabled!(target: "comm.grpc.server", tracing::Level::INFO) {
+            self.log(code, elapsed);
+        }
     }
 }
 

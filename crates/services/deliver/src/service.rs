@@ -291,17 +291,23 @@ impl<R: From<Delivery> + Send + 'static> OpenStream<R> {
         let labels = [channel.as_str(), filtered, data_type];
         self.service.requests_received.with_label_values(&labels).inc();
         let session = Session::new(Arc::clone(&source), self.form, &envelope, config.expiration);
+        let completed = |success| {
+            let [channel, filtered, data_type] = labels;
+            self.service.requests_completed.with_label_values(&[channel, filtered, data_type, success]).inc();
+        };
         let status = match self.read(&envelope, Reader::new(source), session, &labels).await {
             Ok(()) => common::Status::Success,
-            Err(Ended::Gone) => return Err(Gone),
+            Err(Ended::Gone) => {
+                completed("false");
+                return Err(Gone);
+            }
             Err(Ended::Refused { status, why }) => {
                 let answer = status.as_str_name();
                 tracing::warn!(target: "common.deliver", "[channel: {channel}] {why} (client {}, answer {answer})", self.address());
                 status
             }
         };
-        let success = if status == common::Status::Success { "true" } else { "false" };
-        self.service.requests_completed.with_label_values(&[labels[0], labels[1], labels[2], success]).inc();
+        completed(if status == common::Status::Success { "true" } else { "false" });
         Ok(status)
     }
 

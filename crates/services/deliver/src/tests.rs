@@ -88,6 +88,10 @@ impl Channels for OneChannel {
 }
 
 fn service(chain: &Arc<Chain>) -> DeliverService {
+    counted_service(chain, &Metrics::new())
+}
+
+fn counted_service(chain: &Arc<Chain>, metrics: &Metrics) -> DeliverService {
     let channels = OneChannel([("mychannel".to_owned(), Arc::clone(chain))].into());
     let config = DeliverConfig {
         time_window: Duration::from_secs(900),
@@ -95,7 +99,7 @@ fn service(chain: &Arc<Chain>) -> DeliverService {
         expiration: ExpirationCheck::On,
         limit: ConcurrencyLimit::new("/protos.Deliver", 10),
     };
-    DeliverService::new(Arc::new(channels), config, &Metrics::new())
+    DeliverService::new(Arc::new(channels), config, metrics)
 }
 
 fn envelope(channel_header: common::ChannelHeader, data: bytes::Bytes) -> common::Envelope {
@@ -333,6 +337,22 @@ async fn streams_wait_for_blocks_and_end_when_the_right_to_read_ends() {
     chain.append();
     assert_eq!(next().await, "FORBIDDEN");
     assert!(answers.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_request_whose_client_leaves_is_counted_as_completed_without_success() {
+    let (chain, metrics) = (Chain::new(1), Metrics::new());
+    let service = counted_service(&chain, &metrics);
+    let (requests, mut answers) = open(&service);
+    requests.send(Ok(request("mychannel", &seek(number(0), number(u64::MAX))))).unwrap();
+    assert_eq!(text(&answers.next().await.unwrap().unwrap()), "0");
+    drop(answers);
+    while !metrics.text().contains("deliver_streams_closed 1") {
+        tokio::task::yield_now().await;
+    }
+    let line =
+        r#"deliver_requests_completed{channel="mychannel",data_type="block",filtered="false",success="false"} 1"#;
+    assert!(metrics.text().contains(line), "{}", metrics.text());
 }
 
 #[tokio::test]
