@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::Channel;
 
+use crate::handshake::{Side, explained};
 use crate::listener::{Connection, PeerInfo};
 use crate::message_limits::MessageLimits;
 use crate::tls::ClientTls;
@@ -82,35 +83,10 @@ impl ConnectError {
                 let text = source.to_string().to_lowercase();
                 format!("dial tcp {address}: connect: {}", text.split(" (os error").next().unwrap_or_default())
             }
-            Self::Handshake { source, .. } => {
-                let reason = source.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
-                reason.map_or_else(|| source.to_string(), handshake_in_gos_words)
-            }
+            Self::Handshake { source, .. } => source.to_string(),
             Self::Timeout { address, .. } => format!("dial tcp {address}: i/o timeout"),
             Self::ServerName(_) => self.to_string(),
         }
-    }
-}
-
-fn handshake_in_gos_words(error: &rustls::Error) -> String {
-    use rustls::CertificateError::{
-        BadSignature, Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet,
-        NotValidYetContext, UnknownIssuer,
-    };
-    let unverified = |words: &str| format!("tls: failed to verify certificate: x509: {words}: {error}");
-    match error {
-        rustls::Error::InvalidCertificate(certificate) => match certificate {
-            Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. } => {
-                unverified("certificate has expired or is not yet valid")
-            }
-            UnknownIssuer | BadSignature => unverified("certificate signed by unknown authority"),
-            NotValidForName | NotValidForNameContext { .. } => {
-                unverified("certificate is not valid for the server's name")
-            }
-            _ => format!("tls: failed to verify certificate: {error}"),
-        },
-        rustls::Error::AlertReceived(alert) => format!("remote error: tls: {alert:?}"),
-        other => format!("tls: {other}"),
     }
 }
 
@@ -249,8 +225,8 @@ impl Endpoint {
             Protocol::Grpc => &tls.grpc,
             Protocol::Bytes => &tls.bytes,
         };
-        let stream = TlsConnector::from(config.clone())
-            .connect(name, stream)
+        let handshake = TlsConnector::from(config.clone()).connect(name, stream);
+        let stream = explained(Side::Client, handshake)
             .await
             .map_err(|source| ConnectError::Handshake { address: address.to_owned(), source })?;
         Ok(Connection::new(stream, peer))

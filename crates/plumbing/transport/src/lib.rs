@@ -21,6 +21,7 @@ mod counts;
 mod datagram;
 mod endpoint;
 mod frames;
+mod handshake;
 mod key_pair;
 mod limit;
 mod listener;

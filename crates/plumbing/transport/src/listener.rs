@@ -15,6 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
 use crate::counts::{ConnectionCounts, OpenConnection};
+use crate::handshake::{Side, explained, in_words};
 use crate::tls::ServerTls;
 
 /// How many handshakes may be under way at once; further connections wait in the kernel's queue.
@@ -121,7 +122,7 @@ async fn handshake(
     timeout: Duration,
 ) -> io::Result<Connection> {
     let Some(tls) = tls else { return Ok(Connection::new(stream, PeerInfo::without_certificate(address))) };
-    let stream = tokio::time::timeout(timeout, tls.accept(stream)).await.map_err(|_| {
+    let stream = tokio::time::timeout(timeout, explained(Side::Server, tls.accept(stream))).await.map_err(|_| {
         io::Error::new(io::ErrorKind::TimedOut, "the client did not finish the TLS handshake in time")
     })??;
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
@@ -202,7 +203,10 @@ impl Connected for Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        // In TLS 1.3 a server refuses a client's certificate after the client has finished its handshake.
+        let side = if self.open.is_some() { Side::Server } else { Side::Client };
+        read.map_err(|error| in_words(error, side))
     }
 }
 

@@ -13,6 +13,7 @@ use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
 
 use crate::KeyPair;
+use crate::handshake::{Noting, refused};
 
 /// The application protocols a server offers: HTTP/2 for gRPC, HTTP/1.1 for the operations endpoint.
 const ALPN_HTTP2: &[u8] = b"h2";
@@ -180,6 +181,7 @@ impl ClientCertVerifier for PeerVerifier {
             Some(roots) => roots.0.verify_client_cert(end_entity, intermediates, now),
             None => Err(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)),
         }
+        .map_err(|why| refused(end_entity, why))
     }
 
     fn verify_tls12_signature(
@@ -341,7 +343,7 @@ impl ClientTls {
             .with_safe_default_protocol_versions()
             .map_err(TlsError::KeyPair)?
             .dangerous()
-            .with_custom_certificate_verifier(verifier);
+            .with_custom_certificate_verifier(Arc::new(Noting(verifier)));
         let mut config = match key_pair {
             Some(pair) => builder.with_client_cert_resolver(Arc::new(pair)),
             None => builder.with_no_client_auth(),

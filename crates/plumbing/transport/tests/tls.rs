@@ -106,6 +106,11 @@ async fn without_mutual_tls_a_certificate_is_seen_but_not_needed() {
     let untrusting = ClientTls::new([theirs.pem().as_bytes()], None).unwrap();
     let refused = ask(endpoint().tls(untrusting)).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable);
+    let words = describe_failure(&refused);
+    assert!(
+        words.contains(" failed: tls: failed to verify certificate: x509: certificate signed by unknown authority (an authority of that name is trusted, but it has another key): the server's certificate is 'CN=rcgen self signed cert' (issued by 'CN=tlsca.example.com', serial number "),
+        "{words}"
+    );
     let elsewhere = ask(endpoint().tls(tls(None)).server_name("peer0.org9.example.com")).await.unwrap_err();
     assert_eq!(elsewhere.code(), Code::Unavailable);
     let untrusting = ClientTls::new([theirs.pem().as_bytes()], None).unwrap();
@@ -116,6 +121,9 @@ async fn without_mutual_tls_a_certificate_is_seen_but_not_needed() {
     assert_eq!(nobody.in_gos_words(), "dial tcp 127.0.0.1:1: connect: connection refused");
     let words = describe_failure(&elsewhere);
     assert!(words.starts_with("rpc error: code = Unavailable desc = TLS handshake with 127.0.0.1:"), "{words}");
+    let name =
+        "x509: certificate is valid for localhost, 127.0.0.1, not peer0.org9.example.com: the server's certificate is ";
+    assert!(words.contains(name), "{words}");
     assert_eq!(ask(endpoint().tls(tls(None)).server_name("localhost")).await.unwrap(), b"");
 }
 
@@ -179,7 +187,9 @@ async fn roots_of_clients_can_change_while_the_server_runs() {
     assert!(roots.replace([b"no certificate".as_slice()]).is_err());
     assert!(ask(endpoint(Some(client.clone()))).await.is_ok(), "a wrong set changes nothing");
     roots.replace([ours.pem().as_bytes()]).unwrap();
-    assert!(ask(endpoint(Some(client))).await.is_err(), "no longer trusted");
+    let refused = ask(endpoint(Some(client))).await.unwrap_err();
+    let words = "remote error: tls: unknown certificate authority: the server does not accept this client's certificate, or lack of one";
+    assert!(describe_failure(&refused).ends_with(words), "no longer trusted: {}", describe_failure(&refused));
 }
 
 #[tokio::test]
