@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
+use prost::Message;
 use ripstop_proto::{gateway, protos};
 use ripstop_types::MspId;
 
@@ -80,9 +81,10 @@ impl Plan {
         match &self.response_payload {
             None => self.response_payload = Some(response.payload),
             Some(first) if *first == response.payload => {}
-            Some(_) => {
-                tracing::warn!(target: "gateway.responsechecker", "ProposalResponsePayloads do not match: peer {} ({}) answered another response than the first endorser", peer.address(), peer.org());
-                self.failed(peer.detail("ProposalResponsePayloads do not match"));
+            Some(first) => {
+                let text = format!("ProposalResponsePayloads do not match: {}", differences(first, &response.payload));
+                tracing::warn!(target: "gateway.responsechecker", "{text}: peer {} ({})", peer.address(), peer.org());
+                self.failed(peer.detail(&text));
                 return false;
             }
         }
@@ -120,6 +122,32 @@ impl Plan {
     pub(crate) fn into_details(self) -> Vec<gateway::ErrorDetail> {
         self.details
     }
+}
+
+/// In which parts one response differs from the first one, for people.
+fn differences(first: &Bytes, other: &Bytes) -> String {
+    let parts = |payload: &Bytes| {
+        let payload = protos::ProposalResponsePayload::decode(payload.clone()).ok()?;
+        let action = protos::ChaincodeAction::decode(payload.extension).ok()?;
+        Some((payload.proposal_hash, action))
+    };
+    let (Some((first_hash, first)), Some((other_hash, other))) = (parts(first), parts(other)) else {
+        return "one of them is no response of a chaincode".to_owned();
+    };
+    let differing: Vec<&str> = [
+        ("the proposal", first_hash != other_hash),
+        ("the chaincode's name or version", first.chaincode_id != other.chaincode_id),
+        ("the chaincode's response", first.response != other.response),
+        ("the event", first.events != other.events),
+        ("what was read and written", first.results != other.results),
+    ]
+    .into_iter()
+    .filter_map(|(part, differs)| differs.then_some(part))
+    .collect();
+    format!(
+        "it differs from the first endorser's in {}; chaincode must come to the same result on every peer, and peers must have the same height",
+        differing.join(", ")
+    )
 }
 
 #[cfg(test)]
@@ -187,8 +215,25 @@ mod tests {
         assert!(!plan.endorsed(&asked[1], response("b0", b"two")));
         assert!(plan.next_peers().is_empty());
         let details = plan.into_details();
-        assert_eq!(details[0].message, "ProposalResponsePayloads do not match");
+        assert_eq!(
+            details[0].message,
+            "ProposalResponsePayloads do not match: one of them is no response of a chaincode"
+        );
         assert_eq!((details[0].address.as_str(), details[0].msp_id.as_str()), ("b0", "B"));
+    }
+
+    #[test]
+    fn differences_between_results_are_named() {
+        let payload = |status: i32, results: &'static [u8]| {
+            let response = Some(protos::Response { status, ..Default::default() });
+            let action = protos::ChaincodeAction { response, results: results.into(), ..Default::default() };
+            let extension = action.encode_to_vec().into();
+            protos::ProposalResponsePayload { extension, ..Default::default() }.encode_to_vec().into()
+        };
+        let text = differences(&payload(200, b"one"), &payload(200, b"two"));
+        assert!(text.starts_with("it differs from the first endorser's in what was read and written; "), "{text}");
+        let text = differences(&payload(200, b"one"), &payload(201, b"two"));
+        assert!(text.contains(" in the chaincode's response, what was read and written; "), "{text}");
     }
 
     #[test]
