@@ -6,7 +6,7 @@ use ripstop_types::MspId;
 use crate::collection::application_orgs;
 use crate::definition::LocalPackage;
 use crate::query::{context, current_sequence};
-use crate::record::{self, RecordError};
+use crate::record::{self, Record, RecordError};
 use crate::{
     ChaincodeDefinition, ChaincodeParameters, DEFAULT_ENDORSEMENT_POLICY, PackageSource, ParameterMismatch, QueryError,
     ReadState, Scope, WriteState, default_endorsement_policy, keys,
@@ -115,8 +115,15 @@ pub enum CommitError {
     #[error(transparent)]
     Readiness(#[from] ReadinessError),
     /// This organization has not approved it.
-    #[error("chaincode definition not agreed to by this org ({0})")]
-    NotApproved(MspId),
+    #[error("chaincode definition not agreed to by this org ({org}): {}", disagreement(.mismatches, *.sequence))]
+    NotApproved {
+        /// The organization.
+        org: MspId,
+        /// The sequence of the definition.
+        sequence: i64,
+        /// In what its approval differs; see [`Readiness::mismatches`].
+        mismatches: Vec<&'static str>,
+    },
     /// This peer's organization is no member of the channel's application.
     #[error("impossibly, this peer's org is processing requests for a channel it is not a member of")]
     NotMember,
@@ -240,9 +247,21 @@ pub fn commit(
     let readiness = check_readiness(state, channel, name, &mut proposed)?;
     record::write(state, &Scope::Public, keys::NAMESPACES, name, &proposed)
         .map_err(context("could not serialize chaincode definition"))?;
-    match readiness.approvals.get(org) {
-        Some(true) => Ok(()),
-        _ => Err(CommitError::NotApproved(org.clone())),
+    match readiness.mismatches.get(org) {
+        None => Ok(()),
+        Some(mismatches) => Err(CommitError::NotApproved {
+            org: org.clone(),
+            sequence: proposed.sequence,
+            mismatches: mismatches.clone(),
+        }),
+    }
+}
+
+fn disagreement(mismatches: &[&str], sequence: i64) -> String {
+    if mismatches == [ChaincodeParameters::DATATYPE] {
+        format!("it approved nothing for sequence {sequence}")
+    } else {
+        format!("what it approved for sequence {sequence} differs in {}", mismatches.join(", "))
     }
 }
 

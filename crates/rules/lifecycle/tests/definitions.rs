@@ -162,14 +162,24 @@ fn approvals_follow_the_sequence() {
 #[test]
 fn a_definition_is_committed_where_this_organization_agrees() {
     let (channel, mut state) = (channel(), MemoryLifecycleState::default());
-    let refused = commit(&mut state, &channel, &org(1), "basic", proposed(1, "1.0"));
-    assert!(matches!(refused, Err(CommitError::NotApproved(_))), "{refused:?}");
+    let refused = commit(&mut state, &channel, &org(1), "basic", proposed(1, "1.0")).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "chaincode definition not agreed to by this org (Org1MSP): it approved nothing for sequence 1"
+    );
     let mut state = MemoryLifecycleState::default();
     approve(&mut state, &channel, &org(1), "basic", proposed(1, "1.0"), &package()).expect("it is allowed");
     approve(&mut state, &channel, &org(2), "basic", proposed(1, "2.0"), &package()).expect("it is allowed");
     let readiness = check_readiness(&mut state, &channel, "basic", &mut proposed(1, "1.0")).expect("it can be told");
     assert_eq!((readiness.approvals[&org(1)], readiness.approvals[&org(2)]), (true, false));
     assert_eq!(readiness.mismatches[&org(2)], ["EndorsementInfo"]);
+    let mut as_org2_wants = MemoryLifecycleState::default();
+    approve(&mut as_org2_wants, &channel, &org(1), "basic", proposed(1, "2.0"), &package()).expect("it is allowed");
+    let refused = commit(&mut as_org2_wants, &channel, &org(1), "basic", proposed(1, "1.0")).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "chaincode definition not agreed to by this org (Org1MSP): what it approved for sequence 1 differs in EndorsementInfo"
+    );
     let nothing = check_readiness(&mut state, &channel, "none", &mut proposed(1, "1.0")).expect("it can be told");
     assert_eq!(nothing.mismatches[&org(1)], ["ChaincodeParameters"]);
     assert_eq!(
