@@ -36,6 +36,7 @@ mod participation;
 mod produce;
 mod registry;
 mod run;
+mod snapshot_files;
 mod throttle;
 mod wal;
 

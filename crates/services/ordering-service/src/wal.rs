@@ -2,8 +2,8 @@
 //!
 //! A segment file is a sequence of frames `length u32 | crc32 u32 | payload`, integers little-endian. A frame is one write
 //! and one sync, and its payload a sequence of records, each a kind byte and its content (see [`Record`]). A crash can only
-//! cut off the last frame; it is removed when the log is opened. Damage elsewhere is an error. A snapshot is a file of its
-//! own, replaced by renaming; afterwards a new segment begins and the old ones are deleted.
+//! cut off the last frame; it is removed when the log is opened. Damage elsewhere is an error. Behind a snapshot, which is a
+//! file of its own, a new segment begins and the old ones are deleted.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
@@ -11,15 +11,15 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::{Buf, BufMut, Bytes};
-use ripstop_raft::{DurableState, Entry, EntryKind, HardState, NodeId, Persist, Snapshot};
+use ripstop_raft::{DurableState, Entry, EntryKind, HardState, Persist, Snapshot};
 use ripstop_types::Block;
+
+use crate::snapshot_files;
 
 const FRAME_HEADER: usize = 8;
 /// The largest frame that is believed, in bytes: a batch of blocks is far below; anything above is damage.
 const MAX_FRAME: usize = 1 << 30;
 const SEGMENT_SUFFIX: &str = "log";
-const SNAPSHOT_FILE: &str = "snapshot";
-const SNAPSHOT_TEMPORARY: &str = "snapshot.new";
 
 /// Why the log cannot be read or written. Nothing may be acknowledged afterwards; the channel stops.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +51,7 @@ pub enum WalError {
     Foreign(PathBuf),
 }
 
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> WalError + use<> {
+pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> WalError + use<> {
     let path = path.to_owned();
     move |source| WalError::Io { action, path, source }
 }
@@ -94,7 +94,7 @@ impl Wal {
         fs::create_dir_all(directory).map_err(failed("create", directory))?;
         fs::create_dir_all(snapshot_directory).map_err(failed("create", snapshot_directory))?;
         let mut recovered = Recovered::default();
-        recovered.raft.snapshot = read_snapshot(&snapshot_directory.join(SNAPSHOT_FILE))?;
+        recovered.raft.snapshot = snapshot_files::read_newest(snapshot_directory)?;
         let segments = segments(directory)?;
         let last = segments.last().copied();
         for segment in segments {
@@ -134,7 +134,7 @@ impl Wal {
     /// Stores what raft asks for: durably if it must be, else together with what comes next.
     pub(crate) fn persist(&mut self, persist: &Persist) -> Result<(), WalError> {
         if let Some(snapshot) = &persist.snapshot {
-            self.write_snapshot(snapshot)?;
+            snapshot_files::write(&self.snapshot_directory, snapshot)?;
             put(&mut self.buffer, &Record::Installed { index: snapshot.index });
         }
         for entry in &persist.entries {
@@ -168,7 +168,7 @@ impl Wal {
 
     /// Stores a snapshot and forgets what it replaces. `rest` is what must be remembered beside it.
     pub(crate) fn compact(&mut self, snapshot: &Snapshot, rest: &Persist, accepted: &[Bytes]) -> Result<(), WalError> {
-        self.write_snapshot(snapshot)?;
+        snapshot_files::write(&self.snapshot_directory, snapshot)?;
         let old = self.segment;
         self.segment += 1;
         self.path = segment_path(&self.directory, self.segment);
@@ -184,23 +184,6 @@ impl Wal {
         }
         Ok(())
     }
-
-    fn write_snapshot(&self, snapshot: &Snapshot) -> Result<(), WalError> {
-        let temporary = self.snapshot_directory.join(SNAPSHOT_TEMPORARY);
-        let path = self.snapshot_directory.join(SNAPSHOT_FILE);
-        let mut body = Vec::with_capacity(snapshot.data.len() + 64);
-        body.put_u64_le(snapshot.index);
-        body.put_u64_le(snapshot.term);
-        body.put_u32_le(snapshot.members.len() as u32);
-        snapshot.members.iter().for_each(|member| body.put_u64_le(member.get()));
-        body.extend_from_slice(&snapshot.data);
-        let mut file = File::create(&temporary).map_err(failed("create", &temporary))?;
-        file.write_all(&crc32fast::hash(&body).to_le_bytes()).map_err(failed("write", &temporary))?;
-        file.write_all(&body).map_err(failed("write", &temporary))?;
-        file.sync_all().map_err(failed("sync", &temporary))?;
-        fs::rename(&temporary, &path).map_err(failed("replace", &path))?;
-        sync_directory(&self.snapshot_directory)
-    }
 }
 
 fn segment_path(directory: &Path, segment: u64) -> PathBuf {
@@ -211,7 +194,7 @@ fn open_segment(path: &Path) -> Result<File, WalError> {
     OpenOptions::new().create(true).append(true).open(path).map_err(failed("open", path))
 }
 
-fn sync_directory(directory: &Path) -> Result<(), WalError> {
+pub(crate) fn sync_directory(directory: &Path) -> Result<(), WalError> {
     File::open(directory).and_then(|file| file.sync_all()).map_err(failed("sync", directory))
 }
 
@@ -395,28 +378,10 @@ fn bytes(buffer: &mut Bytes) -> Option<Bytes> {
     (length <= buffer.len()).then(|| buffer.split_to(length))
 }
 
-fn read_snapshot(path: &Path) -> Result<Option<Snapshot>, WalError> {
-    let content = match fs::read(path) {
-        Ok(content) => Bytes::from(content),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed("read", path)(error)),
-    };
-    parse_snapshot(content).map(Some).ok_or_else(|| WalError::Damaged { path: path.to_owned(), offset: 0 })
-}
-
-fn parse_snapshot(mut content: Bytes) -> Option<Snapshot> {
-    let checksum = content.try_get_u32_le().ok()?;
-    if crc32fast::hash(&content) != checksum {
-        return None;
-    }
-    let (index, term) = (number(&mut content)?, number(&mut content)?);
-    let count = content.try_get_u32_le().ok()?;
-    let members: Option<Vec<_>> = (0..count).map(|_| NodeId::new(number(&mut content)?)).collect();
-    Some(Snapshot { index, term, members: members?, data: content })
-}
-
 #[cfg(test)]
 mod tests {
+    use ripstop_raft::NodeId;
+
     use super::*;
 
     struct Place(tempfile::TempDir);
