@@ -209,8 +209,14 @@ fn numbers_bytes_and_names_are_read_in_every_way_that_protobuf_allows() {
             "{text}"
         );
     }
-    for wrong in ["0000-01-01T00:00:00Z", "1970-01-01T00:00:00.0000000001Z", "1970-01-01", "9999-12-31T23:59:59-01:00"]
-    {
+    for wrong in [
+        "0000-01-01T00:00:00Z",
+        "1970-01-01T00:00:00.0000000001Z",
+        "1970-01-01",
+        "1970-01-01 00:00:00Z",
+        "1972-06-30T23:59:60Z",
+        "9999-12-31T23:59:59-01:00",
+    ] {
         assert!(bytes("common.ChannelHeader", &format!(r#"{{"timestamp":"{wrong}"}}"#)).is_err(), "{wrong}");
     }
 }

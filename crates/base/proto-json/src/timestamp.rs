@@ -51,8 +51,11 @@ pub(crate) fn text(message: &Dynamic) -> Result<String, NoTime> {
     Ok(format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{point}{digits}Z"))
 }
 
-/// Reads a time; `None` if the text is none.
+/// Reads a time; `None` if the text is none. Go takes neither a space between day and hour nor a leap second.
 pub(crate) fn read(schema: &'static Message, text: &str) -> Option<Dynamic> {
+    if text.get(10..11) != Some("T") || text.get(17..19) == Some("60") {
+        return None;
+    }
     let digits = text.split_once('.').map_or(0, |(_, rest)| rest.bytes().take_while(u8::is_ascii_digit).count());
     let time = OffsetDateTime::parse(text, &Rfc3339).ok().filter(|_| digits <= MAX_DIGITS)?;
     let seconds = Some(time.unix_timestamp()).filter(|seconds| SECONDS.contains(seconds))?;
