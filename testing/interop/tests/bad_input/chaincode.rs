@@ -11,5 +11,5 @@ pub(crate) async fn registrations(world: &World) {
     let mut client = ChaincodeSupportClient::new(world.site.chaincode_listener(1).channel());
     let refused = client.register(tokio_stream::iter([ChaincodeMessage::default()])).await.map(|_| ());
     let outcome = refused.map_or_else(|status| outcome_of(&status), |()| ("none".to_owned(), "a stream".to_owned()));
-    world.expect("chaincode of a stranger", &outcome, "Unavailable", "UnknownIssuer");
+    world.expect("chaincode of a stranger", &outcome, "Unavailable", "certificate signed by unknown authority");
 }
