@@ -8,8 +8,6 @@ pub(crate) mod version;
 
 use std::future::Future;
 
-use crate::client::CallError;
-
 /// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -29,20 +27,6 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 
 pub(crate) fn usage<T>(text: impl Into<String>) -> Result<T, Failure> {
     Err(Failure::Usage(text.into()))
-}
-
-/// The error of a call in Fabric's words, which connects before it calls: a node of `role` that cannot be reached fails the
-/// `command` otherwise than one that answers badly.
-pub(crate) fn unreachable_or(
-    error: CallError,
-    role: &str,
-    command: &str,
-    otherwise: impl FnOnce(CallError) -> anyhow::Error,
-) -> anyhow::Error {
-    match error {
-        CallError::Connect { .. } => anyhow::anyhow!("error getting {role} client for {command}: {error}"),
-        error => otherwise(error),
-    }
 }
 
 /// Runs a command's conversation on this thread; a command that ends soon needs no others.

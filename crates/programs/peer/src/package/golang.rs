@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow, bail};
 use serde::Deserialize;
 
 use super::archive::check_name;
-use super::sources::{Choice, Directories, Found, Named, read, walk};
+use super::sources::{Choice, Directories, Found, Named, walk};
 
 /// What stands where, besides the machine's own system, for chaincode is built to run there.
 const TARGET: (&str, &str) = ("linux", "amd64");
@@ -63,7 +63,7 @@ impl Module {
             };
         walk(&self.root, &mut directory, &mut |found| match found.relative.strip_prefix(&metadata) {
             Some(below) => named.insert_metadata(found, below.trim_start_matches('/')),
-            None => named.insert(format!("src/{}", found.relative), read(found.path)?),
+            None => named.insert_file(format!("src/{}", found.relative), found.path),
         })?;
         named.pack(path, Directories::Listed)
     }
@@ -96,14 +96,14 @@ fn pack_gopath(import_path: &str) -> anyhow::Result<Vec<u8>> {
     walk(Path::new(&directory), &mut metadata_only, &mut |found| match found.relative.strip_prefix("META-INF") {
         Some(below) => named.insert_metadata(found, below.trim_start_matches('/')),
         None if matches!(found.relative, "go.mod" | "go.sum") => Ok(()),
-        None => named.insert(format!("src/{import_path}/{}", found.relative), read(found.path)?),
+        None => named.insert_file(format!("src/{import_path}/{}", found.relative), found.path),
     })?;
     for target in targets() {
         for package in dependencies(import_path, target)? {
             for file in package.files() {
                 let name = format!("src/{}/{file}", package.import_path);
                 check_name(&name)?;
-                named.insert(name, read(&package.directory.join(file))?)?;
+                named.insert_file(name, &package.directory.join(file))?;
             }
         }
     }

@@ -67,7 +67,7 @@ fn walk_below(
     Ok(())
 }
 
-pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(path).map_err(|error| anyhow!(text::not_opened(path, &error)))
 }
 
@@ -121,7 +121,7 @@ fn read_metadata(found: &Found<'_>, name: &str) -> anyhow::Result<Option<Vec<u8>
 pub(super) fn pack_unchanged(path: &str) -> anyhow::Result<Vec<u8>> {
     let mut named = Named::default();
     walk(Path::new(path), &mut |_| Choice::Take, &mut |found| {
-        named.insert(found.relative.to_owned(), read(found.path)?)
+        named.insert_file(found.relative.to_owned(), found.path)
     })?;
     named.pack(path, Directories::Implied)
 }
@@ -138,8 +138,9 @@ pub(super) enum Directories {
 pub(super) struct Named(BTreeMap<String, Vec<u8>>);
 
 impl Named {
-    pub(super) fn insert(&mut self, name: String, content: Vec<u8>) -> anyhow::Result<()> {
-        self.0.insert(name, content);
+    /// Adds a file under a name of its own.
+    pub(super) fn insert_file(&mut self, name: String, file: &Path) -> anyhow::Result<()> {
+        self.0.insert(name, read(file)?);
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use ripstop_keys::SigningIdentity;
 use ripstop_proto::{Message, common, protos};
 use ripstop_types::HeaderType;
 
-use super::{Failure, unreachable_or, usage};
+use super::{Failure, usage};
 use crate::client::{CallError, Invocation, Patience, Peer};
 use crate::flags::OrdererFlags;
 use crate::session::Session;
@@ -163,6 +163,14 @@ fn announce_if_reached<T>(answer: &Result<T, CallError>) {
     }
 }
 
+/// The error of a call in the words of Fabric's commands, which connect before they call.
+fn unreachable_or(error: CallError, otherwise: impl FnOnce(CallError) -> anyhow::Error) -> anyhow::Error {
+    match error {
+        CallError::Connect { .. } => anyhow!("error getting endorser client for channel: {error}"),
+        error => otherwise(error),
+    }
+}
+
 fn own_peer(session: &Session) -> anyhow::Result<Peer> {
     session.own_peer().context("error getting endorser client for channel")
 }
@@ -182,9 +190,7 @@ async fn propose_join(peer: &Peer, function: &str, from: Bytes, signer: &Signing
     let proposal = call.propose(signer, HeaderType::Config)?;
     let answer = peer.endorse(&proposal).await;
     announce_if_reached(&answer);
-    let answer = answer.map_err(|error| {
-        unreachable_or(error, "endorser", "channel", |error| anyhow!("proposal failed (err: {error})"))
-    })?;
+    let answer = answer.map_err(|error| unreachable_or(error, |error| anyhow!("proposal failed (err: {error})")))?;
     let answer = answer.response.unwrap_or_default();
     if answer.status != 0 && answer.status != 200 {
         bail!("proposal failed (err: bad proposal response {}: {})", answer.status, answer.message);
@@ -214,8 +220,7 @@ fn no_words(words: &[String]) -> Result<(), Failure> {
 async fn ask(session: &Session, call: &Invocation, failed: &str, refused: &str) -> anyhow::Result<Bytes> {
     let answer = own_peer(session)?.query(call, &session.signer).await;
     announce_if_reached(&answer);
-    let answer =
-        answer.map_err(|error| unreachable_or(error, "endorser", "channel", |error| anyhow!("{failed} {error}")))?;
+    let answer = answer.map_err(|error| unreachable_or(error, |error| anyhow!("{failed} {error}")))?;
     let answer = answer.response.unwrap_or_default();
     if answer.status != 200 {
         bail!("{refused}, status {}: {}", answer.status, answer.message);

@@ -43,20 +43,15 @@ struct Chaincode {
 
 #[derive(Debug, clap::Subcommand)]
 enum Subcommand {
-    #[command(about = "Package a chaincode", long_about = "Package a chaincode and write the package to a file.")]
-    Package(packaging::PackageFlags),
-    #[command(
-        about = "Calculate the package ID for a chaincode.",
-        long_about = "Calculate the package ID for a packaged chaincode."
-    )]
-    Calculatepackageid {
-        #[command(flatten)]
-        _peers: PeerFlags,
-        #[command(flatten)]
-        output: OutputFlag,
-        #[arg(value_name = "[packageFile]")]
-        arguments: Vec<String>,
-    },
+    #[command(flatten)]
+    Packaging(packaging::PackagingCommand),
+    #[command(flatten)]
+    Conversation(Conversation),
+}
+
+/// The subcommands that talk to peers.
+#[derive(Debug, clap::Subcommand)]
+enum Conversation {
     #[command(about = "Install a chaincode.", long_about = "Install a chaincode on a peer.")]
     Install {
         #[command(flatten)]
@@ -180,23 +175,16 @@ impl OutputFlag {
 impl LifecycleCommand {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let Group::Chaincode(Chaincode { orderer, command }) = self.command;
-        // What concerns packages only needs neither identity nor configuration.
-        let command = match command {
-            Subcommand::Package(flags) => return packaging::pack(&flags),
-            Subcommand::Calculatepackageid { output, arguments, .. } => {
-                return packaging::calculate_package_id(&arguments, output.choice());
-            }
-            command => command,
-        };
-        let session = Session::open()?;
-        command.converse(&session, &orderer).await
+        match command {
+            Subcommand::Packaging(packaging) => packaging.run(),
+            Subcommand::Conversation(conversation) => conversation.run(&Session::open()?, &orderer).await,
+        }
     }
 }
 
-impl Subcommand {
-    async fn converse(self, session: &Session, orderer: &OrdererFlags) -> Result<(), Failure> {
+impl Conversation {
+    async fn run(self, session: &Session, orderer: &OrdererFlags) -> Result<(), Failure> {
         match self {
-            Self::Package(_) | Self::Calculatepackageid { .. } => Ok(()),
             Self::Install { on, arguments } => {
                 installed::install(&on.ask(session, "install")?, arguments.first().map(String::as_str)).await
             }

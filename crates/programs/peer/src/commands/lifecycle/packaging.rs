@@ -5,10 +5,38 @@ use ripstop_chaincode_builder::{Package, PackageError, package_id};
 use ripstop_lifecycle::is_label;
 use serde_json::json;
 
-use super::Output;
+use super::{Output, OutputFlag};
 use crate::commands::Failure;
 use crate::flags::PeerFlags;
 use crate::{package, text};
+
+/// The subcommands that are about packages alone; they need neither identity nor configuration.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum PackagingCommand {
+    #[command(about = "Package a chaincode", long_about = "Package a chaincode and write the package to a file.")]
+    Package(PackageFlags),
+    #[command(
+        about = "Calculate the package ID for a chaincode.",
+        long_about = "Calculate the package ID for a packaged chaincode."
+    )]
+    Calculatepackageid {
+        #[command(flatten)]
+        _peers: PeerFlags,
+        #[command(flatten)]
+        output: OutputFlag,
+        #[arg(value_name = "[packageFile]")]
+        arguments: Vec<String>,
+    },
+}
+
+impl PackagingCommand {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Package(flags) => pack(&flags),
+            Self::Calculatepackageid { output, arguments, .. } => calculate_package_id(&arguments, output.choice()),
+        }
+    }
+}
 
 /// What to pack.
 #[derive(Debug, clap::Args)]
@@ -29,7 +57,7 @@ pub(super) struct PackageFlags {
 }
 
 /// Packs a chaincode into a file.
-pub(super) fn pack(flags: &PackageFlags) -> Result<(), Failure> {
+fn pack(flags: &PackageFlags) -> Result<(), Failure> {
     let [file] = flags.arguments.as_slice() else {
         return Err(anyhow!("invalid number of args. expected only the output file").into());
     };
@@ -54,7 +82,7 @@ pub(super) fn pack(flags: &PackageFlags) -> Result<(), Failure> {
 }
 
 /// Prints the id that peers will know a package by.
-pub(super) fn calculate_package_id(arguments: &[String], output: Output) -> Result<(), Failure> {
+fn calculate_package_id(arguments: &[String], output: Output) -> Result<(), Failure> {
     let [file] = arguments else {
         return Err(anyhow!("invalid number of args. expected only the packaged chaincode file").into());
     };
