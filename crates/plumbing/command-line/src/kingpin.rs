@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(read("rope"), Err(Stop::Fault("must select a subcommand of 'rope'".into())));
         assert_eq!(read("rope haul -o x"), Ok(()));
         let Err(Stop::Help(text)) = read("--help") else { panic!("help") };
-        assert!(text.starts_with("usage: sail --outward=OUTWARD <command> [<args> ...]\n"), "{text}");
+        assert!(text.starts_with("usage: sail --outward=OUTWARD [<flags>] <command> [<args> ...]\n"), "{text}");
     }
 
     #[test]
