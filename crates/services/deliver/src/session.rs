@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ripstop_crypto::expires_at;
-use ripstop_msp::{Claim, Expired};
+use ripstop_msp::Expired;
 use ripstop_transport::PeerInfo;
 use ripstop_types::{Envelope, SignedData, rfc3339};
 
@@ -64,8 +64,8 @@ pub(crate) fn check_header(
 pub(crate) enum NotAuthorized {
     #[error("deliver client identity expired {seconds}s before: {expired}")]
     Expired { seconds: i64, expired: Expired },
-    #[error("{refusal}: the client is {claim}")]
-    Refused { refusal: Refusal, claim: Claim },
+    #[error(transparent)]
+    Refused(#[from] Refusal),
 }
 
 /// The right of one client to go on reading one channel.
@@ -108,8 +108,6 @@ impl Session {
             return Ok(());
         }
         self.checked_at = Some(sequence);
-        let claim = || Claim::of(&self.request.identity);
-        let authorized = self.source.authorize(self.form, &self.request);
-        authorized.map_err(|refusal| NotAuthorized::Refused { refusal, claim: claim() })
+        Ok(self.source.authorize(self.form, &self.request)?)
     }
 }

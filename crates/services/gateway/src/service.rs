@@ -4,7 +4,7 @@ use std::time::Duration;
 use ripstop_channel_config::ChannelConfig;
 use ripstop_channel_config::acl::{self, Resource};
 use ripstop_ledger::{Ledger, Ledgers};
-use ripstop_msp::{Claim, LocalMsp};
+use ripstop_msp::LocalMsp;
 use ripstop_policy::Reader;
 use ripstop_proto::gateway;
 use ripstop_proto::gateway::gateway_server::GatewayServer;
@@ -66,7 +66,7 @@ impl Gateway {
             return Err(Status::permission_denied(text));
         };
         acl::check(resource, Some(&config), &self.local_msp, signed).map_err(|refusal| {
-            tracing::warn!(target: "gateway", channel, resource = %resource, error = refusal.text(Reader::Member), identity = %Claim::of(&signed.identity), "access denied");
+            tracing::warn!(target: "gateway", channel, resource = %resource, error = refusal.text(Reader::Member), "access denied");
             Status::permission_denied(refusal.to_string())
         })
     }
