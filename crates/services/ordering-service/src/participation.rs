@@ -269,13 +269,20 @@ async fn update(service: &OrderingService, request: Request) -> Result<Response,
     if id.is_empty() {
         return Err(invalid("empty channel id".into()));
     }
-    let channel = service.channel(&id).ok_or_else(|| {
-        let text = format!("cannot update: {}", ChannelError::NotFound);
-        error(StatusCode::METHOD_NOT_ALLOWED, text)
+    // An id that no channel can have is that of a channel that does not exist.
+    let id = ChannelId::new(&id).map_err(|_| ChannelError::NotFound);
+    let found = id.and_then(|id| Ok((service.active(&id)?, id)));
+    let (channel, id) = found.map_err(|failure| {
+        let status = match failure {
+            ChannelError::NotFound => StatusCode::METHOD_NOT_ALLOWED,
+            ChannelError::PendingRemoval => StatusCode::CONFLICT,
+            ChannelError::RemovalFailed => StatusCode::INTERNAL_SERVER_ERROR,
+            ChannelError::Exists | ChannelError::Refused(_) => StatusCode::BAD_REQUEST,
+        };
+        error(status, format!("cannot update: {failure}"))
     })?;
     let ordered = service.order_update(&channel, &message).await;
     ordered.map_err(|text| bad(format!("cannot update: failed update config of channel {id}: {text}")))?;
-    let id = channel_id(&id)?;
     let info = service.info(&id).map_err(|failure| bad(format!("cannot update: {failure}")))?;
     Ok(created(&info))
 }

@@ -168,6 +168,16 @@ impl OrderingService {
         }
     }
 
+    /// A channel that this node serves, or why it does not.
+    pub(crate) fn active(&self, id: &ChannelId) -> Result<Arc<Channel>, ChannelError> {
+        match self.inner.entries.read().get(id) {
+            Some(Entry::Active { channel, .. }) => Ok(Arc::clone(channel)),
+            Some(Entry::Removing) => Err(ChannelError::PendingRemoval),
+            Some(Entry::RemovalFailed) => Err(ChannelError::RemovalFailed),
+            Some(Entry::Broken) | None => Err(ChannelError::NotFound),
+        }
+    }
+
     /// The channels this node takes part in, in order.
     pub fn list(&self) -> Vec<ChannelId> {
         self.inner.entries.read().keys().cloned().collect()
@@ -187,12 +197,7 @@ impl OrderingService {
 
     /// A block: `newest`, `oldest`, `config`, or a number.
     pub fn fetch_block(&self, id: &ChannelId, which: &str) -> Result<Arc<Block>, ChannelError> {
-        let channel = match self.inner.entries.read().get(id) {
-            Some(Entry::Active { channel, .. }) => Arc::clone(channel),
-            Some(Entry::Removing) => return Err(ChannelError::PendingRemoval),
-            Some(Entry::RemovalFailed) => return Err(ChannelError::RemovalFailed),
-            Some(Entry::Broken) | None => return Err(ChannelError::NotFound),
-        };
+        let channel = self.active(id)?;
         let refuse = |text: String| ChannelError::Refused(text);
         let read = |number: BlockNumber| channel.block(number).map_err(|error| refuse(error.to_string()));
         let newest = BlockNumber::new(channel.shared.store.height().saturating_sub(1));

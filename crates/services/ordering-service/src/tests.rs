@@ -514,6 +514,28 @@ fn the_participation_api_speaks_as_fabrics() {
 }
 
 #[test]
+fn a_configuration_is_updated_over_http_in_a_channel_that_is_served() {
+    let world = World::new();
+    let update = anchor_update(&world).encode_to_vec();
+    world.node(async |service| {
+        let put = async || {
+            let mut request = post("config-update-envelope", &update);
+            *request.method_mut() = axum::http::Method::PUT;
+            call(&service, request).await
+        };
+        let nowhere = "{\"error\":\"cannot update: channel does not exist\"}\n";
+        assert_eq!(put().await, (StatusCode::METHOD_NOT_ALLOWED, nowhere.into()));
+        service.join(world.join_block()).await.unwrap();
+        let (status, text) = put().await;
+        assert_eq!(status, StatusCode::CREATED, "{text}");
+        assert!(text.starts_with("{\"name\":\"mychannel\","), "{text}");
+        let (status, text) = put().await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(text.starts_with("{\"error\":\"cannot update: failed update config of channel mychannel: "), "{text}");
+    });
+}
+
+#[test]
 fn answers_are_named_as_their_requests() {
     let world = World::new();
     world.node(async |service| {
