@@ -284,8 +284,8 @@ fn a_lone_consenter_without_its_log_goes_on_after_its_blocks() {
     world.node(async |service| assert_eq!(texts(&block(&service, 2).await), ["d", "e", "f"]));
 }
 
-fn anchor_update(world: &World) -> common::Envelope {
-    let admin = world.org1.admin("root");
+fn anchor_update(org1: &Organization) -> common::Envelope {
+    let admin = org1.admin("root");
     let anchors = protos::AnchorPeers { anchor_peers: vec![protos::AnchorPeer { host: "p".into(), port: 1 }] };
     let content =
         common::ConfigValue { version: 1, value: anchors.encode_to_vec().into(), mod_policy: "Admins".into() };
@@ -322,7 +322,7 @@ fn an_update_is_a_block_of_its_own_and_takes_effect() {
     let world = World::new();
     world.joined();
     let alice = world.org1.client("alice");
-    let update = anchor_update(&world);
+    let update = anchor_update(&world.org1);
     world.node(async |service| {
         send_all(&service, &alice, &["a"]).await;
         assert_eq!(send(&service, update.clone()).await.0, BroadcastStatus::Success);

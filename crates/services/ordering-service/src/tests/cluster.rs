@@ -143,8 +143,10 @@ impl Node {
     /// All blocks once these texts are in them.
     fn chain(&self, last: &str) -> Vec<Block> {
         self.runtime.block_on(async {
-            let mut chain = vec![block(&self.service, 0).await];
-            while !chain.last().is_some_and(|block| chain.len() > 1 && texts(block).iter().any(|text| text == last)) {
+            let mut chain: Vec<Block> = Vec::new();
+            let holds =
+                |block: &Block| block.config_envelope().is_none() && texts(block).iter().any(|text| text == last);
+            while !chain.last().is_some_and(holds) {
                 chain.push(block(&self.service, chain.len() as u64).await);
             }
             chain
@@ -179,6 +181,32 @@ fn whoever_takes_a_message_all_write_the_same_blocks() {
     let recorded = ripstop_ordering::consenter_metadata(chains[0].last().unwrap()).unwrap();
     let recorded = etcdraft::BlockMetadata::decode(recorded).unwrap();
     assert_eq!((recorded.consenter_ids, recorded.next_consenter_id), (vec![1, 2, 3], 4));
+}
+
+#[test]
+fn a_configuration_may_be_sent_to_any_orderer_and_takes_effect_on_all() {
+    let network = Network::new(16 << 20);
+    let nodes = network.all();
+    let update = anchor_update(&network.org1);
+    // Who asks for votes first in a channel of this name is the second one.
+    let follower = &nodes[0];
+    let outcome = follower.runtime.block_on(async {
+        loop {
+            follower.led().await;
+            let outcome = send(&follower.service, update.clone()).await;
+            if outcome.0 != BroadcastStatus::ServiceUnavailable {
+                return outcome;
+            }
+        }
+    });
+    assert_eq!(outcome, (BroadcastStatus::Success, String::new()));
+    network.order(&nodes[2], &["last"]);
+    assert_same(&nodes.iter().map(|node| node.chain("last")).collect::<Vec<_>>());
+    for node in &nodes {
+        assert_eq!(node.service.configuration(&channel_id()).unwrap().sequence(), 1);
+    }
+    let (status, text) = follower.runtime.block_on(send(&follower.service, update));
+    assert_eq!(status, BroadcastStatus::BadRequest, "{text}");
 }
 
 #[test]
