@@ -1,7 +1,6 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde::ser::{Serialize, Serializer};
 
 /// A value of a configuration file. Keys keep the file's order and spelling; reading ignores the case of keys.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,11 +41,6 @@ impl Value {
         }
     }
 
-    /// The value as a YAML document.
-    pub fn to_yaml(&self) -> Result<String, InvalidYaml> {
-        serde_saphyr::to_string(self).map_err(|error| InvalidYaml(error.to_string()))
-    }
-
     /// Whether this is [`Self::Null`].
     pub const fn is_null(&self) -> bool {
         matches!(self, Self::Null)
@@ -72,56 +66,6 @@ impl fmt::Display for Value {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidYaml(String);
-
-impl Serialize for Value {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Null => serializer.serialize_unit(),
-            Self::Bool(value) => serializer.serialize_bool(*value),
-            Self::Integer(value) => serializer.serialize_i64(*value),
-            Self::Float(value) => serializer.serialize_f64(*value),
-            Self::Text(value) => serializer.serialize_str(value),
-            Self::List(items) => serializer.collect_seq(items),
-            Self::Map(entries) => serializer.collect_map(entries.iter().map(|(key, value)| (key, value))),
-        }
-    }
-}
-
-impl From<&str> for Value {
-    fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
-    }
-}
-
-impl From<String> for Value {
-    fn from(text: String) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl From<bool> for Value {
-    fn from(value: bool) -> Self {
-        Self::Bool(value)
-    }
-}
-
-impl From<u32> for Value {
-    fn from(value: u32) -> Self {
-        Self::Integer(value.into())
-    }
-}
-
-impl<K: Into<String>> FromIterator<(K, Value)> for Value {
-    fn from_iter<I: IntoIterator<Item = (K, Self)>>(entries: I) -> Self {
-        Self::Map(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
-    }
-}
-
-impl FromIterator<Value> for Value {
-    fn from_iter<I: IntoIterator<Item = Self>>(items: I) -> Self {
-        Self::List(items.into_iter().collect())
-    }
-}
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -214,23 +158,6 @@ mod tests {
         let Some(Value::List(items)) = value.get("list") else { panic!("a list") };
         assert_eq!(items[0].get("a"), Some(&Value::Integer(1)));
         assert_eq!(items[0].get("c"), Some(&Value::Text("on".into())));
-    }
-
-    #[test]
-    fn what_is_written_reads_back_the_same() {
-        let texts =
-            ["OR('Org1MSP.member')", "ANY Readers", "true", "yes", "7", "1e3", "", "~", "a: b", "- x", "500ms", "#"];
-        let value: Value = [
-            ("texts", texts.iter().map(|text| Value::from(*text)).collect()),
-            ("map", [("a b", Value::from(7)), ("_lifecycle/X", Value::Null)].into_iter().collect()),
-            ("empty", Value::Map(vec![])),
-            ("none", Value::List(vec![])),
-            ("flag", Value::from(true)),
-        ]
-        .into_iter()
-        .collect();
-        let yaml = value.to_yaml().unwrap();
-        assert_eq!(Value::parse_yaml(&yaml).unwrap(), value, "{yaml}");
     }
 
     #[test]
