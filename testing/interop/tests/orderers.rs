@@ -39,6 +39,8 @@ fn what_was_taken_survives_the_death_of_any_minority() {
     let program = Path::new(env!("CARGO_BIN_EXE_ripstop-under-test"));
     let directory = scratch.path().join("network");
     let site = Site::make(program, &directory, &["--orderers", "3", "--orgs", "1"]);
+    let log = std::fs::read_to_string(site.log("peer0.org1.example.com")).expect("the peer has a log");
+    assert!(!log.contains("DUPLICATE_TXID"), "a transaction was handed to several orderers: {log}");
     forget_soon(program, &directory);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("there is a runtime").block_on(kill_under_load(program, &site));
