@@ -17,9 +17,12 @@ use crate::wal::{WalError, failed, sync_directory};
 const KEPT: usize = 5;
 const SUFFIX: &str = "snapshot";
 const TEMPORARY: &str = "new";
+/// The only file of former versions, in the same form.
+const FORMER: &str = "snapshot";
 
 /// The newest snapshot of a directory.
 pub(crate) fn read_newest(directory: &Path) -> Result<Option<Snapshot>, WalError> {
+    name_former(directory)?;
     let Some(newest) = indexes(directory)?.last().copied() else { return Ok(None) };
     let path = path(directory, newest);
     let content = fs::read(&path).map_err(failed("read", &path))?;
@@ -27,6 +30,18 @@ pub(crate) fn read_newest(directory: &Path) -> Result<Option<Snapshot>, WalError
         Some(snapshot) => Ok(Some(snapshot)),
         None => Err(WalError::Damaged { path, offset: 0 }),
     }
+}
+
+fn name_former(directory: &Path) -> Result<(), WalError> {
+    let former = directory.join(FORMER);
+    let content = match fs::read(&former) {
+        Ok(content) => content,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed("read", &former)(error)),
+    };
+    let Some(snapshot) = parse(content.into()) else { return Err(WalError::Damaged { path: former, offset: 0 }) };
+    fs::rename(&former, path(directory, snapshot.index)).map_err(failed("rename", &former))?;
+    sync_directory(directory)
 }
 
 /// Stores a snapshot durably, then removes the oldest ones.
@@ -99,6 +114,16 @@ mod tests {
             assert_eq!(read_newest(directory).unwrap(), Some(snapshot(index)));
         }
         assert_eq!(indexes(directory).unwrap(), [11, 300, 301, 302, 303]);
+    }
+
+    #[test]
+    fn the_file_of_former_versions_is_one_of_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        write(directory, &snapshot(7)).unwrap();
+        fs::rename(path(directory, 7), directory.join(FORMER)).unwrap();
+        assert_eq!(read_newest(directory).unwrap(), Some(snapshot(7)));
+        assert_eq!(indexes(directory).unwrap(), [7]);
     }
 
     #[test]
