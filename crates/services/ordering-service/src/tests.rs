@@ -516,7 +516,7 @@ fn the_participation_api_speaks_as_fabrics() {
 #[test]
 fn a_configuration_is_updated_over_http_in_a_channel_that_is_served() {
     let world = World::new();
-    let update = anchor_update(&world).encode_to_vec();
+    let update = anchor_update(&world.org1).encode_to_vec();
     world.node(async |service| {
         let put = async || {
             let mut request = post("config-update-envelope", &update);
