@@ -118,7 +118,7 @@ pub(crate) fn open(
         OpenError::Consensus("this node's TLS certificate is that of none of the channel's consenters".into())
     })?;
     let (mut wal, recovered) = Wal::open(&places.wal, &places.snapshots)?;
-    let is_new = recovered.raft.is_empty() && tip.number() == BlockNumber::GENESIS;
+    let is_new = recovered.is_missing() && tip.number() == BlockNumber::GENESIS;
     let recovered = begin(&mut wal, recovered, &tip, &consenters)?;
     let orderer = channel_config
         .orderer()
@@ -207,18 +207,20 @@ fn is_ahead(snapshot: &Snapshot, tip: &Block) -> bool {
     Block::parse(snapshot.data.clone()).is_ok_and(|block| block.number() > tip.number())
 }
 
-/// A channel without a log either is new, or its only consenter lost the log; then the blocks tell where to go on.
+/// A channel without a log either is new, or its only consenter lost the log; then the blocks tell where to go on. Of
+/// several consenters none may go on without: it could vote twice in a term, and has forgotten what it told the leader.
 fn begin(wal: &mut Wal, recovered: Recovered, tip: &Block, consenters: &Consenters) -> Result<Recovered, OpenError> {
-    if !recovered.raft.is_empty() {
+    if !recovered.is_missing() {
         return Ok(recovered);
     }
     let members = consenters.ids();
-    let raft = if tip.number() == BlockNumber::GENESIS {
+    let raft = if tip.number() == BlockNumber::GENESIS && recovered.raft.snapshot.is_none() {
         DurableState::found(&members)
     } else if members.len() == 1 {
         let recorded = consenter_metadata(tip).map_err(|error| OpenError::Metadata(error.to_string()))?;
         let metadata = etcdraft::BlockMetadata::decode(recorded).unwrap_or_default();
-        let index = metadata.raft_index.max(1);
+        // Old snapshots stay, and the newest one counts.
+        let index = metadata.raft_index.max(recovered.raft.snapshot.map_or(1, |snapshot| snapshot.index));
         tracing::warn!(
             target: LOG,
             "The Raft log is missing; going on after block [{}], whose only consenter this node is",
@@ -232,8 +234,8 @@ fn begin(wal: &mut Wal, recovered: Recovered, tip: &Block, consenters: &Consente
         }
     } else {
         return Err(OpenError::Consensus(
-            "the Raft log is missing though the chain has blocks: restore the WAL directory, or remove the channel from \
-             this node and join it again"
+            "the Raft log is missing though the chain has blocks or the log a snapshot: restore the WAL directory, or give \
+             this node a new certificate and add it to the channel anew"
                 .into(),
         ));
     };
@@ -243,7 +245,7 @@ fn begin(wal: &mut Wal, recovered: Recovered, tip: &Block, consenters: &Consente
         hard_state: Some(raft.hard_state),
         durable: true,
     })?;
-    Ok(Recovered { raft, accepted: Vec::new() })
+    Ok(Recovered::begun(raft))
 }
 
 impl BlockSource for Channel {

@@ -275,13 +275,15 @@ fn a_compacted_log_goes_on_where_it_was() {
 
 #[test]
 fn a_lone_consenter_without_its_log_goes_on_after_its_blocks() {
-    let world = World::new();
-    world.joined();
-    let alice = world.org1.client("alice");
-    world.node(async |service| send_all(&service, &alice, &["a", "b", "c"]).await);
-    std::fs::remove_dir_all(world.directory.path().join("wal")).unwrap();
-    world.node(async |service| send_all(&service, &alice, &["d", "e", "f"]).await);
-    world.node(async |service| assert_eq!(texts(&block(&service, 2).await), ["d", "e", "f"]));
+    for snapshots_every in [16 << 20, 1] {
+        let world = World::with_snapshots_every(snapshots_every);
+        world.joined();
+        let alice = world.org1.client("alice");
+        world.node(async |service| send_all(&service, &alice, &["a", "b", "c"]).await);
+        std::fs::remove_dir_all(world.directory.path().join("wal")).unwrap();
+        world.node(async |service| send_all(&service, &alice, &["d", "e", "f"]).await);
+        world.node(async |service| assert_eq!(texts(&block(&service, 2).await), ["d", "e", "f"]));
+    }
 }
 
 fn anchor_update(org1: &Organization) -> common::Envelope {

@@ -36,7 +36,7 @@ pub enum WalError {
     },
     /// Bytes before the end that are not what was written.
     #[error(
-        "the Raft log {path} is damaged at byte {offset}: restore the directory from a backup, or remove the channel from this node and join it again"
+        "the Raft log {path} is damaged at byte {offset}: if this node is the channel's only consenter, move the directory away and start again, and the node goes on after its last block; if there are others, give this node a new certificate and add it to the channel anew"
     )]
     Damaged {
         /// The file.
@@ -63,6 +63,8 @@ pub(crate) struct Recovered {
     pub(crate) raft: DurableState,
     /// Messages that were acknowledged and are in no proposed block, in order.
     pub(crate) accepted: Vec<Bytes>,
+    /// Whether the segments say anything of term and vote.
+    has_state: bool,
 }
 
 /// One step of the log's history.
@@ -295,7 +297,19 @@ fn read_frame(reader: &mut impl Read, remaining: u64) -> io::Result<Frame> {
 }
 
 impl Recovered {
+    /// What a log begins with that was not there before.
+    pub(crate) fn begun(raft: DurableState) -> Self {
+        Self { raft, accepted: Vec::new(), has_state: true }
+    }
+
+    /// Whether there is nothing to go on from. Snapshots lie elsewhere and outlive a lost log, but without term and vote a
+    /// consenter could vote twice.
+    pub(crate) fn is_missing(&self) -> bool {
+        !self.has_state
+    }
+
     fn replay(&mut self, record: Record) {
+        self.has_state |= matches!(record, Record::HardState(_) | Record::Installed { .. });
         match record {
             Record::HardState(state) => self.raft.hard_state = state,
             Record::Installed { index } => self.raft.entries.retain(|entry| entry.index > index),
@@ -494,6 +508,25 @@ mod tests {
         assert_eq!(recovered.raft.entries.iter().map(|entry| entry.index).collect::<Vec<_>>(), [9, 10]);
         assert_eq!(recovered.accepted, ["waiting"]);
         assert_eq!(segments(&place.0.path().join("wal")).unwrap(), [2]);
+    }
+
+    #[test]
+    fn a_snapshot_alone_is_no_log() {
+        let place = Place::new();
+        let (mut wal, recovered) = place.open().unwrap();
+        assert!(recovered.is_missing());
+        append(&mut wal, (1..=3).map(|index| entry(index, 1, "x".into())).collect());
+        let snapshot = Snapshot { index: 2, term: 1, members: vec![NodeId::new(1).unwrap()], data: "block".into() };
+        let hard_state = Some(HardState { term: 1, vote: 1, commit: 3 });
+        let rest = Persist { entries: vec![entry(3, 1, "x".into())], hard_state, ..Persist::default() };
+        wal.compact(&snapshot, &rest, &[]).unwrap();
+        assert!(!place.open().unwrap().1.is_missing());
+        fs::remove_dir_all(place.0.path().join("wal")).unwrap();
+        // The second time there is an empty segment.
+        for _ in 0..2 {
+            let (_, recovered) = place.open().unwrap();
+            assert!(recovered.is_missing() && recovered.raft.snapshot.is_some());
+        }
     }
 
     proptest::proptest! {

@@ -251,6 +251,22 @@ fn who_lags_behind_fetches_blocks_that_are_no_longer_in_the_log() {
 }
 
 #[test]
+fn who_has_lost_its_log_votes_no_more_though_its_snapshots_are_there() {
+    let network = Network::new(1);
+    let mut nodes = network.all();
+    network.order(&nodes[0], &["first", "second", "third"]);
+    nodes[2].chain("third");
+    nodes.pop();
+    std::fs::remove_dir_all(network.directory.path().join("2/wal")).unwrap();
+    assert!(!is_empty(&network.directory.path().join("2/snapshots/mychannel")));
+    for _ in 0..2 {
+        let node = network.start(2);
+        assert_eq!(node.service.info(&channel_id()).unwrap().status, crate::Status::Failed);
+    }
+    network.order(&nodes[0], &["last"]);
+}
+
+#[test]
 fn strangers_are_not_listened_to() {
     let network = Network::new(16 << 20);
     let node = network.start(0);
