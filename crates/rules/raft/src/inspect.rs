@@ -11,6 +11,14 @@ use crate::NodeId;
 
 /// Terms and indexes above are never reached in earnest, and adding to them must not overflow.
 const MAX_NUMBER: u64 = 1 << 62;
+/// How far a term or index may be above this consenter's own. A term is stored as soon as it is heard of, and one near the
+/// highest would leave no room for the elections that are to come.
+const MAX_AHEAD: u64 = 1 << 32;
+
+/// The highest term or index to be believed beside one's own.
+fn highest(own: u64) -> u64 {
+    own.saturating_add(MAX_AHEAD).min(MAX_NUMBER)
+}
 
 /// Why a message of another consenter is not taken. The group goes on without it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +52,7 @@ pub enum BadMessage {
 /// What a message is compared with.
 pub(crate) struct Recipient {
     pub(crate) id: NodeId,
+    pub(crate) term: u64,
     /// The last index of its log.
     pub(crate) last_index: u64,
 }
@@ -62,6 +71,8 @@ impl Recipient {
         message.request_snapshot = 0;
         message.priority = 0;
         message.deprecated_priority = 0;
+        // With it a vote would tell what is committed.
+        message.commit_term = 0;
         self.check(&message)?;
         Ok(message)
     }
@@ -72,8 +83,9 @@ impl Recipient {
         if message.term == 0 {
             return malformed("it has no term");
         }
-        let numbers = [message.term, message.index, message.log_term, message.commit, message.reject_hint];
-        if numbers.into_iter().any(|number| number > MAX_NUMBER) {
+        let (terms, indexes) = ([message.term, message.log_term], [message.index, message.commit, message.reject_hint]);
+        let is_beyond = |numbers: &[u64], own| numbers.iter().any(|number| *number > highest(own));
+        if is_beyond(&terms, self.term) || is_beyond(&indexes, self.last_index) {
             return malformed("its term or index is out of range");
         }
         match message.get_msg_type() {
@@ -100,7 +112,8 @@ impl Recipient {
 
     fn check_snapshot(&self, message: &Message) -> Result<(), BadMessage> {
         let metadata = message.get_snapshot().get_metadata();
-        if metadata.index == 0 || metadata.index > MAX_NUMBER || metadata.term == 0 || metadata.term > message.term {
+        let is_possible = (1..=highest(self.last_index)).contains(&metadata.index);
+        if !is_possible || metadata.term == 0 || metadata.term > message.term {
             return Err(BadMessage::Malformed("its snapshot is of no index or term".to_owned()));
         }
         check_members(metadata.get_conf_state()).map_err(|what| BadMessage::Malformed(what.to_owned()))
@@ -161,8 +174,12 @@ mod tests {
         message
     }
 
+    fn recipient() -> Recipient {
+        Recipient { id: id(1), term: 3, last_index: 5 }
+    }
+
     fn read(message: &Message) -> Result<Message, BadMessage> {
-        Recipient { id: id(1), last_index: 5 }.read(id(2), &message.write_to_bytes().unwrap().into())
+        recipient().read(id(2), &message.write_to_bytes().unwrap().into())
     }
 
     fn entry(index: u64, term: u64) -> Entry {
@@ -181,7 +198,7 @@ mod tests {
         let forged = Message { from: 3, ..message(MessageType::MsgHeartbeat) };
         assert_eq!(read(&forged), Err(BadMessage::Forged { sender: id(2), claimed: 3 }));
         let own = message(MessageType::MsgHeartbeat).write_to_bytes().unwrap().into();
-        assert!(matches!(Recipient { id: id(1), last_index: 5 }.read(id(1), &own), Err(BadMessage::Forged { .. })));
+        assert!(matches!(recipient().read(id(1), &own), Err(BadMessage::Forged { .. })));
     }
 
     #[test]
@@ -216,6 +233,9 @@ mod tests {
         let cases = [
             Message { term: 0, ..heartbeat.clone() },
             Message { term: u64::MAX, ..heartbeat.clone() },
+            Message { term: 1 << 62, ..message(MessageType::MsgRequestVote) },
+            Message { term: 3 + MAX_AHEAD + 1, ..message(MessageType::MsgRequestVote) },
+            Message { commit: 5 + MAX_AHEAD + 1, ..message(MessageType::MsgAppend) },
             Message { index: u64::MAX, ..message(MessageType::MsgAppendResponse) },
             Message { index: 6, ..message(MessageType::MsgAppendResponse) },
             append(1 << 40, 0, vec![entry((1 << 40) + 1, 3)]),
@@ -233,6 +253,8 @@ mod tests {
         assert_eq!(read(&lost), Err(BadMessage::LogLost { expected: 6, last: 5 }));
         snapshot.mut_snapshot().mut_metadata().mut_conf_state().voters = vec![1, 2];
         assert!(read(&snapshot).is_ok());
+        let campaign = Message { term: 3 + MAX_AHEAD, commit: 4, commit_term: 3, ..message(MessageType::MsgRequestVote) };
+        assert_eq!(read(&campaign), Ok(Message { commit_term: 0, ..campaign }));
         assert!(read(&append(5, 3, vec![entry(6, 3), entry(7, 3)])).is_ok());
     }
 }

@@ -317,7 +317,8 @@ impl RaftNode {
     }
 
     fn step(&mut self, from: NodeId, bytes: &Bytes) -> Result<(), Refused> {
-        let message = Recipient { id: self.id, last_index: self.last_index() }.read(from, bytes)?;
+        let recipient = Recipient { id: self.id, term: self.raw.raft.term, last_index: self.last_index() };
+        let message = recipient.read(from, bytes)?;
         match self.raw.step(message) {
             Ok(()) | Err(raft::Error::StepPeerNotFound) => Ok(()),
             Err(error) => Err(Refused::Engine(error)),
@@ -410,6 +411,8 @@ impl RaftNode {
                 let current = crate::state::conf_state(&self.members);
                 message.mut_snapshot().mut_metadata().set_conf_state(current);
             }
+            // etcd's raft does not have it.
+            message.commit_term = 0;
             let bytes = message.write_to_bytes().expect("writing to memory does not fail").into();
             self.effects.push_back(Effect::Send(Message { to, bytes, is_snapshot }));
         }
