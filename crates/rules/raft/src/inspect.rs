@@ -253,7 +253,8 @@ mod tests {
         assert_eq!(read(&lost), Err(BadMessage::LogLost { expected: 6, last: 5 }));
         snapshot.mut_snapshot().mut_metadata().mut_conf_state().voters = vec![1, 2];
         assert!(read(&snapshot).is_ok());
-        let campaign = Message { term: 3 + MAX_AHEAD, commit: 4, commit_term: 3, ..message(MessageType::MsgRequestVote) };
+        let campaign =
+            Message { term: 3 + MAX_AHEAD, commit: 4, commit_term: 3, ..message(MessageType::MsgRequestVote) };
         assert_eq!(read(&campaign), Ok(Message { commit_term: 0, ..campaign }));
         assert!(read(&append(5, 3, vec![entry(6, 3), entry(7, 3)])).is_ok());
     }

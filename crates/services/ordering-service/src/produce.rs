@@ -1,13 +1,13 @@
 //! Making the configuration transaction of an update.
 
 use bytes::Bytes;
-use ripstop_channel_config::{ChannelConfig, ConsensusType};
+use ripstop_channel_config::{ChannelConfig, ConsensusType, update};
 use ripstop_crypto::SigningIdentity;
 use ripstop_keys::{EnvelopeHeader, sign_envelope};
 use ripstop_ordering::{ConfigRefusal, ExpirationRule, Message, check_produced, propose_config};
 use ripstop_policy::Reader;
 use ripstop_proto::common::Status;
-use ripstop_proto::etcdraft;
+use ripstop_proto::{common, etcdraft};
 use ripstop_raft::{Consenters, NodeId};
 use ripstop_types::{Envelope, HeaderType, Timestamp};
 
@@ -76,6 +76,13 @@ impl Producer<'_> {
         let message = Message::parse(signed).map_err(|error| ProduceError::Sign(error.to_string()))?;
         check_produced(config, &message.envelope, expiration)?;
         Ok(message)
+    }
+
+    /// Checks that a configuration that another orderer made may follow; a block with one that may not would stop the
+    /// channel everywhere.
+    pub(crate) fn check_foreign(&self, config: &ChannelConfig, content: &common::ConfigEnvelope) -> Result<(), String> {
+        let next = update::accept(config, content).map_err(|error| error.to_string())?;
+        self.check_consenters(&next)
     }
 
     fn check_consenters(&self, next: &ChannelConfig) -> Result<(), String> {

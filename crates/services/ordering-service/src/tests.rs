@@ -15,7 +15,8 @@ use ripstop_keys::{EnvelopeHeader, nonce, sign_envelope};
 use ripstop_operations::Metrics;
 use ripstop_proto::common::{self, Status as BroadcastStatus};
 use ripstop_proto::orderer::atomic_broadcast_client::AtomicBroadcastClient;
-use ripstop_proto::{Message as _, orderer, protos};
+use ripstop_proto::{Message as _, etcdraft, orderer, protos};
+use ripstop_raft::Consenters;
 use ripstop_runtime::TaskGroup;
 use ripstop_testkit::{Channel, Organization, TlsCredentials, value};
 use ripstop_transport::{ClientRoots, ConcurrencyLimit, Endpoint, KeyPair, Listener, ServerKeepalive, serve_grpc};
@@ -23,6 +24,7 @@ use ripstop_types::{Block, BlockNumber, ChannelId, Envelope, HeaderType, SignedD
 use tokio::runtime::Runtime;
 use tower::ServiceExt as _;
 
+use crate::produce::{Producer, raft_consenters};
 use crate::{
     AtomicBroadcastService, ClusterConfig, ExpiredClients, JoinBlock, OrderingConfig, OrderingService, TrustedRoots,
     participation_routes,
@@ -342,6 +344,33 @@ fn an_update_is_a_block_of_its_own_and_takes_effect() {
         send_all(&service, &alice, &["b", "c", "d"]).await;
         assert_eq!(block(&service, 3).await.metadata.last_config().unwrap(), BlockNumber::new(2));
     });
+}
+
+#[test]
+fn a_configuration_that_another_orderer_made_may_not_change_the_consenters() {
+    let world = World::new();
+    let config = ChannelConfig::from_block(&world.genesis).unwrap();
+    let listed = raft_consenters(&config).unwrap();
+    let other = |name: &'static str| etcdraft::Consenter { client_tls_cert: name.into(), ..listed[0].clone() };
+    let [alone, one_more, others] =
+        [vec![listed[0].clone()], vec![listed[0].clone(), other("x")], vec![other("x"), other("y")]]
+            .map(Consenters::initial);
+    let signer = world.orderer.orderer("osn");
+    let active = alone.ids();
+    let producer = |consenters| Producer {
+        signer: &signer,
+        expired: ExpiredClients::Refused,
+        consenters,
+        active: &active,
+        now: 1_700_000_000,
+    };
+    let update = Envelope::from_proto(anchor_update(&world.org1)).unwrap();
+    let message = producer(&alone).produce(&config, &update).unwrap();
+    let content = common::ConfigEnvelope::decode(message.envelope.data.clone()).unwrap();
+    let check = |consenters| producer(consenters).check_foreign(&config, &content);
+    assert_eq!(check(&alone), Ok(()));
+    assert!(check(&one_more).unwrap_err().starts_with("this orderer cannot add or remove consenters yet"));
+    assert!(check(&others).unwrap_err().starts_with("update of more than one consenter at a time"));
 }
 
 #[test]

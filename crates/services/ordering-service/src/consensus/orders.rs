@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use prost::Message as _;
-use ripstop_channel_config::{ChannelConfig, update};
+use ripstop_channel_config::ChannelConfig;
 use ripstop_ordering::{Message, check_normal};
 use ripstop_proto::{common, orderer};
 use ripstop_raft::{Input as RaftInput, NodeId, Refused};
@@ -22,11 +22,6 @@ fn bad(text: String) -> OrderError {
 /// The content of a configuration transaction.
 fn config_content(message: &Message) -> Result<common::ConfigEnvelope, OrderError> {
     common::ConfigEnvelope::decode(message.envelope.data.clone()).map_err(|error| bad(error.to_string()))
-}
-
-/// Checks that a configuration transaction may follow; a block with one that may not would stop the channel everywhere.
-fn check_successor(config: &ChannelConfig, message: &Message) -> Result<(), OrderError> {
-    update::accept(config, &config_content(message)?).map(drop).map_err(|error| bad(error.to_string()))
 }
 
 impl Consensus {
@@ -199,7 +194,8 @@ impl Consensus {
         let validated_at = if order.validated_at > config.sequence() { 0 } else { order.validated_at };
         let message = self.checked_again(&config, &order.message, order.kind, validated_at)?;
         if foreign && order.kind == OrderKind::Config {
-            check_successor(&config, &message)?;
+            let content = config_content(&message)?;
+            self.producer(&self.shared.active.load()).check_foreign(&config, &content).map_err(bad)?;
         }
         Ok(message)
     }
@@ -232,17 +228,14 @@ impl Consensus {
         let update = config_content(message)?.last_update;
         let update = update.ok_or_else(|| bad("the config transaction holds no update".into()))?;
         let update = Envelope::from_proto(update).map_err(|error| bad(error.to_string()))?;
-        let active = self.shared.active.load_full();
-        let producer = Producer {
-            signer: &self.signer,
-            expired: self.expired,
-            consenters: &self.consenters,
-            active: &active,
-            now: self.now,
-        };
-        producer
+        self.producer(&self.shared.active.load())
             .produce(config, &update)
             .map_err(|error| OrderError::Refused { status: error.status(), text: error.to_string() })
+    }
+
+    fn producer<'a>(&'a self, active: &'a [NodeId]) -> Producer<'a> {
+        let (signer, consenters) = (&self.signer, &self.consenters);
+        Producer { signer, expired: self.expired, consenters, active, now: self.now }
     }
 
     /// Puts a message into the batch under way and proposes what becomes complete.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use ripstop_proto::orderer::cluster_client::ClusterClient;
 use ripstop_proto::orderer::step_request::Payload;
-use ripstop_proto::{etcdraft, orderer};
+
 use ripstop_transport::{ClientAuth, ClientTls, ServerTls};
 use tonic::service::Routes;
 
