@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -73,6 +74,8 @@ enum Entry {
         channel: Arc<Channel>,
         group: TaskGroup,
     },
+    /// Its first files are being written.
+    Joining,
     /// It cannot be opened; the log says why.
     Broken,
     Removing,
@@ -174,7 +177,7 @@ impl OrderingService {
             Some(Entry::Active { channel, .. }) => Ok(Arc::clone(channel)),
             Some(Entry::Removing) => Err(ChannelError::PendingRemoval),
             Some(Entry::RemovalFailed) => Err(ChannelError::RemovalFailed),
-            Some(Entry::Broken) | None => Err(ChannelError::NotFound),
+            Some(Entry::Joining | Entry::Broken) | None => Err(ChannelError::NotFound),
         }
     }
 
@@ -190,7 +193,7 @@ impl OrderingService {
             Entry::Active { channel, .. } if channel.has_failed() => (Status::Failed, channel.shared.store.height()),
             Entry::Active { channel, .. } => (Status::Active, channel.shared.store.height()),
             Entry::Broken | Entry::RemovalFailed => (Status::Failed, 0),
-            Entry::Removing => (Status::Inactive, 0),
+            Entry::Joining | Entry::Removing => (Status::Inactive, 0),
         };
         Ok(ChannelInfo::new(id, ConsensusRelation::Consenter, status, height))
     }
@@ -213,13 +216,18 @@ impl OrderingService {
 
     /// Joins a channel with its genesis block, as the consenter it names.
     pub async fn join(&self, join: JoinBlock) -> Result<ChannelInfo, ChannelError> {
+        let service = self.clone();
+        to_its_end(async move { service.take_part(join).await }).await
+    }
+
+    async fn take_part(&self, join: JoinBlock) -> Result<ChannelInfo, ChannelError> {
         let id = join.channel.clone();
         // The place is taken first, so that a second request for the same channel finds it taken.
         match self.inner.entries.write().entry(id.clone()) {
-            std::collections::btree_map::Entry::Vacant(vacant) => vacant.insert(Entry::Broken),
+            std::collections::btree_map::Entry::Vacant(vacant) => vacant.insert(Entry::Joining),
             std::collections::btree_map::Entry::Occupied(occupied) => {
                 return Err(match occupied.get() {
-                    Entry::Active { .. } | Entry::Broken => ChannelError::Exists,
+                    Entry::Active { .. } | Entry::Joining | Entry::Broken => ChannelError::Exists,
                     Entry::Removing => ChannelError::PendingRemoval,
                     Entry::RemovalFailed => ChannelError::RemovalFailed,
                 });
@@ -348,19 +356,35 @@ impl OrderingService {
 
     /// Leaves a channel and removes its files.
     pub async fn remove(&self, id: &ChannelId) -> Result<(), ChannelError> {
+        let (service, id) = (self.clone(), id.clone());
+        to_its_end(async move { service.leave(&id).await }).await
+    }
+
+    async fn leave(&self, id: &ChannelId) -> Result<(), ChannelError> {
         let removed = {
             let mut entries = self.inner.entries.write();
             match entries.get(id) {
                 None => return Err(ChannelError::NotFound),
                 Some(Entry::Removing) => return Err(ChannelError::PendingRemoval),
+                Some(Entry::Joining) => {
+                    let text = "the channel is being joined right now; remove it when that is done";
+                    return Err(ChannelError::Refused(text.into()));
+                }
                 Some(Entry::Active { .. } | Entry::Broken | Entry::RemovalFailed) => {}
             }
             entries.insert(id.clone(), Entry::Removing)
         };
         if let Some(Entry::Active { group, channel }) = removed {
-            group.close(STOP_PATIENCE).await;
+            let ended = group.close(STOP_PATIENCE).await;
             // Readers that wait for blocks learn that none will come.
             channel.shared.errored.send_replace(true);
+            if !ended {
+                tracing::error!(target: LOG, "Channel {id} did not stop within {STOP_PATIENCE:?}; its files stay as they are, remove it again later");
+                channel.shared.failed.store(true, Ordering::Relaxed);
+                // Kept, so that the next attempt waits for its end too.
+                self.inner.entries.write().insert(id.clone(), Entry::Active { channel, group });
+                return Err(ChannelError::RemovalFailed);
+            }
         }
         let places = Places::new(&self.inner.config, id);
         let outcome = tokio::task::spawn_blocking(move || remove_files(&places)).await;
@@ -387,6 +411,13 @@ impl Channels for OrderingService {
     fn source(&self, channel: &str) -> Option<Arc<dyn BlockSource>> {
         self.channel(channel).map(|channel| channel as Arc<dyn BlockSource>)
     }
+}
+
+/// Goes on with work although whoever asked for it is gone: half done, it would hold the channel's place for ever.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, ChannelError>> + Send + 'static,
+) -> Result<T, ChannelError> {
+    tokio::spawn(work).await.unwrap_or_else(|error| Err(ChannelError::Refused(error.to_string())))
 }
 
 /// Makes sure that no other process writes the same ledgers. The operating system releases the lock when this one ends.
