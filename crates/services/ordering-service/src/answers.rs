@@ -35,20 +35,25 @@ pub(crate) struct Forwarded {
 pub(crate) struct Answers {
     /// By the bytes that will be in the block. The same message may have been sent twice.
     waiting: HashMap<Bytes, Vec<Waiting>>,
+    /// How many wait in all.
+    count: usize,
 }
 
 impl Answers {
+    /// How many clients wait; of one message there may be several.
     pub(crate) fn len(&self) -> usize {
-        self.waiting.len()
+        self.count
     }
 
     pub(crate) fn add(&mut self, raw: Bytes, waiting: Waiting) {
+        self.count += 1;
         self.waiting.entry(raw).or_default().push(waiting);
     }
 
     /// These are in a block.
     pub(crate) fn ordered(&mut self, data: &[Bytes]) {
         for waiting in data.iter().filter_map(|raw| self.waiting.remove(raw)).flatten() {
+            self.count -= 1;
             // A client that is gone needs no answer.
             let _ = waiting.answer.send(Ok(()));
         }
@@ -57,6 +62,7 @@ impl Answers {
     /// Refuses those for which there is an error, and returns how many there were.
     pub(crate) fn refuse_if(&mut self, verdict: impl Fn(&Waiting) -> Option<OrderError>) -> usize {
         let mut refused = 0;
+        self.count = 0;
         for (raw, all) in std::mem::take(&mut self.waiting) {
             for waiting in all {
                 match verdict(&waiting) {
