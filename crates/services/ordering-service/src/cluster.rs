@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::channel::Channel;
 use crate::consensus::{Arrival, Order, OrderKind, Origin};
+use crate::links::Counted;
 use crate::registry::OrderingService;
 
 const LOG: &str = "orderer.common.cluster";
@@ -52,10 +53,8 @@ impl Cluster for ClusterService {
         let ordering = self.ordering.clone();
         let conversation = async move {
             let streams = ordering.inner.cluster_metrics.ingress_streams.with_label_values::<&str>(&[]);
-            streams.inc();
-            let ended = receive(request.into_inner(), &ordering, &sender).await;
-            streams.dec();
-            ended.err().map(Err)
+            let _stream = Counted::new(streams);
+            receive(request.into_inner(), &ordering, &sender).await.err().map(Err)
         };
         // Nothing is answered: a sender learns what became of a message from the blocks.
         Ok(Response::new(stream::once(conversation).filter_map(std::future::ready).boxed()))
