@@ -1,6 +1,7 @@
 //! How a node and the other ordering nodes reach each other (`General.Cluster`).
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use ripstop_node::Node;
@@ -15,10 +16,11 @@ use crate::node::{grpc_options, host_and_port, read, read_files};
 const LOG: &str = "orderer.common.server";
 
 /// How the node speaks to others: with the client certificate of `General.Cluster`, or else with the certificate and key
-/// that it shows them as a server.
+/// that it shows them as a server. It shifts the time of handshakes as the listener that others reach does.
 pub(crate) fn cluster_config(
     config: &OrdererConfig,
     server: (&Path, &Path),
+    time_shift: Duration,
     node: &mut Node,
 ) -> anyhow::Result<ClusterConfig> {
     let cluster = &config.cluster;
@@ -37,7 +39,7 @@ pub(crate) fn cluster_config(
         send_buffer: cluster.send_buffer_size,
         pull_timeout: cluster.replication_pull_timeout,
         retry_pause: cluster.replication_retry_timeout,
-        time_shift: cluster.handshake_time_shift,
+        time_shift,
     })
 }
 

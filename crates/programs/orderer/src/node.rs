@@ -56,10 +56,14 @@ async fn serve(config: OrdererConfig, logging: LogControl) -> anyhow::Result<()>
     let server_tls = config.tls.as_ref().map(|tls| clients_tls(tls, &mut roots, &mut node)).transpose()?;
     let cluster = ClusterListener::prepare(&config, &mut roots, &mut node)?;
     let (own_certificate, links) = match (&cluster, &config.tls) {
-        (Some(cluster), _) => (cluster.certificate.clone(), cluster_config(&config, cluster.files(), &mut node)?),
+        (Some(cluster), _) => {
+            let links = cluster_config(&config, cluster.files(), config.cluster.handshake_time_shift, &mut node)?;
+            (cluster.certificate.clone(), links)
+        }
         (None, Some(tls)) => {
             let files = (tls.certificate.as_path(), tls.private_key.as_path());
-            (read(&tls.certificate, "General.TLS.Certificate")?, cluster_config(&config, files, &mut node)?)
+            let links = cluster_config(&config, files, tls.handshake_time_shift, &mut node)?;
+            (read(&tls.certificate, "General.TLS.Certificate")?, links)
         }
         (None, None) => bail!(
             "TLS is required for running ordering nodes of cluster type: set General.TLS.Enabled, General.TLS.Certificate and General.TLS.PrivateKey, or give other ordering nodes a listener of their own with General.Cluster.ListenAddress, ListenPort, ServerCertificate and ServerPrivateKey"

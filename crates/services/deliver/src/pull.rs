@@ -59,6 +59,8 @@ pub struct PullConfig {
     /// How long an orderer may be silent before another one is asked. None for whoever waits for blocks that do not exist
     /// yet; some limit for one who knows that they do.
     pub silence: Option<Duration>,
+    /// Orderers' certificates are judged as if it were this much earlier (`TLSHandshakeTimeShift` of an orderer).
+    pub time_shift: Duration,
 }
 
 /// A block as an orderer sent it: nobody has verified it.
@@ -265,6 +267,7 @@ impl BlockPuller {
         let Some(key_pair) = &self.config.tls else { return Ok(endpoint) };
         let roots = orderer.tls_roots.iter().map(AsRef::as_ref);
         let tls = ClientTls::to_others(roots, key_pair.clone()).map_err(|error| fail(error.to_string()))?;
+        let tls = tls.time_shift(self.config.time_shift);
         Ok(endpoint.tls(tls))
     }
 

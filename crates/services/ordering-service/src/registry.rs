@@ -351,6 +351,7 @@ impl OrderingService {
             keepalive: Keepalive::default(),
             max_pause: cluster.retry_pause,
             silence: Some(cluster.pull_timeout),
+            time_shift: cluster.time_shift,
         }
     }
 

@@ -180,5 +180,6 @@ fn pull_config(config: &PeerConfig, signer: &ripstop_keys::SigningIdentity, tls:
         keepalive: Keepalive { interval: client.keepalive.interval, timeout: client.keepalive.timeout },
         max_pause: client.reconnect_backoff_threshold,
         silence: None,
+        time_shift: Duration::ZERO,
     }
 }
