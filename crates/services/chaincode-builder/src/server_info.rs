@@ -1,5 +1,6 @@
 //! `connection.json`: where a chaincode's server is, and how to speak to it.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -51,7 +52,7 @@ pub enum ServerInfoError {
     Tls(#[from] TlsError),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 struct File {
     #[serde(default)]
     address: String,
@@ -72,7 +73,7 @@ struct File {
 }
 
 /// A boolean; files written for templates have it as text.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(untagged)]
 enum Flag {
     Boolean(bool),
@@ -102,11 +103,22 @@ pub struct ServerInfo {
     tls: Option<Tls>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Tls {
     root: String,
     client: Option<(String, String)>,
     server_name: Option<String>,
+}
+
+impl fmt::Debug for Tls {
+    /// Without the client's key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("root", &self.root)
+            .field("client", &self.client.as_ref().map(|(certificate, _)| certificate))
+            .field("server_name", &self.server_name)
+            .finish()
+    }
 }
 
 impl ServerInfo {
@@ -256,6 +268,14 @@ mod tests {
             assert!(matches!(error, ServerInfoError::Template(_)), "{error}");
         }
         assert!(matches!(ServerInfo::parse(json, "[]"), Err(ServerInfoError::TemplateValues(_))));
+    }
+
+    #[test]
+    fn a_key_is_not_printed() {
+        let json = br#"{"address":"a:1","tls_required":true,"client_auth_required":true,"root_cert":"ROOT",
+            "client_cert":"CERT","client_key":"SECRET"}"#;
+        let shown = format!("{:?}", ServerInfo::parse(json, "").unwrap());
+        assert!(shown.contains("ROOT") && shown.contains("CERT") && !shown.contains("SECRET"), "{shown}");
     }
 
     #[test]

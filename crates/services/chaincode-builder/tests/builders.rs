@@ -109,12 +109,17 @@ async fn an_external_builder_gets_what_fabrics_contract_promises() {
     );
     let other = place.external("other", &[("detect", DETECT), ("build", "exit 1")]);
     let builders = place.builders(vec![other.clone(), builder.clone()]);
+    fs::create_dir(place.path("builds")).unwrap();
+    fs::set_permissions(place.path("builds"), fs::Permissions::from_mode(0o755)).unwrap();
     let code = [("a/start", "#!/bin/sh\ncp \"$2/chaincode.json\" \"$1/said\"\n")];
     let build = builders.build("l:1", package("script", &code)).await.unwrap();
     assert_eq!(place.notes(), "detect\ndetect\n");
     let kept = place.path("builds/l-1");
     assert_eq!(fs::read_to_string(kept.join("build-info.json")).unwrap(), r#"{"builder_name":"script"}"#);
     assert!(kept.join("release/statedb/x.json").is_file());
+    for private in [place.path("builds"), kept.clone()] {
+        assert_eq!(fs::metadata(&private).unwrap().permissions().mode() & 0o777, 0o700, "{}", private.display());
+    }
     let here = std::env::current_dir().unwrap();
     assert_eq!(fs::read_to_string(kept.join("bld/where")).unwrap().trim_end(), here.to_string_lossy());
     assert!(build.server().unwrap().is_none());

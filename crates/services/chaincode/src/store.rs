@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +14,8 @@ use ripstop_chaincode_builder::package_id;
 const EXTENSION: &str = ".tar.gz";
 /// The length of a hash in hexadecimal digits.
 const HASH_DIGITS: usize = 64;
+/// The mode of a package's file.
+const PRIVATE: u32 = 0o600;
 
 /// Why the store failed.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +100,7 @@ impl PackageStore {
         let failed =
             |source| StoreError::Io { action: "writing chaincode install package to", path: path.clone(), source };
         let temporary = self.directory.join(".installing");
-        let mut file = fs::File::create(&temporary).map_err(failed)?;
+        let mut file = private_file(&temporary).map_err(failed)?;
         file.write_all(package).and_then(|()| file.sync_all()).map_err(failed)?;
         fs::rename(&temporary, &path).map_err(failed)?;
         fs::File::open(&self.directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
@@ -112,6 +115,14 @@ impl PackageStore {
     fn path(&self, id: &str) -> PathBuf {
         self.directory.join(format!("{}{EXTENSION}", id.replacen(':', ".", 1)))
     }
+}
+
+/// A new file that only the peer's user can read: packages of services hold private keys. One that a crash left there may be
+/// of any mode.
+fn private_file(path: &Path) -> std::io::Result<fs::File> {
+    let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(PRIVATE).open(path)?;
+    file.set_permissions(fs::Permissions::from_mode(PRIVATE))?;
+    Ok(file)
 }
 
 fn parse_file_name(name: &str) -> Option<InstalledPackage> {
@@ -130,9 +141,11 @@ mod tests {
         let path = directory.path().join("lifecycle").join("chaincodes");
         let store = PackageStore::open(&path).unwrap();
         assert!(store.list().is_empty());
+        fs::write(path.join(".installing"), b"left by a crash").unwrap();
         let saved = store.save("basic_1.0", b"bytes").unwrap();
         assert_eq!(saved.id, package_id("basic_1.0", b"bytes"));
-        assert!(path.join(format!("{}.tar.gz", saved.id.replace(':', "."))).exists());
+        let file = fs::metadata(path.join(format!("{}.tar.gz", saved.id.replace(':', ".")))).unwrap();
+        assert_eq!(file.permissions().mode() & 0o777, PRIVATE);
         assert!(matches!(store.save("basic_1.0", b"bytes"), Err(StoreError::Installed(_))));
         fs::write(path.join("unrelated.txt"), b"").unwrap();
         fs::write(path.join("no-hash.tar.gz"), b"").unwrap();

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -8,6 +9,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use tempfile::TempDir;
+
+/// The mode of directories that may hold keys.
+const PRIVATE_DIRECTORY: u32 = 0o700;
 
 /// What a chaincode needs in order to register with the peer.
 #[derive(Debug, Clone)]
@@ -21,7 +25,7 @@ pub struct PeerConnection {
 }
 
 /// How a chaincode speaks TLS with the peer; all as PEM.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PeerTls {
     /// The chaincode's certificate.
     pub certificate: String,
@@ -31,6 +35,16 @@ pub struct PeerTls {
     pub root: String,
 }
 
+impl fmt::Debug for PeerTls {
+    /// Without the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PeerTls")
+            .field("certificate", &self.certificate)
+            .field("root", &self.root)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A directory for one run of a chaincode.
 pub(super) fn run_directory() -> io::Result<TempDir> {
     private_directory("fabric-run")
@@ -38,7 +52,14 @@ pub(super) fn run_directory() -> io::Result<TempDir> {
 
 /// A directory that only the peer's user can look into: builders write keys there without care.
 pub(super) fn private_directory(prefix: &str) -> io::Result<TempDir> {
-    tempfile::Builder::new().prefix(prefix).permissions(fs::Permissions::from_mode(0o700)).tempdir()
+    tempfile::Builder::new().prefix(prefix).permissions(fs::Permissions::from_mode(PRIVATE_DIRECTORY)).tempdir()
+}
+
+/// Makes a directory, where there is none, into which only the peer's user can look: `connection.json` may hold a key. One that
+/// is there already is closed to others.
+pub(super) fn make_private(directory: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    fs::set_permissions(directory, fs::Permissions::from_mode(PRIVATE_DIRECTORY))
 }
 
 /// The file `chaincode.json` of Fabric's contract with external builders.
@@ -94,4 +115,18 @@ impl PeerConnection {
 /// Writes a file that only the peer's user can read.
 fn write_secret(path: &Path, content: &[u8]) -> io::Result<()> {
     fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_not_printed() {
+        let tls = PeerTls { certificate: "CERT".to_owned(), key: "SECRET".to_owned(), root: "ROOT".to_owned() };
+        let connection =
+            PeerConnection { address: "peer0:7052".to_owned(), msp_id: "Org1MSP".to_owned(), tls: Some(tls) };
+        let shown = format!("{connection:?}");
+        assert!(shown.contains("peer0:7052") && shown.contains("CERT") && !shown.contains("SECRET"), "{shown}");
+    }
 }

@@ -26,6 +26,7 @@ use crate::server_info::{ServerInfo, ServerInfoError};
 use crate::tree;
 
 use built_in::BuiltIn;
+use connection::make_private;
 pub use connection::{PeerConnection, PeerTls};
 use external::External;
 use workshop::Workshop;
@@ -144,8 +145,9 @@ impl Builders {
             let unfinished = directory.join(format!(".new-{}", file_name_of(&target)));
             let failed = |source| BuildError::Io { action: "keeping the build in", path: target.clone(), source };
             let keep = || {
-                fs::create_dir_all(&directory)?;
+                make_private(&directory)?;
                 remove(&unfinished)?;
+                make_private(&unfinished)?;
                 tree::copy(&shop.release, &unfinished.join("release"))?;
                 tree::copy(&shop.output, &unfinished.join("bld"))?;
                 fs::write(unfinished.join(BUILD_INFO), serde_json::to_vec(&note)?)?;
