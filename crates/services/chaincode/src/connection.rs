@@ -365,7 +365,10 @@ pub(crate) async fn serve(
                 for greeting in protocol.registered(parameters) {
                     outbound.send(greeting).await.ok();
                 }
-                host.registry().ready(&connection);
+                if let Err(refusal) = host.registry().ready(&connection) {
+                    tracing::warn!("{refusal}");
+                    break refusal;
+                }
                 tracing::info!("chaincode {} is registered", connection.id());
                 tokio::spawn(custody::watch(host.clone(), connection));
                 Heed::Awaited
