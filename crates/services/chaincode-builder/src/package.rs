@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
-use flate2::read::GzDecoder;
+use flate2::read::{GzDecoder, MultiGzDecoder};
 use ripstop_lifecycle::is_label;
 use ripstop_types::Digest;
 use serde::Deserialize;
@@ -183,9 +183,10 @@ pub fn package_id(label: &str, package: &[u8]) -> String {
     format!("{label}:{}", Digest::of(package))
 }
 
-/// An archive that ends after [`MAX_UNPACKED`] bytes; its reader's limit is zero then.
-fn bounded(bytes: &[u8]) -> tar::Archive<io::Take<GzDecoder<&[u8]>>> {
-    tar::Archive::new(GzDecoder::new(bytes).take(MAX_UNPACKED))
+/// An archive that ends after [`MAX_UNPACKED`] bytes; its reader's limit is zero then. It may lie in several members of gzip,
+/// as Go reads it. What follows the end of the tar is not looked at.
+fn bounded(bytes: &[u8]) -> tar::Archive<io::Take<MultiGzDecoder<&[u8]>>> {
+    tar::Archive::new(MultiGzDecoder::new(bytes).take(MAX_UNPACKED))
 }
 
 fn entry_name<R: Read>(entry: &tar::Entry<'_, R>) -> String {
@@ -312,6 +313,30 @@ pub(crate) mod tests {
         let mut bare = GzEncoder::new(Vec::new(), Compression::fast());
         bare.write_all(b"no tar").unwrap();
         assert!(Package::parse(&bare.finish().unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_package_may_lie_in_several_members_of_gzip() {
+        let mut tar = Vec::new();
+        GzDecoder::new(&*service_package("basic_1.0", "localhost:9999")).read_to_end(&mut tar).unwrap();
+        let members = |tar: &[u8], size: usize| {
+            let compressed = tar.chunks(size).map(|part| {
+                let mut member = GzEncoder::new(Vec::new(), Compression::fast());
+                member.write_all(part).unwrap();
+                member.finish().unwrap()
+            });
+            compressed.collect::<Vec<_>>().concat()
+        };
+        let whole = Package::parse(&members(&tar, tar.len())).unwrap();
+        // Members that end within an entry, and one that holds the end of the tar only.
+        for size in [100, 512, 700, tar.len() - 1024] {
+            let mut parts = members(&tar, size);
+            assert_eq!(Package::parse(&parts).unwrap(), whole, "{size}");
+            parts.extend_from_slice(b"what follows does not matter");
+            assert_eq!(Package::parse(&parts).unwrap(), whole, "{size}");
+        }
+        let first_only = members(&tar[..700], 700);
+        assert!(Package::parse(&first_only).is_err());
     }
 
     /// A package with this code.
