@@ -24,6 +24,7 @@ func main() {
 "#;
 /// The same for Node.
 const JAVASCRIPT: &str = r#"
+require('./greet')();
 const said = process.argv.slice(2).join(' ') + '\n' + Object.entries(process.env).map((pair) => pair.join('=')).join('\n');
 require('fs').writeFileSync(process.env.CORE_CHAINCODE_LOGGING_FORMAT, said);
 "#;
@@ -143,9 +144,14 @@ async fn node_is_installed_and_started_by_npm() {
     }
     let place = tempfile::tempdir().unwrap();
     let project = r#"{"name":"cc","version":"1.0.0","scripts":{"start":"node main.js"}}"#;
-    let files = [("src/package.json", project), ("src/main.js", JAVASCRIPT)];
+    // Code that spoils itself runs the next time all the same: it spoilt its own copy.
+    let spoils = "require('fs').writeFileSync('greet.js', 'x'); module.exports = () => {};";
+    let files = [("src/package.json", project), ("src/main.js", JAVASCRIPT), ("src/greet.js", spoils)];
     let build = builders(place.path()).build("l:1", package("node", "", &files)).await.unwrap();
-    check_start(&build, place.path(), "--peer.address peer0:7052").await;
+    for _ in 0..2 {
+        check_start(&build, place.path(), "--peer.address peer0:7052").await;
+    }
+    assert_eq!(fs::read_to_string(place.path().join("builds/l-1/bld/greet.js")).unwrap(), spoils);
     let error = builders(place.path()).build("l:2", package("node", "", &[])).await.unwrap_err().to_string();
     assert!(error.ends_with("no package.json found at the root of the chaincode package"), "{error}");
 }

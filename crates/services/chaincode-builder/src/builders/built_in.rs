@@ -116,7 +116,7 @@ impl BuiltIn {
         let command = match self {
             Self::Service => return Err(BuildError::from(ServerInfoError::Missing).into()),
             Self::Golang => golang::command(&launch),
-            Self::Node => node::command(&launch, &tools)?,
+            Self::Node => node::command(&launch, &tools).await?,
             Self::Java => java::command(&launch, &tools)?,
         };
         environment.extend(command.variables);

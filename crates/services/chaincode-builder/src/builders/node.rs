@@ -1,5 +1,7 @@
 //! Chaincode for Node: `npm install`, then `npm start` (Fabric: `core/chaincode/platforms/node` and `fabric-nodeenv`).
 
+use std::path::PathBuf;
+
 use super::blocking;
 use super::built_in::{Launch, Start, ToolCall, Tools};
 use super::workshop::Workshop;
@@ -28,18 +30,17 @@ pub(super) async fn build(shop: &Workshop, tools: &Tools<'_>) -> Result<(), Buil
         return Err(tools.wrong("no package.json found at the root of the chaincode package"));
     }
     let install = if LOCKS.iter().any(|lock| source.join(lock).is_file()) { "ci" } else { "install" };
-    let output = shop.output.clone();
-    blocking(move || {
-        let failed = |source| BuildError::Io { action: "copying the code to", path: output.clone(), source };
-        tree::copy(&source, &output).map_err(failed)
-    })
-    .await?;
+    copy(source, shop.output.clone()).await?;
     let args = [install, "--omit=dev", "--no-audit", "--no-fund"].map(Into::into).into();
     tools.run(ToolCall { program: npm, args, directory: shop.output.clone(), listed: &VARIABLES, variables: &[] }).await
 }
 
-pub(super) fn command(launch: &Launch<'_>, tools: &Tools<'_>) -> Result<Start, BuildError> {
+/// `npm` runs a project's script in the project's directory. So each start gets a copy: what the chaincode writes there does
+/// not change what later starts run.
+pub(super) async fn command(launch: &Launch<'_>, tools: &Tools<'_>) -> Result<Start, BuildError> {
     let program = tools.find("npm", TOOLCHAIN).map_err(|missing: MissingTool| BuildError::from(missing))?;
+    let (output, directory) = (launch.output.to_owned(), launch.place.join("code"));
+    copy(output, directory.clone()).await?;
     let mut variables = vec![("npm_config_update_notifier".to_owned(), "false".to_owned())];
     // In a container Node would see the limit by itself.
     variables.extend(
@@ -50,7 +51,14 @@ pub(super) fn command(launch: &Launch<'_>, tools: &Tools<'_>) -> Result<Start, B
     Ok(Start {
         program,
         args: ["start", "--", "--peer.address", launch.address].map(Into::into).into(),
-        directory: launch.output.to_owned(),
+        directory,
         variables,
     })
+}
+
+async fn copy(from: PathBuf, to: PathBuf) -> Result<(), BuildError> {
+    blocking(move || {
+        tree::copy(&from, &to).map_err(|source| BuildError::Io { action: "copying the code to", path: to, source })
+    })
+    .await
 }
