@@ -27,16 +27,27 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 const WITH_LIMITS: &str = r#"ulimit -c 0 2>/dev/null
 [ "$1" = none ] || ulimit -d "$1" 2>/dev/null
 [ "$2" = none ] || ulimit -t "$2" 2>/dev/null
-shift 2
+[ "$3" = none ] || ulimit -f "$3" 2>/dev/null
+[ "$4" = none ] || ulimit -n "$4" 2>/dev/null
+shift 4
 exec "$@""#;
 
-/// What each process of a program may use. Its children get the same again, each for itself.
+/// How many bytes the shell counts as one in a limit on the size of files.
+const FILE_SIZE_UNIT: u64 = 512;
+
+/// What each process of a program may use. Its children get the same again, each for itself. There is none on the number of
+/// processes: the system counts all of a user (`RLIMIT_NPROC`), so that one chaincode would use up what the peer and all
+/// others may start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// Bytes of memory that it writes (`RLIMIT_DATA`).
     pub(crate) memory: Option<u64>,
     /// Time on a processor (`RLIMIT_CPU`).
     pub(crate) cpu_time: Option<Duration>,
+    /// Bytes of each file that it writes (`RLIMIT_FSIZE`).
+    pub(crate) file_size: Option<u64>,
+    /// Files and connections that it has open (`RLIMIT_NOFILE`).
+    pub(crate) open_files: Option<u64>,
 }
 
 /// A program to be started.
@@ -54,13 +65,15 @@ pub(crate) struct Program {
 impl Program {
     fn command(&self) -> Command {
         let mut command = match self.limits {
-            Limits { memory: None, cpu_time: None } => Command::new(&self.path),
-            Limits { memory, cpu_time } => {
+            Limits { memory: None, cpu_time: None, file_size: None, open_files: None } => Command::new(&self.path),
+            Limits { memory, cpu_time, file_size, open_files } => {
                 let number = |limit: Option<u64>| limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string());
                 let mut command = Command::new("/bin/sh");
                 command.args(["-c", WITH_LIMITS, "sh"]);
                 command.arg(number(memory.map(|bytes| bytes / 1024)));
                 command.arg(number(cpu_time.map(|time| time.as_secs())));
+                command.arg(number(file_size.map(|bytes| bytes / FILE_SIZE_UNIT)));
+                command.arg(number(open_files));
                 command.arg(&self.path);
                 command
             }
@@ -183,7 +196,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Completes when the process has ended, with all it has started; with nothing when the runtime ends before it.
+    /// Completes when the process has ended, and its group has been killed; with nothing when the runtime ends before it.
     pub async fn exited(&self) -> Option<Exit> {
         self.end().wait().await
     }
@@ -268,11 +281,19 @@ mod tests {
 
     #[tokio::test]
     async fn limits_hold_for_the_program_and_what_it_starts() {
-        let limits = Limits { memory: Some(512 * 1024 * 1024), cpu_time: Some(Duration::from_secs(77)) };
-        assert_eq!(
-            run(r#"[ $(ulimit -d) = 524288 ] && [ $(ulimit -t) = 77 ] && [ $(ulimit -c) = 0 ]"#, limits).await,
-            Ok(())
-        );
+        let limits = Limits {
+            memory: Some(512 * 1024 * 1024),
+            cpu_time: Some(Duration::from_secs(77)),
+            file_size: Some(64 * 1024),
+            open_files: Some(99),
+        };
+        let holds =
+            r#"[ $(ulimit -d) = 524288 ] && [ $(ulimit -t) = 77 ] && [ $(ulimit -c) = 0 ] && [ $(ulimit -n) = 99 ]"#;
+        assert_eq!(run(holds, limits).await, Ok(()));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let fills = format!("head -c 100000 /dev/zero > {}", file.path().display());
+        assert!(run(&fills, limits).await.is_err());
+        assert_eq!(file.path().metadata().unwrap().len(), 64 * 1024);
         let spins = Limits { cpu_time: Some(Duration::from_secs(1)), ..limits };
         assert_eq!(run("while :; do :; done", spins).await, Err("signal: killed".to_owned()));
     }

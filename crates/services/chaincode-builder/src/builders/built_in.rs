@@ -19,12 +19,21 @@ use crate::process::{Limits, Program, Running};
 use crate::server_info::{ServerInfo, ServerInfoError};
 use crate::tree;
 
+const GIB: u64 = 1024 * 1024 * 1024;
 /// What each process of a build may use.
-const BUILD_LIMITS: Limits =
-    Limits { memory: Some(8 * 1024 * 1024 * 1024), cpu_time: Some(Duration::from_secs(60 * 60)) };
+const BUILD_LIMITS: Limits = Limits {
+    memory: Some(8 * GIB),
+    cpu_time: Some(Duration::from_secs(60 * 60)),
+    file_size: Some(4 * GIB),
+    open_files: Some(16_384),
+};
 /// How long each process of a chaincode may compute, from its start on. A chaincode that has used it up is started anew by
 /// the next call; one that computes without end is not for ever a burden.
 const RUN_CPU_TIME: Duration = Duration::from_secs(12 * 60 * 60);
+/// How large each file may grow that a chaincode writes. What it keeps belongs into the ledger.
+const RUN_FILE_SIZE: u64 = GIB;
+/// How many files and connections each process of a chaincode may have open; it needs the archives it runs from and one stream.
+const RUN_OPEN_FILES: u64 = 4_096;
 /// What tools that fetch dependencies look at, whatever the language.
 const NETWORK_VARIABLES: [&str; 9] = [
     "HOME",
@@ -125,7 +134,12 @@ impl BuiltIn {
             args: command.args,
             environment,
             directory: Some(command.directory),
-            limits: Limits { memory: options.memory, cpu_time: Some(RUN_CPU_TIME) },
+            limits: Limits {
+                memory: options.memory,
+                cpu_time: Some(RUN_CPU_TIME),
+                file_size: Some(RUN_FILE_SIZE),
+                open_files: Some(RUN_OPEN_FILES),
+            },
             voice: Voice::Chaincode(id.to_owned()),
         };
         let failed = |cause| StartError::Program { builder: self.name().to_owned(), cause };
