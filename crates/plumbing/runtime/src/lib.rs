@@ -6,17 +6,20 @@
 //!
 //! What runs at a moment is listed by [`TaskGroup::report`].
 //!
-//! Invariants: a task that ends in an error is logged with its name; an essential one also ends the node; a closed group
-//! waits for its tasks only for a bounded time, because killing the process at any point is safe anyway.
+//! Invariants: a task that ends in an error or a panic is logged with its name; an essential one that ends before it is told
+//! to, in whatever way, also ends the node; a closed group waits for its tasks only for a bounded time, because killing the process at any point is safe anyway.
 //!
 //! Absent: timers and random numbers under control of tests; they come with the simulator.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::signal::unix;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -25,7 +28,7 @@ use tokio_util::task::TaskTracker;
 /// What the end of a task means for the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TaskKind {
-    /// The node cannot do without it (a listener): when it fails, the whole node stops.
+    /// The node cannot do without it (a listener): when it ends before it is told to, the whole node stops.
     Essential,
     /// It serves one channel or one peer: a failure is logged, and everything else goes on.
     Isolated,
@@ -98,12 +101,18 @@ impl TaskGroup {
         let running = self.running.begin(group, task);
         self.tracker.spawn(async move {
             let _running = running;
-            let Err(error) = future.await else { return };
+            // What a task leaves behind in a panic is its own: the node stops, or nothing else looks at it.
+            let failure = match AssertUnwindSafe(future).catch_unwind().await {
+                Ok(Err(error)) => error.to_string(),
+                Err(panic) => format!("it panicked: {}", panic_message(&*panic)),
+                Ok(Ok(())) if kind == TaskKind::Isolated || cancel.is_cancelled() => return,
+                Ok(Ok(())) => "it ended though nobody told it to".to_owned(),
+            };
             if cancel.is_cancelled() {
-                tracing::debug!(target: "runtime", "task {task} of {group} ended while stopping: {error}");
+                tracing::debug!(target: "runtime", "task {task} of {group} ended while stopping: {failure}");
                 return;
             }
-            tracing::error!(target: "runtime", "task {task} of {group} failed: {error}");
+            tracing::error!(target: "runtime", "task {task} of {group} failed: {failure}");
             if kind == TaskKind::Essential {
                 node.cancel();
             }
@@ -146,11 +155,6 @@ impl TaskGroup {
         self.node.clone().cancelled_owned()
     }
 
-    /// Whether an essential task of the tree failed or [`Self::stop_node`] was called.
-    pub fn is_node_stopping(&self) -> bool {
-        self.node.is_cancelled()
-    }
-
     /// Asks the whole node to stop.
     pub fn stop_node(&self) {
         self.node.cancel();
@@ -166,6 +170,12 @@ impl TaskGroup {
         }
         ended
     }
+}
+
+/// What a panic said.
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
 }
 
 /// A signal of the operating system that a node answers to.
@@ -264,5 +274,26 @@ mod tests {
         let root = TaskGroup::root("node");
         root.spawn(TaskKind::Essential, "listener", async { Err("no port") });
         root.node_stopping().await;
+    }
+
+    #[tokio::test]
+    async fn an_essential_task_that_ends_before_it_is_told_to_stops_the_node_and_one_that_was_told_does_not() {
+        let panicking = TaskGroup::root("node");
+        panicking.spawn(TaskKind::Isolated, "channel", async { panic!("a bug") as Result<(), String> });
+        panicking.close(Duration::from_secs(60)).await;
+        assert!(!panicking.node.is_cancelled());
+        for end in [|| Ok::<_, String>(()), || panic!("a bug"), || panic!("bug {}", 7)] {
+            let root = TaskGroup::root("node");
+            root.spawn(TaskKind::Essential, "listener", async move { end() });
+            root.node_stopping().await;
+        }
+        let root = TaskGroup::root("node");
+        let told = root.cancelled();
+        root.spawn(TaskKind::Essential, "listener", async move {
+            told.await;
+            Ok::<_, String>(())
+        });
+        root.close(Duration::from_secs(60)).await;
+        assert!(!root.node.is_cancelled());
     }
 }
