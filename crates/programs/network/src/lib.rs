@@ -27,6 +27,7 @@ mod member;
 mod plan;
 mod process;
 mod progress;
+mod restarts;
 mod summary;
 mod transaction;
 mod up;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process};
@@ -25,6 +25,7 @@ pub(crate) struct Process {
     pub(crate) log: PathBuf,
     kind: Kind,
     child: Child,
+    started: Instant,
 }
 
 /// What a process does.
@@ -66,12 +67,17 @@ impl Process {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {} {}", program.display(), arguments.join(" ")))?;
-        Ok(Self { name: name.to_owned(), log, kind, child })
+        Ok(Self { name: name.to_owned(), log, kind, child, started: Instant::now() })
     }
 
     /// Waits until it ends, which it should not.
     pub(crate) async fn ended(&mut self) -> std::io::Result<ExitStatus> {
         self.child.wait().await
+    }
+
+    /// How long ago it was started.
+    pub(crate) fn age(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Whether it orders.

@@ -2,6 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitCode, ExitStatus};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use futures_util::future::{select_all, try_join_all};
@@ -14,6 +15,7 @@ use crate::member::{Members, listening, orderer_admin};
 use crate::plan::{self, CHANNEL, CONTRACT, HOST, Layout, OrdererPlan, Plan};
 use crate::process::{Kind, Process};
 use crate::progress::{Progress, Step};
+use crate::restarts::{MAX_ENDS, Restarts};
 use crate::transaction::{self, Shown};
 use crate::{DEFAULT_DIRECTORY, Size, UpOptions, channel, summary};
 
@@ -81,32 +83,47 @@ async fn go(options: &UpOptions, processes: &mut Vec<Process>) -> anyhow::Result
     let default = options.directory.as_os_str() == DEFAULT_DIRECTORY;
     say!("{}", summary::how_to_call(&layout, default));
     say!("  Ctrl-C stops everything; the next `up` goes on with the same ledger.");
+    let mut restarts = Restarts::default();
     loop {
         tokio::select! {
             biased;
             () = stop.next() => return Ok(End::Interrupted),
-            (place, how) = first_end(processes) => go_on_without(&plan, &layout, processes, place, how)?,
+            (place, how) = first_end(processes) => {
+                let (orderer, pause) = may_go_on_without(&plan, &mut restarts, &processes[place], &how)?;
+                tokio::select! {
+                    biased;
+                    () = stop.next() => return Ok(End::Interrupted),
+                    () = tokio::time::sleep(pause) => processes[place] = start_orderer(orderer, &layout)?,
+                }
+            }
         }
     }
 }
 
-/// Where a minority of the orderers may be missing, one that was killed is started again. Whatever else ends, ends all.
-fn go_on_without(
-    plan: &Plan,
-    layout: &Layout,
-    processes: &mut [Process],
-    place: usize,
-    how: std::io::Result<ExitStatus>,
-) -> anyhow::Result<()> {
-    let process = &mut processes[place];
+/// Where a minority of the orderers may be missing, one that was killed is to be started again, after a pause where it ended
+/// soon after its start. Whatever else ends, ends all.
+fn may_go_on_without<'a>(
+    plan: &'a Plan,
+    restarts: &mut Restarts,
+    process: &Process,
+    how: &std::io::Result<ExitStatus>,
+) -> anyhow::Result<(&'a OrdererPlan, Duration)> {
     let signal = how.as_ref().ok().and_then(ExitStatus::signal);
     let orderer = plan.orderers.iter().find(|orderer| orderer.name == process.name);
     let (Some(signal), Some(orderer)) = (signal, orderer.filter(|_| plan.orderers.len() > 2)) else {
-        return Err(ended_by_itself(process, &how));
+        return Err(ended_by_itself(process, how));
     };
-    say!("  {} was killed (signal {signal}); it is started again", process.name);
-    *process = start_orderer(orderer, layout)?;
-    Ok(())
+    let Some(pause) = restarts.pause(&process.name, process.age()) else {
+        let step = Step::of(&process.name, format!("{} does not stay up", process.name), "Its log should say why.");
+        let cause =
+            anyhow!("it was killed soon after its start {MAX_ENDS} times in a row, the last time by signal {signal}");
+        return Err(cause.context(step));
+    };
+    match pause.as_secs() {
+        0 => say!("  {} was killed (signal {signal}); it is started again", process.name),
+        seconds => say!("  {} was killed (signal {signal}); it is started again in {seconds} s", process.name),
+    }
+    Ok((orderer, pause))
 }
 
 /// Makes sure that nobody else runs the network in this directory. The lock ends with the returned file.
