@@ -2,7 +2,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ripstop_msp::Expired;
 use ripstop_proto::{common, protos};
-use ripstop_types::{Timestamp, rfc3339};
+use ripstop_types::{GoDuration, Timestamp, rfc3339};
 
 /// What is asked of every proposal before the endorser sees it (`peer.handlers.authFilters`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,7 +23,7 @@ pub(crate) enum FilterRefusal {
     #[error(
         "request unauthorized due to incorrect timestamp {stated}, peer time {now}, peer.authentication.timewindow {window}"
     )]
-    Timestamp { stated: String, now: String, window: String },
+    Timestamp { stated: String, now: String, window: GoDuration },
 }
 
 impl Filters {
@@ -67,18 +67,8 @@ fn check_time(stated: Timestamp, window: Duration, now: SystemTime) -> Result<()
     Err(FilterRefusal::Timestamp {
         stated: rfc3339(stated.seconds),
         now: rfc3339(now.as_secs() as i64),
-        window: go_duration(window),
+        window: GoDuration::from(window),
     })
-}
-
-/// As Go prints durations of whole seconds: `15m0s`.
-fn go_duration(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds}s"),
-        (0, minutes, seconds) => format!("{minutes}m{seconds}s"),
-        (hours, minutes, seconds) => format!("{hours}h{minutes}m{seconds}s"),
-    }
 }
 
 #[cfg(test)]
