@@ -327,6 +327,7 @@ impl Consensus {
             Input::Order(order) => self.waiting.push_back(order),
             Input::Pulled(block) => self.take_pulled(block)?,
             Input::Link(LinkReport::ForwardingFailed(to)) => self.forwarding_failed(to),
+            Input::Tick if self.catching_up.is_some() => self.expire_forwarded(),
             _ if self.catching_up.is_some() => {}
             Input::Tick => self.tick()?,
             Input::BatchTimeout => {

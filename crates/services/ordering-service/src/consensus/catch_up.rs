@@ -65,6 +65,7 @@ impl Consensus {
             }
         };
         tracing::info!(target: LOG, "Writing block [{number}] fetched from {} to ledger {}", pulled.orderer(), self.log_suffix());
+        self.written.extend_from_slice(&pulled.block.data);
         self.push(pulled.block, successor.is_some());
         if let Some(Successor { config, consenters }) = successor {
             self.append_signed()?;
@@ -84,6 +85,8 @@ impl Consensus {
         }
         self.append_signed()?;
         self.store.publish();
+        // Whoever's message is in a fetched block was waiting for just that.
+        self.answer_written();
         let tip = self.tip.number;
         if let Some(missing) = self.catching_up.take_if(|missing| tip >= missing.last) {
             self.last_applied = missing.data;
