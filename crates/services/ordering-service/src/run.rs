@@ -18,6 +18,8 @@ use crate::metrics::ParticipationMetrics;
 const ORDERS_A_STEP: usize = 512;
 /// How many messages of other consenters one step takes in.
 const ARRIVALS_A_STEP: usize = 64;
+/// After how many bytes of such messages a step takes no more.
+const ARRIVAL_BYTES_A_STEP: usize = 64 << 20;
 /// How many fetched blocks may wait to be stored.
 const PULLED_QUEUE: usize = 8;
 /// The longest that a batch waits where clients are answered when their block is agreed on: below the time that they
@@ -119,8 +121,13 @@ impl Loop {
 
     /// Takes whatever else is there already, so that one sync serves all.
     fn take_what_is_there(&mut self, outcome: &Outcome, catch_up: &mut Option<CatchUp>, inputs: &mut Vec<Input>) {
-        let arrivals = std::iter::from_fn(|| self.arrivals.try_recv().ok()).take(ARRIVALS_A_STEP);
-        inputs.extend(arrivals.map(Input::Arrival));
+        let mut bytes = 0;
+        let more = || {
+            let arrival = if bytes < ARRIVAL_BYTES_A_STEP { self.arrivals.try_recv().ok() } else { None }?;
+            bytes += arrival.payload.len();
+            Some(Input::Arrival(arrival))
+        };
+        inputs.extend(std::iter::from_fn(more).take(ARRIVALS_A_STEP));
         if let Some(catch_up) = catch_up {
             inputs.extend(std::iter::from_fn(|| catch_up.blocks.try_recv().ok()).take(PULLED_QUEUE).map(Input::Pulled));
         }

@@ -1,8 +1,8 @@
 //! The durable part of a consenter's raft: log, hard state, snapshot, and messages accepted but not yet in a block.
 //!
 //! A segment file is a sequence of frames `length u32 | crc32 u32 | payload`, integers little-endian. A frame is one write
-//! and one sync, and its payload a sequence of records, each a kind byte and its content (see [`Record`]). A crash can only
-//! cut off the last frame; it is removed when the log is opened. Damage elsewhere is an error. Behind a snapshot, which is a
+//! and one sync, and its payload a sequence of records, each a kind byte and its content (see [`Record`]). What is stored
+//! together is one frame unless it is very much. A crash can only cut off the last frame; it is removed when the log is opened. Damage elsewhere is an error. Behind a snapshot, which is a
 //! file of its own, a new segment begins and the old ones are deleted.
 
 use std::collections::HashSet;
@@ -19,6 +19,10 @@ use crate::snapshot_files;
 const FRAME_HEADER: usize = 8;
 /// The largest frame that is believed, in bytes: a batch of blocks is far below; anything above is damage.
 const MAX_FRAME: usize = 1 << 30;
+/// Records that would make a frame larger than this begin another one.
+const FRAME_BOUND: usize = 64 << 20;
+/// What a record takes beside its content, at most.
+const RECORD_OVERHEAD: usize = 32;
 const SEGMENT_SUFFIX: &str = "log";
 
 /// Why the log cannot be read or written. Nothing may be acknowledged afterwards; the channel stops.
@@ -43,6 +47,14 @@ pub enum WalError {
         path: PathBuf,
         /// Where in it.
         offset: u64,
+    },
+    /// A frame that could not be read again.
+    #[error("cannot write {bytes} bytes at once to the Raft log {path}: at most {MAX_FRAME} are possible")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// How many were to be written.
+        bytes: usize,
     },
     /// The log of another implementation.
     #[error(
@@ -88,6 +100,7 @@ pub(crate) struct Wal {
     file: File,
     /// Records not yet written.
     buffer: Vec<u8>,
+    frame_bound: usize,
 }
 
 impl Wal {
@@ -116,6 +129,7 @@ impl Wal {
             path,
             file,
             buffer: Vec::new(),
+            frame_bound: FRAME_BOUND,
         };
         Ok((wal, recovered))
     }
@@ -137,20 +151,30 @@ impl Wal {
     pub(crate) fn persist(&mut self, persist: &Persist) -> Result<(), WalError> {
         if let Some(snapshot) = &persist.snapshot {
             snapshot_files::write(&self.snapshot_directory, snapshot)?;
-            put(&mut self.buffer, &Record::Installed { index: snapshot.index });
+            self.note(&Record::Installed { index: snapshot.index })?;
         }
+        // If they become several frames and not all survive a crash, these are as if fewer had come.
         for entry in &persist.entries {
-            put(&mut self.buffer, &Record::Entry(entry.clone()));
+            self.note(&Record::Entry(entry.clone()))?;
         }
         if let Some(state) = persist.hard_state {
-            put(&mut self.buffer, &Record::HardState(state));
+            self.note(&Record::HardState(state))?;
         }
         if persist.durable { self.sync() } else { Ok(()) }
     }
 
     /// Notes a message that will be acknowledged after the next [`Self::sync`].
-    pub(crate) fn accept(&mut self, message: &Bytes) {
-        put(&mut self.buffer, &Record::Accepted(message.clone()));
+    pub(crate) fn accept(&mut self, message: &Bytes) -> Result<(), WalError> {
+        self.note(&Record::Accepted(message.clone()))
+    }
+
+    /// Puts a record into the present frame, or into a new one if that is full.
+    fn note(&mut self, record: &Record) -> Result<(), WalError> {
+        if self.buffer.len() + record.content().len() + RECORD_OVERHEAD > self.frame_bound {
+            self.sync()?;
+        }
+        put(&mut self.buffer, record);
+        Ok(())
     }
 
     /// Makes everything noted so far survive a crash.
@@ -158,8 +182,11 @@ impl Wal {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        let mut frame = Vec::with_capacity(FRAME_HEADER + self.buffer.len());
-        frame.put_u32_le(u32::try_from(self.buffer.len()).unwrap_or(u32::MAX));
+        let bytes = self.buffer.len();
+        let length = u32::try_from(bytes).ok().filter(|_| bytes <= MAX_FRAME);
+        let length = length.ok_or_else(|| WalError::TooLarge { path: self.path.clone(), bytes })?;
+        let mut frame = Vec::with_capacity(FRAME_HEADER + bytes);
+        frame.put_u32_le(length);
         frame.put_u32_le(crc32fast::hash(&self.buffer));
         frame.extend_from_slice(&self.buffer);
         self.file.write_all(&frame).map_err(failed("write", &self.path))?;
@@ -176,9 +203,12 @@ impl Wal {
         self.path = segment_path(&self.directory, self.segment);
         self.file = open_segment(&self.path)?;
         self.buffer.clear();
+        // One frame, however large: with a part of it entries of the old segments would be lost.
         put(&mut self.buffer, &Record::Installed { index: snapshot.index });
-        accepted.iter().for_each(|message| self.accept(message));
-        self.persist(&Persist { durable: true, ..rest.clone() })?;
+        accepted.iter().for_each(|message| put(&mut self.buffer, &Record::Accepted(message.clone())));
+        rest.entries.iter().for_each(|entry| put(&mut self.buffer, &Record::Entry(entry.clone())));
+        rest.hard_state.iter().for_each(|state| put(&mut self.buffer, &Record::HardState(*state)));
+        self.sync()?;
         sync_directory(&self.directory)?;
         for segment in segments(&self.directory)?.into_iter().filter(|segment| *segment <= old) {
             let path = segment_path(&self.directory, segment);
@@ -334,6 +364,16 @@ impl Recovered {
     }
 }
 
+impl Record {
+    /// The part whose size is up to others.
+    fn content(&self) -> &[u8] {
+        match self {
+            Self::HardState(_) | Self::Installed { .. } => &[],
+            Self::Entry(Entry { data, .. }) | Self::Accepted(data) => data,
+        }
+    }
+}
+
 fn put(buffer: &mut Vec<u8>, record: &Record) {
     match record {
         Record::HardState(state) => {
@@ -467,6 +507,19 @@ mod tests {
     }
 
     #[test]
+    fn much_at_once_is_several_frames() {
+        let place = Place::new();
+        let (mut wal, _) = place.open().unwrap();
+        wal.frame_bound = 100;
+        let entries: Vec<_> = (1..=5).map(|index| entry(index, 1, vec![b'x'; 30].into())).collect();
+        append(&mut wal, entries.clone());
+        let content = fs::read(place.segment()).unwrap();
+        let length = u32::from_le_bytes(content[..4].try_into().unwrap()) as usize;
+        assert!(length <= 100 && length + FRAME_HEADER < content.len(), "{length} of {}", content.len());
+        assert_eq!(place.open().unwrap().1.raft.entries, entries);
+    }
+
+    #[test]
     fn damage_before_the_end_is_an_error() {
         let place = Place::new();
         let (mut wal, _) = place.open().unwrap();
@@ -483,7 +536,7 @@ mod tests {
         let place = Place::new();
         let (mut wal, _) = place.open().unwrap();
         let messages: Vec<Bytes> = ["a", "b", "c"].into_iter().map(Bytes::from).collect();
-        messages.iter().for_each(|message| wal.accept(message));
+        messages.iter().try_for_each(|message| wal.accept(message)).unwrap();
         wal.sync().unwrap();
         drop(wal);
         let (mut wal, recovered) = place.open().unwrap();

@@ -278,7 +278,7 @@ impl Consensus {
     fn propose_batch(&mut self, batch: Vec<Bytes>) -> Result<Proposal, Fault> {
         let proposal = self.propose(batch.clone())?;
         if proposal == Proposal::Dropped && self.is_alone() {
-            batch.iter().for_each(|message| self.wal.accept(message));
+            batch.iter().try_for_each(|message| self.wal.accept(message))?;
             self.wal.sync()?;
             self.recovered.extend(batch);
         } else if proposal == Proposal::Dropped {
@@ -311,7 +311,7 @@ impl Consensus {
         if new.is_empty() {
             return Ok(());
         }
-        new.iter().for_each(|message| self.wal.accept(message));
+        new.iter().try_for_each(|message| self.wal.accept(message))?;
         self.noted = pending.len();
         Ok(self.wal.sync()?)
     }
