@@ -53,6 +53,8 @@ pub enum BadMessage {
 pub(crate) struct Recipient {
     pub(crate) id: NodeId,
     pub(crate) term: u64,
+    /// Whether a snapshot's content can be what is agreed on.
+    pub(crate) is_content: fn(&Bytes) -> bool,
     /// The last index of its log.
     pub(crate) last_index: u64,
 }
@@ -116,6 +118,9 @@ impl Recipient {
         if !is_possible || metadata.term == 0 || metadata.term > message.term {
             return Err(BadMessage::Malformed("its snapshot is of no index or term".to_owned()));
         }
+        if !(self.is_content)(&message.get_snapshot().data) {
+            return Err(BadMessage::Malformed("its snapshot holds nothing that orderers agree on".to_owned()));
+        }
         check_members(metadata.get_conf_state()).map_err(|what| BadMessage::Malformed(what.to_owned()))
     }
 }
@@ -175,7 +180,7 @@ mod tests {
     }
 
     fn recipient() -> Recipient {
-        Recipient { id: id(1), term: 3, last_index: 5 }
+        Recipient { id: id(1), term: 3, last_index: 5, is_content: |data| data.as_ref() != b"nonsense" }
     }
 
     fn read(message: &Message) -> Result<Message, BadMessage> {
@@ -253,6 +258,8 @@ mod tests {
         assert_eq!(read(&lost), Err(BadMessage::LogLost { expected: 6, last: 5 }));
         snapshot.mut_snapshot().mut_metadata().mut_conf_state().voters = vec![1, 2];
         assert!(read(&snapshot).is_ok());
+        snapshot.mut_snapshot().data = Bytes::from_static(b"nonsense");
+        assert!(matches!(read(&snapshot), Err(BadMessage::Malformed(_))));
         let campaign =
             Message { term: 3 + MAX_AHEAD, commit: 4, commit_term: 3, ..message(MessageType::MsgRequestVote) };
         assert_eq!(read(&campaign), Ok(Message { commit_term: 0, ..campaign }));

@@ -168,6 +168,7 @@ pub struct RaftNode {
     role: Role,
     members: Vec<NodeId>,
     seed: u64,
+    is_content: fn(&Bytes) -> bool,
     notes: Notes,
 }
 
@@ -200,10 +201,17 @@ impl RaftNode {
             role: Role::Follower,
             members: members(&initial.conf_state),
             seed: options.seed,
+            is_content: |_| true,
             notes,
         };
         node.set_patience();
         Ok(node)
+    }
+
+    /// Refuses leaders' snapshots whose content is none; without, all are taken.
+    pub const fn refusing_snapshots_unless(mut self, is_content: fn(&Bytes) -> bool) -> Self {
+        self.is_content = is_content;
+        self
     }
 
     /// This consenter's number.
@@ -317,7 +325,8 @@ impl RaftNode {
     }
 
     fn step(&mut self, from: NodeId, bytes: &Bytes) -> Result<(), Refused> {
-        let recipient = Recipient { id: self.id, term: self.raw.raft.term, last_index: self.last_index() };
+        let (term, last_index, is_content) = (self.raw.raft.term, self.last_index(), self.is_content);
+        let recipient = Recipient { id: self.id, term, last_index, is_content };
         let message = recipient.read(from, bytes)?;
         match self.raw.step(message) {
             Ok(()) | Err(raft::Error::StepPeerNotFound) => Ok(()),

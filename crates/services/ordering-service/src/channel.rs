@@ -137,7 +137,8 @@ pub(crate) fn open(
         tracing::info!(target: LOG, "This node is picked to start campaign channel={id} node={node}");
     }
     let missing = recovered.raft.snapshot.clone().filter(|snapshot| is_ahead(snapshot, &tip));
-    let raft = RaftNode::new(node, options, recovered.raft)?;
+    let raft = RaftNode::new(node, options, recovered.raft)?
+        .refusing_snapshots_unless(|data| Block::parse(data.clone()).is_ok());
     let shared = Arc::new(Shared {
         id: id.clone(),
         store,
