@@ -13,10 +13,11 @@ use ripstop_crypto::SigningIdentity;
 use ripstop_deliver::{BlockForm, Channels, DeliverConfig, DeliverService, ExpirationCheck, TlsBinding};
 use ripstop_keys::{EnvelopeHeader, nonce, sign_envelope};
 use ripstop_operations::Metrics;
+use ripstop_ordering::Message;
 use ripstop_proto::common::{self, Status as BroadcastStatus};
 use ripstop_proto::orderer::atomic_broadcast_client::AtomicBroadcastClient;
 use ripstop_proto::{Message as _, etcdraft, orderer, protos};
-use ripstop_raft::Consenters;
+use ripstop_raft::{Consenters, NodeId};
 use ripstop_runtime::TaskGroup;
 use ripstop_testkit::{Channel, Organization, TlsCredentials, value};
 use ripstop_transport::{ClientRoots, ConcurrencyLimit, Endpoint, KeyPair, Listener, ServerKeepalive, serve_grpc};
@@ -24,6 +25,9 @@ use ripstop_types::{Block, BlockNumber, ChannelId, Envelope, HeaderType, SignedD
 use tokio::runtime::Runtime;
 use tower::ServiceExt as _;
 
+use crate::answers::{Answers, Forwarded, Waiting};
+use crate::consensus::OrderKind;
+use crate::error::OrderError;
 use crate::produce::{Producer, raft_consenters};
 use crate::{
     AtomicBroadcastService, ClusterConfig, ExpiredClients, JoinBlock, OrderingConfig, OrderingService, TrustedRoots,
@@ -629,6 +633,48 @@ fn a_block_that_cannot_be_joined_is_refused_and_leaves_nothing() {
         assert_eq!(status, StatusCode::BAD_REQUEST);
         assert!(text.contains("none of the channel's consenters"), "{text}");
     });
+}
+
+#[test]
+fn a_channel_is_not_removed_while_it_is_joined() {
+    let world = World::new();
+    // One thread, so that it is known what comes first.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let tasks = TaskGroup::root("orderer");
+        let signer = world.orderer.orderer("osn");
+        let service = OrderingService::open(world.config(), signer, &Metrics::new(), Vec::new(), tasks).await.unwrap();
+        let id = channel_id();
+        let (joined, removed) = tokio::join!(service.join(world.join_block()), service.remove(&id));
+        joined.unwrap();
+        assert!(removed.unwrap_err().to_string().contains("being joined right now"));
+        assert_eq!(service.info(&id).unwrap().status, crate::Status::Active);
+        service.remove(&id).await.unwrap();
+        assert_eq!(service.list(), []);
+    });
+}
+
+#[test]
+fn all_clients_that_wait_are_counted() {
+    let envelope = normal(&Organization::new("Org1MSP").client("alice"), "a");
+    let message = Message::parse(envelope).unwrap();
+    let mut answers = Answers::default();
+    let mut told = Vec::new();
+    for until in [1, 2, 3] {
+        let (answer, receiver) = tokio::sync::oneshot::channel();
+        told.push(receiver);
+        let forwarded = Some(Forwarded { to: NodeId::new(2).unwrap(), until });
+        let (message, kind) = (message.clone(), OrderKind::Normal);
+        answers.add(message.raw.clone(), Waiting { message, kind, validated_at: 0, answer, forwarded });
+    }
+    assert_eq!(answers.len(), 3);
+    let late = |waiting: &Waiting| waiting.forwarded.filter(|forwarded| forwarded.until < 2);
+    assert_eq!(answers.refuse_if(|waiting| late(waiting).map(|forwarded| OrderError::NotOrdered(forwarded.to))), 1);
+    assert_eq!(answers.len(), 2);
+    answers.ordered(&[message.raw]);
+    assert_eq!(answers.len(), 0);
+    let told: Vec<_> = told.into_iter().map(|mut receiver| receiver.try_recv().unwrap().is_ok()).collect();
+    assert_eq!(told, [false, true, true]);
 }
 
 #[test]
