@@ -17,6 +17,7 @@ use ripstop_ordering::Message;
 use ripstop_proto::common;
 use ripstop_types::{Block, ChannelId, HeaderType};
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::error::ChannelError;
 use crate::info::{CHANNELS_PATH, ChannelInfo};
@@ -47,18 +48,9 @@ pub fn participation_routes(service: OrderingService, max_body: usize) -> Router
 async fn name_request(request: Request, next: Next) -> Response {
     let given = request.headers().get(REQUEST_ID).filter(|id| !id.is_empty()).cloned();
     let mut response = next.run(request).await;
-    let id = given.or_else(|| header::HeaderValue::from_str(&request_id(ripstop_keys::nonce())).ok());
+    let id = given.or_else(|| header::HeaderValue::from_str(&Uuid::new_v4().to_string()).ok());
     response.headers_mut().extend(id.map(|id| (REQUEST_ID, id)));
     response
-}
-
-/// A random UUID (version 4).
-fn request_id(random: [u8; 24]) -> String {
-    let part =
-        |range: std::ops::Range<usize>| random[range].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let (version, variant) = (0x40 | (random[6] & 0x0f), 0x80 | (random[8] & 0x3f));
-    let (a, b, c, d, e) = (part(0..4), part(4..6), part(7..8), part(9..10), part(10..16));
-    format!("{a}-{b}-{version:02x}{c}-{variant:02x}{d}-{e}")
 }
 
 async fn nothing_here() -> Response {
