@@ -7,7 +7,8 @@
 //! What runs at a moment is listed by [`TaskGroup::report`].
 //!
 //! Invariants: a task that ends in an error or a panic is logged with its name; an essential one that ends before it is told
-//! to, in whatever way, also ends the node; a closed group waits for its tasks only for a bounded time, because killing the process at any point is safe anyway.
+//! to, in whatever way, also ends the node; a closed group waits for its tasks only for a bounded time, because killing the
+//! process at any point is safe anyway.
 //!
 //! Absent: timers and random numbers under control of tests; they come with the simulator.
 
