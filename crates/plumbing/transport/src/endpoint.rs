@@ -71,6 +71,11 @@ pub enum ConnectError {
     ServerName(String),
 }
 
+/// A host and a port as one text; addresses of IPv6 stand in brackets.
+pub fn host_and_port(host: &str, port: impl std::fmt::Display) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
 impl ConnectError {
     /// The reason as Go's network libraries word it, for commands whose scripts know those words.
     pub fn in_gos_words(&self) -> String {
@@ -170,11 +175,7 @@ impl Endpoint {
 
     /// `host:port`.
     pub fn address(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        host_and_port(&self.host, self.port)
     }
 
     /// A gRPC channel that connects at its first request and again whenever the connection is lost. A request made while

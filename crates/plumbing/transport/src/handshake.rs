@@ -2,13 +2,11 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::sync::Arc;
 
 use ripstop_crypto::Certificate;
 use ripstop_types::{rfc3339, shortened};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{AlertDescription, CertificateError, DigitallySignedStruct, SignatureScheme};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::{AlertDescription, CertificateError};
 
 /// How many characters of a certificate's names are repeated: strangers choose them.
 const MAX_NAMES: usize = 1_000;
@@ -68,46 +66,6 @@ pub(crate) fn refused(certificate: &CertificateDer<'_>, why: rustls::Error) -> r
     // Outside of a handshake that is explained nobody asks.
     let _ = REFUSED.try_with(|refused| *refused.borrow_mut() = Some(Refused { der: certificate.to_vec(), why }));
     told
-}
-
-/// A verifier of servers that notes what it refuses.
-#[derive(Debug)]
-pub(crate) struct Noting(pub(crate) Arc<dyn ServerCertVerifier>);
-
-impl ServerCertVerifier for Noting {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let verified = self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        verified.map_err(|why| refused(end_entity, why))
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
-    }
 }
 
 /// An error of a connection, in Go's words where it is one of TLS.
@@ -200,6 +158,7 @@ fn describe(der: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair as Key};
+    use rustls::pki_types::ServerName;
     use tokio_rustls::{TlsAcceptor, TlsConnector};
 
     use super::*;

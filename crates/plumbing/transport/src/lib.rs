@@ -32,7 +32,7 @@ mod tls;
 
 pub use counts::ConnectionCounts;
 pub use datagram::DatagramTarget;
-pub use endpoint::{ConnectError, Endpoint, InvalidAddress, Keepalive, describe_failure, local_ip};
+pub use endpoint::{ConnectError, Endpoint, InvalidAddress, Keepalive, describe_failure, host_and_port, local_ip};
 pub use frames::MessageScanner;
 pub use key_pair::{KeyFiles, KeyFilesError, KeyPair, Renewal};
 pub use limit::{ConcurrencyLimit, Permit, TooManyRequests};

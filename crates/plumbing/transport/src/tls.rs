@@ -13,7 +13,7 @@ use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
 
 use crate::KeyPair;
-use crate::handshake::{Noting, refused};
+use crate::handshake::refused;
 
 /// The application protocols a server offers: HTTP/2 for gRPC, HTTP/1.1 for the operations endpoint.
 const ALPN_HTTP2: &[u8] = b"h2";
@@ -207,7 +207,7 @@ impl ClientCertVerifier for PeerVerifier {
     }
 }
 
-/// Verifies a server as usual, and that it is an expected one.
+/// Verifies a server as usual, and that it is an expected one; notes what it refuses.
 #[derive(Debug)]
 struct ServerVerifier {
     chain: Arc<WebPkiServerVerifier>,
@@ -217,6 +217,7 @@ struct ServerVerifier {
 /// What else is expected of a server.
 #[derive(Debug)]
 enum Expected {
+    Anybody,
     Key(Vec<u8>),
     NotCertificate(CertificateDer<'static>),
 }
@@ -232,7 +233,7 @@ impl Expected {
             Self::NotCertificate(own) if own.as_ref() == shown.as_ref() => {
                 Err(rustls::Error::General(format!("{name} is this node itself")))
             }
-            Self::NotCertificate(_) => Ok(()),
+            Self::Anybody | Self::NotCertificate(_) => Ok(()),
         }
     }
 }
@@ -246,8 +247,9 @@ impl ServerCertVerifier for ServerVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let verified = self.chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
-        self.expected.check(end_entity, server_name).map(|()| verified)
+        let verified = self.chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let checked = verified.and_then(|ok| self.expected.check(end_entity, server_name).map(|()| ok));
+        checked.map_err(|why| refused(end_entity, why))
     }
 
     fn verify_tls12_signature(
@@ -302,11 +304,7 @@ impl ClientTls {
     /// Trusts servers whose certificate chains to one of the certificates in these PEM texts, and presents `key_pair`
     /// when a server asks for a certificate.
     pub fn new<'a>(roots: impl IntoIterator<Item = &'a [u8]>, key_pair: Option<KeyPair>) -> Result<Self, TlsError> {
-        let store = root_store(roots)?;
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider())
-            .build()
-            .map_err(|error| TlsError::Verifier(error.to_string()))?;
-        Self::with_verifier(verifier, key_pair)
+        Self::expecting(roots, key_pair, Expected::Anybody)
     }
 
     /// As [`Self::new`], but trusts one server only: the one whose certificate, beside all else, has this public key (a
@@ -316,34 +314,30 @@ impl ClientTls {
         key_pair: KeyPair,
         server_key: &[u8],
     ) -> Result<Self, TlsError> {
-        Self::expecting(roots, key_pair, Expected::Key(server_key.to_vec()))
+        Self::expecting(roots, Some(key_pair), Expected::Key(server_key.to_vec()))
     }
 
     /// As [`Self::new`], but does not talk to itself: a server that shows the certificate of `key_pair` is not trusted.
     pub fn to_others<'a>(roots: impl IntoIterator<Item = &'a [u8]>, key_pair: KeyPair) -> Result<Self, TlsError> {
         let own = key_pair.leaf();
-        Self::expecting(roots, key_pair, Expected::NotCertificate(own))
+        Self::expecting(roots, Some(key_pair), Expected::NotCertificate(own))
     }
 
     fn expecting<'a>(
         roots: impl IntoIterator<Item = &'a [u8]>,
-        key_pair: KeyPair,
+        key_pair: Option<KeyPair>,
         expected: Expected,
     ) -> Result<Self, TlsError> {
         let store = root_store(roots)?;
         let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider())
             .build()
             .map_err(|error| TlsError::Verifier(error.to_string()))?;
-        Self::with_verifier(Arc::new(ServerVerifier { chain, expected }), Some(key_pair))
-    }
-
-    fn with_verifier(verifier: Arc<dyn ServerCertVerifier>, key_pair: Option<KeyPair>) -> Result<Self, TlsError> {
         let certificate = key_pair.as_ref().map(|pair| pair.leaf().to_vec());
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(TlsError::KeyPair)?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Noting(verifier)));
+            .with_custom_certificate_verifier(Arc::new(ServerVerifier { chain, expected }));
         let mut config = match key_pair {
             Some(pair) => builder.with_client_cert_resolver(Arc::new(pair)),
             None => builder.with_no_client_auth(),

@@ -8,10 +8,10 @@ use ripstop_node::Node;
 use ripstop_node_config::OrdererConfig;
 use ripstop_ordering_service::{ClusterConfig, ClusterService, OrderingService, TrustedRoots};
 use ripstop_runtime::{TaskGroup, TaskKind};
-use ripstop_transport::{ClientAuth, ClientRoots, Listener, ServerTls, serve_grpc};
+use ripstop_transport::{ClientAuth, ClientRoots, Listener, ServerTls, host_and_port, serve_grpc};
 use tonic::service::Routes;
 
-use crate::node::{grpc_options, host_and_port, read, read_files};
+use crate::node::{grpc_options, read, read_files};
 
 const LOG: &str = "orderer.common.server";
 

@@ -16,8 +16,8 @@ use ripstop_ordering_service::{
 };
 use ripstop_runtime::{Signals, TaskGroup, TaskKind};
 use ripstop_transport::{
-    ClientRoots, ConcurrencyLimit, Listener, MessageLimits, ServerOptions, ServerTls, serve_grpc, serve_http,
-    with_health,
+    ClientRoots, ConcurrencyLimit, Listener, MessageLimits, ServerOptions, ServerTls, host_and_port, serve_grpc,
+    serve_http, with_health,
 };
 use tonic::service::Routes;
 
@@ -139,10 +139,6 @@ pub(crate) fn grpc_options(config: &OrdererConfig, node: &Node) -> ServerOptions
         send: config.max_send_message_size as usize,
     };
     node.grpc_options(config.keepalive, config.connection_timeout, messages)
-}
-
-pub(crate) fn host_and_port(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 pub(crate) fn read(path: &Path, key: &str) -> anyhow::Result<Vec<u8>> {

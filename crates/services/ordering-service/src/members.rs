@@ -1,6 +1,7 @@
 use bytes::Bytes;
 use ripstop_crypto::Certificate;
 use ripstop_raft::{Consenters, NodeId};
+use ripstop_transport::host_and_port;
 
 /// A consenter as the others reach and recognise it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,16 +24,13 @@ impl Members {
     pub(crate) fn of(consenters: &Consenters) -> Self {
         let key = |pem: &[u8]| Certificate::from_pem(pem).map(|certificate| certificate.public_key().spki().clone());
         let member = |(id, consenter): (NodeId, &ripstop_proto::etcdraft::Consenter)| {
-            let host = match consenter.host.contains(':') {
-                true => format!("[{}]", consenter.host),
-                false => consenter.host.clone(),
-            };
+            let address = host_and_port(&consenter.host, consenter.port);
             let keys =
                 key(&consenter.client_tls_cert).and_then(|client| Ok((client, key(&consenter.server_tls_cert)?)));
             let (client_key, server_key) = keys
-                .inspect_err(|error| tracing::error!(target: "orderer.consensus.etcdraft", "Consenter {id} ({host}) cannot take part, because its TLS certificate cannot be read: {error}"))
+                .inspect_err(|error| tracing::error!(target: "orderer.consensus.etcdraft", "Consenter {id} ({address}) cannot take part, because its TLS certificate cannot be read: {error}"))
                 .ok()?;
-            Some(Member { id, address: format!("{host}:{}", consenter.port), client_key, server_key })
+            Some(Member { id, address, client_key, server_key })
         };
         Self(consenters.iter().filter_map(member).collect())
     }

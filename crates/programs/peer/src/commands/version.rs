@@ -1,7 +1,6 @@
-use super::{Failure, usage};
+use ripstop_node::FABRIC_RELEASE;
 
-/// The release of Fabric whose wire contract this is.
-const FABRIC_RELEASE: &str = "v3.1.5";
+use super::{Failure, usage};
 
 /// Prints what `peer version` prints. It takes no words.
 pub(crate) fn print(words: &[String]) -> Result<(), Failure> {
