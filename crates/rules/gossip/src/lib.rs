@@ -1,0 +1,34 @@
+//! Who is there, what does each have, and who tells whom? Fabric's gossip as a state machine.
+//!
+//! What question this crate answers: *which peers are alive, in which channels, at which height, and what must be said to
+//! whom so that all of them come to know the same?* It stands beside the journey of a transaction: blocks and private data
+//! travel by it, and discovery tells applications what it knows.
+//!
+//! A driver feeds a machine with input (streams that came up, messages of authenticated streams, what the ledger did) and
+//! carries out its effects. All machines here have one shape: `handle(now, input)`, then effects until there are none, and
+//! `wake_at` for the next moment at which time alone changes something.
+//!
+//! Invariants:
+//! - nothing that a message says is believed before its signature is verified by [`Trust`], and nothing is told to an
+//!   organisation that it may not know: internal endpoints never leave the own organisation, channels only members;
+//! - every store has a named bound; what a single peer or organisation can put into one is bounded too;
+//! - the same inputs and seed give the same effects.
+//!
+//! Absent: sockets, clocks, files, random numbers of the operating system; verification of blocks.
+
+mod effect;
+mod message;
+mod moment;
+mod peer;
+mod trust;
+mod view;
+
+pub use effect::{Effect, Effects, Note, NoteLevel, Surroundings};
+pub use message::{
+    Alive, Content, DataKind, Leadership, Malformed, Message, PeerTime, PrivateDigest, PrivateElement, PrivatePayload,
+    SignedMessage, StateInfo, StatePayload, Tag,
+};
+pub use moment::Moment;
+pub use peer::{Endpoint, Member, PkiId};
+pub use trust::{Contact, Distrust, Standing, Trust};
+pub use view::{AnnouncedChaincode, ChannelMember, KnownPeer, View};
