@@ -65,6 +65,7 @@ pub const SAME_FLOOR_EDGES: &[(&str, &str)] = &[
     ("ripstop-node", "ripstop-transport"),
     ("ripstop-chaincode", "ripstop-chaincode-builder"),
     ("ripstop-endorser", "ripstop-chaincode"),
+    ("ripstop-gateway", "ripstop-discovery"),
     ("ripstop-committer", "ripstop-deliver"),
     ("ripstop-ordering-service", "ripstop-deliver"),
     ("ripstop-network", "ripstop-peer"),
