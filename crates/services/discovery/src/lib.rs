@@ -5,7 +5,8 @@
 //! ([`Discovery::endorsement_plan`]).
 //!
 //! Where it stands in the journey: before step 2. It brings together what the ledger says (definitions, collections, the
-//! channel's configuration) and what this peer knows of others ([`KnownPeers`]).
+//! channel's configuration) and what this peer knows of others
+//! ([`ripstop_gossip::View`]).
 //!
 //! Invariants:
 //! - A [`Descriptor`] holds only layouts that the peers it lists can complete.
@@ -15,10 +16,8 @@
 
 mod descriptor;
 mod error;
-mod known;
 mod service;
 
 pub use descriptor::{Candidate, Descriptor, Group, Layout};
 pub use error::PlanError;
-pub use known::{ChannelMember, KnownPeer, KnownPeers};
 pub use service::Discovery;
