@@ -31,7 +31,10 @@ use tokio_util::task::TaskTracker;
 pub enum TaskKind {
     /// The node cannot do without it (a listener): when it ends before it is told to, the whole node stops.
     Essential,
-    /// It serves one channel or one peer: a failure is logged, and everything else goes on.
+    /// Its group cannot do without it (the committer of a channel): when it ends, in whatever way, the rest of the group
+    /// stops. A failure is logged, and other groups go on.
+    Core,
+    /// Nothing depends on it: a failure is logged, and everything else goes on.
     Isolated,
 }
 
@@ -40,6 +43,8 @@ pub enum TaskKind {
 pub struct TaskGroup {
     name: &'static str,
     tracker: TaskTracker,
+    /// Those of the groups above, which wait for the tasks of this one too.
+    above: Vec<TaskTracker>,
     cancel: CancellationToken,
     node: CancellationToken,
     running: Running,
@@ -74,7 +79,14 @@ impl TaskGroup {
     /// The root of the tree: one for each process.
     pub fn root(name: &'static str) -> Self {
         let node = CancellationToken::new();
-        Self { name, tracker: TaskTracker::new(), cancel: node.child_token(), node, running: Running::default() }
+        Self {
+            name,
+            tracker: TaskTracker::new(),
+            above: Vec::new(),
+            cancel: node.child_token(),
+            node,
+            running: Running::default(),
+        }
     }
 
     /// A group below this one; it stops when this one stops.
@@ -82,6 +94,7 @@ impl TaskGroup {
         Self {
             name,
             tracker: TaskTracker::new(),
+            above: self.above.iter().chain([&self.tracker]).cloned().collect(),
             cancel: self.cancel.child_token(),
             node: self.node.clone(),
             running: self.running.clone(),
@@ -100,13 +113,16 @@ impl TaskGroup {
         let node = self.node.clone();
         let cancel = self.cancel.clone();
         let running = self.running.begin(group, task);
+        let awaited_above: Vec<_> = self.above.iter().map(TaskTracker::token).collect();
         self.tracker.spawn(async move {
-            let _running = running;
+            let _guards = (running, awaited_above);
+            // Dropped at the very end: a failure is in the log before the rest of the group stops.
+            let _end_of_group = (kind == TaskKind::Core).then(|| cancel.clone().drop_guard());
             // What a task leaves behind in a panic is its own: the node stops, or nothing else looks at it.
             let failure = match AssertUnwindSafe(future).catch_unwind().await {
                 Ok(Err(error)) => error.to_string(),
                 Err(panic) => format!("it panicked: {}", panic_message(&*panic)),
-                Ok(Ok(())) if kind == TaskKind::Isolated || cancel.is_cancelled() => return,
+                Ok(Ok(())) if kind != TaskKind::Essential || cancel.is_cancelled() => return,
                 Ok(Ok(())) => "it ended though nobody told it to".to_owned(),
             };
             if cancel.is_cancelled() {
@@ -161,7 +177,7 @@ impl TaskGroup {
         self.node.cancel();
     }
 
-    /// Tells the group to stop and waits for its tasks, at most `patience`. Returns whether all ended in time.
+    /// Tells the group to stop and waits for its tasks and those of the groups below, at most `patience`. Returns whether all ended in time.
     pub async fn close(&self, patience: Duration) -> bool {
         self.cancel.cancel();
         self.tracker.close();
@@ -236,6 +252,34 @@ impl Signals {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_group_ends_with_its_core_task_and_others_go_on() {
+        for end in [|| Ok(()), || Err("the disk is full"), || panic!("a bug")] {
+            let channels = TaskGroup::root("channels");
+            let (one, other) = (channels.child("channel"), channels.child("channel"));
+            let stopping = one.cancelled();
+            one.spawn(TaskKind::Isolated, "watch", async move {
+                stopping.await;
+                Ok::<_, String>(())
+            });
+            one.spawn(TaskKind::Core, "committer", async move { end() });
+            one.cancelled().await;
+            assert!(one.close(Duration::from_secs(60)).await);
+            assert!(!other.is_cancelled() && !channels.is_cancelled() && !channels.node.is_cancelled());
+        }
+    }
+
+    #[tokio::test]
+    async fn closing_a_group_waits_for_the_tasks_of_the_groups_below() {
+        let root = TaskGroup::root("node");
+        let channel = root.child("channels").child("channel");
+        let (ended, end) = tokio::sync::oneshot::channel::<()>();
+        channel.spawn(TaskKind::Isolated, "commit", async move { end.await.map_err(|_| "nobody let it end") });
+        assert!(!root.close(Duration::ZERO).await, "its task goes on");
+        ended.send(()).unwrap();
+        assert!(root.close(Duration::from_secs(60)).await);
+    }
 
     #[tokio::test]
     async fn closing_a_group_stops_its_children_and_waits_for_its_tasks() {

@@ -31,10 +31,15 @@ impl KeyPair {
         Ok(Self { current: Arc::new(ArcSwap::from_pointee(certified(certificates, key)?)) })
     }
 
-    /// The DER of the leaf certificate; its SHA-256 is what a channel header calls `tls_cert_hash`.
+    /// The DER of the leaf certificate that is shown now.
     pub fn leaf(&self) -> CertificateDer<'static> {
         // A pair without certificates cannot be made.
         self.current.load().cert.first().cloned().unwrap_or_else(|| CertificateDer::from(Vec::new()))
+    }
+
+    /// The SHA-256 of [`Self::leaf`]: what a channel header calls `tls_cert_hash`. It changes when the pair is renewed.
+    pub fn leaf_hash(&self) -> Digest {
+        Digest::of(&self.leaf())
     }
 }
 

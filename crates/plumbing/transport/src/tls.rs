@@ -111,6 +111,7 @@ pub enum ClientAuth {
 #[derive(Clone)]
 pub struct ServerTls {
     pub(crate) config: Arc<ServerConfig>,
+    key_pair: KeyPair,
     required: bool,
 }
 
@@ -129,12 +130,12 @@ impl ServerTls {
             .with_safe_default_protocol_versions()
             .map_err(TlsError::KeyPair)?
             .with_client_cert_verifier(Arc::new(verifier))
-            .with_cert_resolver(Arc::new(key_pair));
+            .with_cert_resolver(Arc::new(key_pair.clone()));
         config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()];
         // Resumption would skip verification against roots that changed meanwhile.
         config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Self { config: Arc::new(config), required })
+        Ok(Self { config: Arc::new(config), key_pair, required })
     }
 
     /// Judges clients' certificates as if it were this much earlier (Fabric: `TLSHandshakeTimeShift`).
@@ -143,6 +144,11 @@ impl ServerTls {
             Arc::make_mut(&mut self.config).time_provider = Arc::new(Earlier(shift));
         }
         self
+    }
+
+    /// What the server shows.
+    pub const fn key_pair(&self) -> &KeyPair {
+        &self.key_pair
     }
 
     /// Whether clients must present a certificate (mutual TLS). Deliver requests are then bound to it.

@@ -184,10 +184,7 @@ async fn start_grpc(
     let listener = Listener::bind(&address).await.context("(General.ListenAddress, General.ListenPort)")?;
     let deliver_config = DeliverConfig {
         time_window: config.authentication_time_window,
-        binding: match tls.as_ref().is_some_and(ServerTls::requires_client_certificate) {
-            true => TlsBinding::Required,
-            false => TlsBinding::NotChecked,
-        },
+        binding: TlsBinding::of(tls.as_ref()),
         expiration: if config.no_expiration_checks { ExpirationCheck::Off } else { ExpirationCheck::On },
         limit: ConcurrencyLimit::new("/orderer.AtomicBroadcast/Deliver", MAX_DELIVER_STREAMS),
     };

@@ -333,7 +333,7 @@ impl BlockPuller {
             r#type: Some(orderer::seek_position::Type::Specified(orderer::SeekSpecified { number })),
         };
         let info = orderer::SeekInfo { start: Some(at(start.get())), stop: Some(at(u64::MAX)), ..Default::default() };
-        let tls_cert_hash = self.config.tls.as_ref().map(|pair| Digest::of(&pair.leaf()));
+        let tls_cert_hash = self.config.tls.as_ref().map(KeyPair::leaf_hash);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let timestamp = Timestamp { seconds: now.as_secs() as i64, nanos: now.subsec_nanos() as i32 };
         let header = EnvelopeHeader {

@@ -7,7 +7,7 @@ use prost::Message;
 use ripstop_operations::Metrics;
 use ripstop_proto::protos::deliver_server::{Deliver, DeliverServer};
 use ripstop_proto::{common, orderer, protos};
-use ripstop_transport::{BOUNDED_BY_LISTENER, ConcurrencyLimit, PeerInfo, Permit, in_go_words};
+use ripstop_transport::{BOUNDED_BY_LISTENER, ConcurrencyLimit, PeerInfo, Permit, ServerTls, in_go_words};
 use ripstop_types::{Block, Envelope};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -28,6 +28,16 @@ pub enum TlsBinding {
     Required,
     /// Without mutual TLS.
     NotChecked,
+}
+
+impl TlsBinding {
+    /// As the TLS of the listener demands.
+    pub fn of(tls: Option<&ServerTls>) -> Self {
+        match tls.is_some_and(ServerTls::requires_client_certificate) {
+            true => Self::Required,
+            false => Self::NotChecked,
+        }
+    }
 }
 
 /// Whether a client whose certificate expired is cut off.
