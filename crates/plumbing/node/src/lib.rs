@@ -212,8 +212,8 @@ impl Node {
 
     /// Keeps the TLS certificates fresh and tells when certificates end; that with which the node signs ends at
     /// `enrollment`, in Unix seconds. Call it when all TLS is set up.
-    pub fn watch_certificates(self, enrollment: i64, tasks: &TaskGroup) {
-        let certificates = Certificates::new(enrollment, self.files);
+    pub fn watch_certificates(&mut self, enrollment: i64, tasks: &TaskGroup) {
+        let certificates = Certificates::new(enrollment, std::mem::take(&mut self.files));
         let stopping = tasks.cancelled();
         tasks.spawn(TaskKind::Isolated, "certificates", async move {
             tokio::select! { watched = certificates.watch() => watched, () = stopping => Ok(()) }

@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ripstop_chaincode::{ChaincodeAuthority, HostOptions, Registration};
+use ripstop_chaincode::{ChaincodeAuthority, ChaincodeHost, HostOptions, NodeParts, Registration};
 use ripstop_chaincode_builder::BuilderOptions;
 use ripstop_node_config::{Environment, PeerConfig};
 use ripstop_transport::ServerTls;
 
+use super::at;
+use super::channels::PeerChannels;
 use super::identity::Tls;
+use super::parts::Peer;
 
 /// Where the peer listens for chaincode in development mode when its own address says nothing (Fabric:
 /// `createChaincodeServer`).
@@ -26,14 +29,27 @@ pub(super) fn endpoint(config: &PeerConfig, advertised: &str) -> anyhow::Result<
     }
 }
 
+/// The host of all chaincode, and the TLS of its listener. `address` is where chaincode finds the peer.
+pub(super) fn host(
+    peer: &Peer,
+    channels: &PeerChannels,
+    address: &str,
+) -> anyhow::Result<(ChaincodeHost, Option<ServerTls>)> {
+    let (options, tls) = options(&peer.config, address, peer.identity.tls.as_ref())?;
+    let parts = NodeParts {
+        ledgers: Arc::clone(&peer.ledgers),
+        local_msp: Arc::clone(&peer.identity.local_msp),
+        join: Arc::new(channels.clone()),
+        metrics: peer.node.metrics.clone(),
+    };
+    let host = ChaincodeHost::new(options, parts).map_err(at("the store of chaincode packages"))?;
+    Ok((host, tls))
+}
+
 /// How chaincode is run, and how its listener speaks TLS. A listener with TLS lets in only chaincode with a certificate
 /// that was made for it. In development mode there is nobody to make one for: chaincode sees the peer's own certificate,
 /// and is known by the id it registers with.
-pub(super) fn options(
-    config: &PeerConfig,
-    address: &str,
-    tls: Option<&Tls>,
-) -> anyhow::Result<(HostOptions, Option<ServerTls>)> {
+fn options(config: &PeerConfig, address: &str, tls: Option<&Tls>) -> anyhow::Result<(HostOptions, Option<ServerTls>)> {
     let (authority, tls) = match tls {
         None => (None, None),
         Some(tls) if config.chaincode.development_mode => (None, Some(tls.chaincode.clone())),

@@ -10,57 +10,69 @@ use parking_lot::Mutex;
 use prometheus::IntGaugeVec;
 use ripstop_chaincode::JoinChannel;
 use ripstop_channel_config::ConsensusType;
-use ripstop_channel_config::acl::{self, Resource};
 use ripstop_committer::{BLOCK_QUEUE, CommitMetrics, Committer};
-use ripstop_deliver::{
-    BlockForm, BlockPuller, BlockSource, Channels, OrdererEndpoint, PullConfig, PullTarget, Refusal, SourceError,
-};
+use ripstop_deliver::{BlockPuller, PullConfig, PulledBlock};
 use ripstop_gateway::AddressOverride;
 use ripstop_ledger::{Ledger, Ledgers};
-use ripstop_msp::LocalMsp;
-use ripstop_operations::{Health, Metrics};
-use ripstop_policy::Reader;
+use ripstop_operations::Health;
 use ripstop_runtime::{TaskGroup, TaskKind};
 use ripstop_transport::ClientRoots;
-use ripstop_types::{Block, BlockNumber, ChannelId, MspId, SignedData};
-use tokio::sync::{mpsc, watch};
+use ripstop_types::{Block, MspId};
+use tokio::sync::mpsc;
 
-/// How long the tasks of a channel may take to end: a block that is being committed is finished.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-
-/// What all channels of the peer share.
-pub(super) struct ChannelParts {
-    pub(super) ledgers: Arc<Ledgers>,
-    pub(super) pull: PullConfig,
-    /// How long pulling may fail before the log says that it goes on nevertheless.
-    pub(super) patience: Duration,
-    /// How long a puller pauses after a first failure.
-    pub(super) first_pause: Duration,
-    pub(super) overrides: Vec<AddressOverride>,
-    /// The roots of TLS clients.
-    pub(super) roots: ClientRoots,
-    /// Those of the roots that come from no channel.
-    pub(super) configured_roots: Vec<Bytes>,
-    pub(super) tasks: TaskGroup,
-    pub(super) health: Health,
-    pub(super) heights: IntGaugeVec,
-    pub(super) commits: CommitMetrics,
-    /// The snapshot from which a ledger is being created. Held while any ledger is.
-    pub(super) joining: Mutex<Option<PathBuf>>,
-}
+use super::orderers::{self, LedgerTarget};
+use super::parts::Peer;
 
 /// The peer's channels. Clones are the same.
 #[derive(Clone)]
-pub(super) struct PeerChannels(Arc<ChannelParts>);
+pub(super) struct PeerChannels(Arc<Shared>);
 
-/// The gauge of ledger heights, under Fabric's name.
-pub(super) fn height_gauge(metrics: &Metrics) -> IntGaugeVec {
-    metrics.gauge("ledger_blockchain_height", "Height of the chain in blocks.", &["channel"])
+/// What all channels of the peer share.
+struct Shared {
+    ledgers: Arc<Ledgers>,
+    pull: PullConfig,
+    /// How long pulling may fail before the log says that it goes on nevertheless.
+    patience: Duration,
+    /// How long a puller pauses after a first failure.
+    first_pause: Duration,
+    overrides: Vec<AddressOverride>,
+    /// The roots of TLS clients.
+    roots: ClientRoots,
+    /// Those of the roots that come from no channel.
+    configured_roots: Vec<Bytes>,
+    tasks: TaskGroup,
+    health: Health,
+    heights: IntGaugeVec,
+    commits: CommitMetrics,
+    /// The snapshot from which a ledger is being created. Held while any ledger is.
+    joining: Mutex<Option<PathBuf>>,
+}
+
+/// A channel while the peer works on it. Its tasks end together: when the peer does, and when the committer does, without
+/// which there is nothing to work for.
+struct Channel {
+    ledger: Arc<Ledger>,
+    tasks: TaskGroup,
 }
 
 impl PeerChannels {
-    pub(super) fn new(parts: ChannelParts) -> Self {
-        Self(Arc::new(parts))
+    /// The channels of all ledgers. Nothing is done for them before [`Self::start_all`].
+    pub(super) fn new(peer: &Peer) -> anyhow::Result<Self> {
+        let (delivery, metrics, tls) = (&peer.config.delivery_client, &peer.node.metrics, peer.identity.tls.as_ref());
+        Ok(Self(Arc::new(Shared {
+            ledgers: Arc::clone(&peer.ledgers),
+            pull: orderers::pull_config(peer),
+            patience: delivery.reconnect_total_threshold,
+            first_pause: delivery.minimal_reconnect_interval,
+            overrides: orderers::overrides(&peer.config)?,
+            roots: tls.map(|tls| tls.client_roots.clone()).unwrap_or_default(),
+            configured_roots: tls.map(|tls| tls.configured_roots.clone()).unwrap_or_default(),
+            tasks: peer.tasks.channels.clone(),
+            health: peer.node.health.clone(),
+            heights: metrics.gauge("ledger_blockchain_height", "Height of the chain in blocks.", &["channel"]),
+            commits: CommitMetrics::new(metrics),
+            joining: Mutex::default(),
+        })))
     }
 
     /// Starts the tasks of all channels that the peer has.
@@ -84,48 +96,66 @@ impl PeerChannels {
         &self.0.pull.signer.identity().msp_id
     }
 
-    /// Starts the tasks of one channel.
+    /// Where orderers really are.
+    pub(super) fn orderer_overrides(&self) -> &[AddressOverride] {
+        &self.0.overrides
+    }
+
+    /// Starts the work on one channel: blocks come in, are committed, and what follows from them is seen to.
     fn start(&self, ledger: &Arc<Ledger>) {
-        let parts = &self.0;
-        let channel = ledger.channel_id().clone();
-        let byzantine = ledger.config().orderer().is_some_and(|orderer| orderer.consensus_type == ConsensusType::Bft);
-        let kind = if byzantine { "BFT (byzantine" } else { "CFT (crash" };
-        tracing::info!(target: "deliveryClient", function = "DeliverBlocks", "Creating a {kind} fault tolerant) BlockDeliverer for channel ´{channel}´");
+        let channel = Channel { ledger: Arc::clone(ledger), tasks: self.0.tasks.child("channel") };
         let (blocks, received) = mpsc::channel(BLOCK_QUEUE);
+        self.commit(&channel, received);
+        self.pull(&channel, blocks);
+        channel.tasks.clone().spawn(TaskKind::Isolated, "watch", self.clone().watch(channel));
+    }
+
+    /// Commits what comes in. The peer is not healthy once that ends in an error.
+    fn commit(&self, channel: &Channel, received: mpsc::Receiver<PulledBlock>) {
         let failed = Arc::new(Mutex::new(None::<String>));
         let failure = Arc::clone(&failed);
-        parts.health.register(&format!("committer of channel {channel}"), move || match &*failure.lock() {
+        let part = format!("committer of channel {}", channel.ledger.channel_id());
+        self.0.health.register(&part, move || match &*failure.lock() {
             Some(why) => Err(why.clone()),
             None => Ok(()),
         });
-        let committer = Committer::new(Arc::clone(ledger))
+        let committer = Committer::new(Arc::clone(&channel.ledger))
             .of_organization(self.organization().clone())
-            .counting(parts.commits.clone());
-        parts.tasks.spawn(TaskKind::Isolated, "committer", async move {
+            .counting(self.0.commits.clone());
+        channel.tasks.spawn(TaskKind::Core, "committer", async move {
             let ended = committer.run(received).await;
             if let Err(error) = &ended {
                 *failed.lock() = Some(error.to_string());
             }
             ended
         });
+    }
+
+    /// Pulls blocks from the orderers. The committer ends when this does.
+    fn pull(&self, channel: &Channel, blocks: mpsc::Sender<PulledBlock>) {
+        let parts = &self.0;
+        let (ledger, name) = (&channel.ledger, channel.ledger.channel_id());
+        let byzantine = ledger.config().orderer().is_some_and(|orderer| orderer.consensus_type == ConsensusType::Bft);
+        let kind = if byzantine { "BFT (byzantine" } else { "CFT (crash" };
+        tracing::info!(target: "deliveryClient", function = "DeliverBlocks", "Creating a {kind} fault tolerant) BlockDeliverer for channel ´{name}´");
         let target = Arc::new(LedgerTarget { ledger: Arc::clone(ledger), overrides: parts.overrides.clone() });
         let puller = BlockPuller::new(target, parts.pull.clone(), blocks)
             .with_patience(parts.patience)
             .with_first_pause(parts.first_pause);
-        let stopping = parts.tasks.cancelled();
-        parts.tasks.spawn(TaskKind::Isolated, "puller", async move {
+        let stopping = channel.tasks.cancelled();
+        channel.tasks.spawn(TaskKind::Isolated, "puller", async move {
             tokio::select! {
                 () = puller.run() => {}
                 () = stopping => {}
             }
             Ok::<_, Infallible>(())
         });
-        parts.tasks.spawn(TaskKind::Isolated, "configuration", self.clone().watch(Arc::clone(ledger)));
     }
 
-    /// Follows the height of a ledger: shows it, takes up the TLS roots of a changed configuration, and says when a ledger
+    /// Follows the height of the channel's ledger: shows it, takes up the TLS roots of a changed configuration, and says when a ledger
     /// that was taken back has come as far again.
-    async fn watch(self, ledger: Arc<Ledger>) -> Result<(), Infallible> {
+    async fn watch(self, channel: Channel) -> Result<(), Infallible> {
+        let Channel { ledger, tasks } = channel;
         let mut heights = ledger.heights();
         let gauge = self.0.heights.with_label_values(&[ledger.channel_id().as_str()]);
         let mut sequence = ledger.config().sequence();
@@ -144,7 +174,7 @@ impl PeerChannels {
             }
             tokio::select! {
                 changed = heights.changed() => if changed.is_err() { return Ok(()) },
-                () = self.0.tasks.cancelled() => return Ok(()),
+                () = tasks.cancelled() => return Ok(()),
             }
         }
     }
@@ -218,84 +248,5 @@ impl JoinChannel for PeerChannels {
 
     fn joining(&self) -> Option<PathBuf> {
         self.0.joining.lock().clone()
-    }
-}
-
-/// The channels as the deliver service sees them.
-pub(super) struct DeliverChannels {
-    pub(super) ledgers: Arc<Ledgers>,
-    pub(super) local_msp: Arc<LocalMsp>,
-}
-
-impl Channels for DeliverChannels {
-    fn source(&self, channel: &str) -> Option<Arc<dyn BlockSource>> {
-        let ledger = self.ledgers.get(&ChannelId::new(channel).ok()?)?;
-        Some(Arc::new(LedgerSource { ledger, local_msp: Arc::clone(&self.local_msp) }))
-    }
-}
-
-/// A ledger's blocks, for those who may read them.
-struct LedgerSource {
-    ledger: Arc<Ledger>,
-    local_msp: Arc<LocalMsp>,
-}
-
-impl BlockSource for LedgerSource {
-    fn heights(&self) -> watch::Receiver<u64> {
-        self.ledger.heights()
-    }
-
-    fn first_block(&self) -> BlockNumber {
-        self.ledger.first_block()
-    }
-
-    fn block(&self, number: BlockNumber) -> Result<Arc<Block>, SourceError> {
-        match self.ledger.block(number) {
-            Ok(Some(block)) => Ok(block),
-            Ok(None) => Err(SourceError(format!("block [{number}] is not there"))),
-            Err(error) => Err(SourceError(error.to_string())),
-        }
-    }
-
-    fn config_sequence(&self) -> u64 {
-        self.ledger.config().sequence()
-    }
-
-    fn authorize(&self, form: BlockForm, request: &SignedData) -> Result<(), Refusal> {
-        let resource = match form {
-            BlockForm::Full => Resource::EventBlock,
-            BlockForm::Filtered => Resource::EventFilteredBlock,
-        };
-        acl::check(resource, Some(&self.ledger.config()), &self.local_msp, request)
-            .map_err(|refusal| Refusal(refusal.text(Reader::Member)))
-    }
-}
-
-/// A ledger that wants blocks.
-struct LedgerTarget {
-    ledger: Arc<Ledger>,
-    overrides: Vec<AddressOverride>,
-}
-
-impl PullTarget for LedgerTarget {
-    fn channel(&self) -> &ChannelId {
-        self.ledger.channel_id()
-    }
-
-    fn next_block(&self) -> BlockNumber {
-        BlockNumber::new(self.ledger.height())
-    }
-
-    fn orderers(&self) -> Vec<OrdererEndpoint> {
-        let replace = |endpoint: ripstop_channel_config::OrdererEndpoint| {
-            let replaced = self.overrides.iter().find(|replaced| replaced.from == endpoint.address);
-            let tls_roots = match replaced {
-                Some(replaced) if !replaced.tls_roots.is_empty() => replaced.tls_roots.clone(),
-                _ => endpoint.tls_roots.to_vec(),
-            };
-            let address = replaced.map_or(endpoint.address, |replaced| replaced.to.clone());
-            OrdererEndpoint { address, tls_roots }
-        };
-        self.ledger.config().orderer_endpoints().into_iter().map(replace).collect()
     }
 }

@@ -1,16 +1,94 @@
-//! Who the peer is: its MSP folder and its TLS files.
+//! Who the peer is: its address, its MSP folder and its TLS files.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context;
 use bytes::Bytes;
-use ripstop_keys::LocalIdentity;
+use ripstop_keys::{LocalIdentity, SigningIdentity};
+use ripstop_msp::LocalMsp;
 use ripstop_node::Node;
-use ripstop_node_config::{MspLocation, PeerTlsConfig, ServerTlsConfig};
-use ripstop_transport::{ClientRoots, KeyPair, ServerTls};
+use ripstop_node_config::{MspLocation, PeerConfig, PeerTlsConfig, ServerTlsConfig};
+use ripstop_transport::{ClientRoots, KeyPair, ServerTls, local_ip};
 
-/// Loads the peer's own organisation and key.
-pub(super) fn load(location: &MspLocation) -> anyhow::Result<LocalIdentity> {
+use super::at;
+
+/// Who the peer is.
+pub(super) struct Identity {
+    /// Where applications and peers of its own organisation reach it.
+    pub(super) address: String,
+    /// Its organisation.
+    pub(super) local_msp: Arc<LocalMsp>,
+    /// Its certificate, and what signs for it.
+    pub(super) signer: SigningIdentity,
+    /// None where the peer speaks without TLS.
+    pub(super) tls: Option<Tls>,
+}
+
+impl Identity {
+    /// Finds out the address, and reads the MSP folder and the TLS files.
+    pub(super) fn load(config: &PeerConfig, node: &mut Node) -> anyhow::Result<Self> {
+        let address = config.advertised_address(local_ip()).context(
+            "peer.address must be found out (peer.addressAutoDetect, or a host such as 0.0.0.0), but this machine has none",
+        )?;
+        let LocalIdentity { msp, signer } = load_msp(&config.msp)?;
+        let tls = config.tls.as_ref().map(|tls| Tls::load(tls, node)).transpose()?;
+        if tls.is_some() {
+            tracing::info!(target: "nodeCmd", function = "serve", "Starting peer with TLS enabled");
+        }
+        Ok(Self { address, local_msp: Arc::new(msp), signer, tls })
+    }
+
+    /// The TLS of the listener for everybody.
+    pub(super) fn server_tls(&self) -> Option<&ServerTls> {
+        self.tls.as_ref().map(|tls| &tls.server)
+    }
+
+    /// The certificate that the peer shows where it is the client.
+    pub(super) fn client_tls(&self) -> Option<&KeyPair> {
+        self.tls.as_ref().map(|tls| &tls.client)
+    }
+}
+
+/// The peer's TLS: as a server, and the certificate it shows as a client. The digests of these certificates, as messages name
+/// them, are those of [`ServerTls::key_pair`] and of the client's pair ([`KeyPair::leaf_hash`]).
+pub(super) struct Tls {
+    /// The listener for everybody.
+    pub(super) server: ServerTls,
+    /// What the peer shows where it is the client.
+    pub(super) client: KeyPair,
+    /// The TLS of the listener for chaincode in development mode: chaincode that dials the peer sees the peer's certificate and
+    /// shows none; it is known by the id that it registers with.
+    pub(super) chaincode: ServerTls,
+    /// What clients' certificates are verified against under mutual TLS: those of the configuration and of all channels.
+    pub(super) client_roots: ClientRoots,
+    /// Certificates from the configuration that clients' certificates may come from, whatever channels say.
+    pub(super) configured_roots: Vec<Bytes>,
+}
+
+impl Tls {
+    fn load(config: &PeerTlsConfig, node: &mut Node) -> anyhow::Result<Self> {
+        let server = &config.server;
+        // Without mutual TLS nobody verifies clients, and the sample configuration names a file that does not exist.
+        let client_cas = if server.client_auth_required { server.client_root_cas.as_slice() } else { &[] };
+        let configured_roots: Vec<Bytes> =
+            server.root_cas.iter().chain(client_cas).map(|path| read(path)).collect::<Result<_, _>>()?;
+        let client_roots = ClientRoots::new();
+        let pems = configured_roots.iter().map(AsRef::as_ref);
+        client_roots.replace(pems).map_err(at("peer.tls: root certificates"))?;
+        let for_chaincode = ServerTlsConfig { client_auth_required: false, ..server.clone() };
+        Ok(Self {
+            server: node.grpc_tls("server TLS", server, &client_roots)?,
+            client: node.key_pair("client TLS", &config.client_certificate, &config.client_private_key)?,
+            chaincode: node.grpc_tls("server TLS", &for_chaincode, &client_roots)?,
+            client_roots,
+            configured_roots,
+        })
+    }
+}
+
+/// The peer's own organisation and key.
+fn load_msp(location: &MspLocation) -> anyhow::Result<LocalIdentity> {
     let loaded = match &location.keystore {
         Some(keystore) => LocalIdentity::load_with_keystore(&location.directory, keystore, &location.id),
         None => LocalIdentity::load(&location.directory, &location.id),
@@ -23,39 +101,7 @@ pub(super) fn load(location: &MspLocation) -> anyhow::Result<LocalIdentity> {
     })
 }
 
-/// The peer's TLS: as a server, and the certificate it shows as a client.
-pub(super) struct Tls {
-    pub(super) server: ServerTls,
-    pub(super) client: KeyPair,
-    /// The TLS of the listener for chaincode in development mode: chaincode that dials the peer sees the peer's certificate and
-    /// shows none; it is known by the id that it registers with.
-    pub(super) chaincode: ServerTls,
-    /// Certificates from the configuration that clients' certificates may come from, whatever channels say.
-    pub(super) configured_roots: Vec<Bytes>,
-}
-
-/// Reads the TLS files. `roots` are the certificates that clients are verified against under mutual TLS.
-pub(super) fn load_tls(config: &PeerTlsConfig, roots: &ClientRoots, node: &mut Node) -> anyhow::Result<Tls> {
-    let server = &config.server;
-    // Without mutual TLS nobody verifies clients, and the sample configuration names a file that does not exist.
-    let client_roots = if server.client_auth_required { server.client_root_cas.as_slice() } else { &[] };
-    let mut configured_roots = Vec::new();
-    for path in server.root_cas.iter().chain(client_roots) {
-        configured_roots.push(Bytes::from(read(path)?));
-    }
-    roots
-        .replace(configured_roots.iter().map(AsRef::as_ref))
-        .map_err(|error| anyhow::anyhow!("peer.tls: root certificates: {error}"))?;
-    let for_chaincode = ServerTlsConfig { client_auth_required: false, ..server.clone() };
-    Ok(Tls {
-        server: node.grpc_tls("server TLS", server, roots)?,
-        client: node.key_pair("client TLS", &config.client_certificate, &config.client_private_key)?,
-        chaincode: node.grpc_tls("server TLS", &for_chaincode, roots)?,
-        configured_roots,
-    })
-}
-
 /// Reads a file that the configuration names.
-pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+pub(super) fn read(path: &Path) -> anyhow::Result<Bytes> {
+    std::fs::read(path).map(Bytes::from).with_context(|| format!("cannot read {}", path.display()))
 }

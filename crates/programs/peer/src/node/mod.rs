@@ -1,16 +1,26 @@
 //! `peer node`: the peer itself, and what is done to it while it is offline ([`administration`]).
 //!
 //! What question this module answers: *which parts does a peer consist of, and in which order do they begin and end?*
-//! [`start`] is the life of the process from top to bottom; the files beside it hold what it wires together: its own
-//! identity and TLS files ([`identity`]), its channels ([`channels`]), how it hosts chaincode ([`chaincode`]), and its
-//! listeners ([`listeners`]).
+//! [`start`] is the life of the process from top to bottom. The files beside it hold what it wires together, and are made
+//! of the same parts ([`parts`]): who the peer is ([`identity`]), its channels ([`channels`]) with the orderers that they
+//! get their blocks from ([`orderers`]), how it hosts chaincode ([`chaincode`]), and what it answers ([`services`], with
+//! [`deliver`] for blocks) on its sockets ([`listeners`]).
+//!
+//! A service that works for all channels is made in `start`; what it does for one channel begins in
+//! `PeerChannels::start`, and ends with the channel's tasks. What it answers is added to `services::routes`.
 
 mod administration;
 mod chaincode;
 mod channels;
+mod deliver;
 mod identity;
 mod listeners;
+mod orderers;
+mod parts;
+mod services;
 mod start;
+
+use std::fmt::Display;
 
 use ripstop_node_config::{Environment, PeerConfig};
 
@@ -57,4 +67,9 @@ impl StartArgs {
         runtime.shutdown_background();
         Ok(())
     }
+}
+
+/// Puts the name of a setting or thing before an error.
+fn at<E: Display>(what: impl Display) -> impl FnOnce(E) -> anyhow::Error {
+    move |error| anyhow::anyhow!("{what}: {error}")
 }
