@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ripstop_types::ChannelId;
+use ripstop_types::{ChannelId, MspId};
 
 use crate::{Endpoint, KnownPeer, Moment, PkiId, SignedMessage, Trust};
 
@@ -14,7 +14,7 @@ pub enum Effect {
     Send {
         /// Which peer. Whoever answers at the endpoint must be it.
         to: PkiId,
-        /// Where it is reached.
+        /// Where it is reached. Empty when that is not known: then only a stream that is there will do.
         endpoint: Endpoint,
         /// The message.
         message: SignedMessage,
@@ -24,7 +24,7 @@ pub enum Effect {
         /// Where.
         endpoint: Endpoint,
     },
-    /// Close the streams of a peer and let it open none.
+    /// Close the streams of a peer. A new one begins with a new handshake, which is judged anew.
     Close {
         /// Which peer.
         pki_id: PkiId,
@@ -130,4 +130,17 @@ pub struct Surroundings<'a> {
     pub random: &'a mut fastrand::Rng,
     /// Where effects go.
     pub effects: &'a mut Effects,
+}
+
+impl Surroundings<'_> {
+    /// Sends a message to a peer, where it is reached if that is known, else on its stream.
+    pub fn send(&mut self, to: &PkiId, message: SignedMessage) {
+        let endpoint = self.alive.get(to).map(|peer| peer.member.preferred_endpoint().to_owned()).unwrap_or_default();
+        self.effects.push(Effect::Send { to: to.clone(), endpoint, message });
+    }
+
+    /// Whether a peer is of this peer's organisation.
+    pub fn is_own(&self, organization: &MspId) -> bool {
+        self.me.organization == *organization
+    }
 }

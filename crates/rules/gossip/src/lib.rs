@@ -16,19 +16,31 @@
 //!
 //! Absent: sockets, clocks, files, random numbers of the operating system; verification of blocks.
 
+mod channel;
 mod effect;
+mod encode;
+mod input;
 mod message;
 mod moment;
+mod node;
+mod options;
+mod parse;
 mod peer;
+mod signed;
 mod trust;
 mod view;
 
 pub use effect::{Effect, Effects, Note, NoteLevel, Surroundings};
+pub use input::{AnchorPeer, ChannelInput, ChannelOrganizations, Input};
 pub use message::{
-    Alive, Content, DataKind, Leadership, Malformed, Message, PeerTime, PrivateDigest, PrivateElement, PrivatePayload,
-    SignedMessage, StateInfo, StatePayload, Tag,
+    Alive, Content, DataKind, Leadership, Message, PeerTime, PrivateDigest, PrivateElement, PrivatePayload, StateInfo,
+    StatePayload, Tag,
 };
 pub use moment::Moment;
+pub use node::{Counters, Node, SelfDescription};
+pub use options::{ElectionOptions, Options, PrivateDataOptions, StateOptions};
+pub use parse::Malformed;
 pub use peer::{Endpoint, Member, PkiId};
-pub use trust::{Contact, Distrust, Standing, Trust};
+pub use signed::SignedMessage;
+pub use trust::{Contact, Distrust, Sender, Standing, Trust};
 pub use view::{AnnouncedChaincode, ChannelMember, KnownPeer, View};

@@ -4,11 +4,13 @@ use bytes::Bytes;
 use ripstop_proto::{gossip as wire, protos};
 use ripstop_types::ChannelId;
 
-use crate::{AnnouncedChaincode, PkiId};
+use crate::{AnnouncedChaincode, PkiId, SignedMessage};
 
 /// Whom a message is for (Fabric: `GossipMessage.Tag`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tag {
+    /// Nothing is said: acknowledgements of Fabric's peers.
+    Unset,
     /// Everybody.
     Everybody,
     /// Peers of the sender's organisation.
@@ -271,38 +273,5 @@ impl fmt::Debug for PrivateElement {
 impl fmt::Debug for PrivatePayload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "private data of {} in {}/{}", self.tx_id, self.namespace, self.collection)
-    }
-}
-
-/// A message with the bytes that were signed, as it travels.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SignedMessage {
-    envelope: wire::Envelope,
-    message: Message,
-}
-
-/// An envelope that holds no message a peer of Fabric would send.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("malformed gossip message: {reason}")]
-pub struct Malformed {
-    /// What is wrong.
-    pub reason: String,
-}
-
-impl SignedMessage {
-    /// The message.
-    pub const fn message(&self) -> &Message {
-        &self.message
-    }
-
-    /// The envelope as it travels.
-    pub const fn envelope(&self) -> &wire::Envelope {
-        &self.envelope
-    }
-}
-
-impl fmt::Debug for SignedMessage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.message, f)
     }
 }
