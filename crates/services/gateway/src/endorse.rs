@@ -1,18 +1,16 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use prost::Message;
 use ripstop_channel_config::ChannelConfig;
 use ripstop_ledger::Ledger;
-use ripstop_lifecycle::{collection, collection_endorsement_policy, validation_info};
 use ripstop_proto::{common, gateway, protos};
-use ripstop_types::MspId;
 use tonic::{Code, Status};
 
-use crate::layout::{self, Layout};
-use crate::peers::Peer;
-use crate::plan::Plan;
+use crate::endorser::{Endorser, Location};
+use crate::plan::{Plan, Step};
+use crate::planning;
 use crate::proposal::{Audience, Proposal};
 use crate::refusal::{EndorserRefusal, judge, with_details};
 use crate::service::Gateway;
@@ -27,185 +25,153 @@ impl Gateway {
         let signed = signed
             .ok_or_else(|| Status::invalid_argument("the proposed transaction must contain a signed proposal"))?;
         let proposal = Proposal::parse(signed).map_err(Status::invalid_argument)?;
-        let mut plan = if request.endorsing_organizations.is_empty() {
-            self.plan_from_first_endorser(&proposal).await?
+        let ledger = self.ledger(&proposal.channel);
+        let orgs = &request.endorsing_organizations;
+        let unknown = || {
+            Status::failed_precondition(format!(
+                "no combination of peers can be derived which satisfy the endorsement policy: channel '{}' not found",
+                proposal.channel
+            ))
+        };
+        let (plan, ledger) = if orgs.is_empty() {
+            let ledger = ledger.ok_or_else(unknown)?;
+            (self.plan_from_first_endorser(&ledger, &proposal).await?, ledger)
         } else {
-            self.plan_for_orgs(&proposal.channel, &request.endorsing_organizations).map_err(Status::unavailable)?
+            (self.plan_for_orgs(ledger.as_deref(), orgs)?, ledger.ok_or_else(unknown)?)
         };
-        let action = loop {
-            if let Some(action) = plan.complete() {
-                break action;
-            }
-            let peers = plan.next_peers();
-            if peers.is_empty() {
-                let text = "failed to collect enough transaction endorsements, see attached details for more info";
-                return Err(with_details(Code::Aborted, text, plan.into_details()));
-            }
-            self.ask(&mut plan, peers, &proposal).await;
-        };
+        let action = self.carry_out(plan, &ledger.config(), &proposal).await?;
         Ok(gateway::EndorseResponse { prepared_transaction: Some(prepare_transaction(&proposal, action)) })
     }
 
-    /// Asks peers at once; each one that fails is followed by another one of its organisation.
-    async fn ask(&self, plan: &mut Plan, peers: Vec<Peer>, proposal: &Proposal) {
-        let mut asked: FuturesUnordered<_> = peers.into_iter().map(|peer| self.ask_one(peer, proposal)).collect();
-        while let Some((peer, answer)) = asked.next().await {
-            let endorsed = match answer {
-                Ok(mut response) => {
-                    // The same result is in the payload that was signed.
-                    if let Some(response) = &mut response.response {
-                        response.payload.clear();
+    /// Asks peers until a layout is complete or none can be completed.
+    async fn carry_out(
+        &self,
+        mut plan: Plan,
+        config: &ChannelConfig,
+        proposal: &Proposal,
+    ) -> Result<protos::ChaincodeEndorsedAction, Status> {
+        let mut asked = FuturesUnordered::new();
+        loop {
+            match plan.step() {
+                Step::Ask(endorser) => asked.push(self.ask(endorser, config, proposal)),
+                Step::Complete(action) => return Ok(action),
+                Step::Impossible => break,
+                Step::Wait => {
+                    let Some((endorser, answer)) = asked.next().await else { break };
+                    match answer {
+                        Ok(mut response) => {
+                            // The same result is in the payload that was signed.
+                            if let Some(response) = &mut response.response {
+                                response.payload.clear();
+                            }
+                            if let Err(mismatch) = plan.endorsed(&endorser, response) {
+                                mismatch.warn();
+                            }
+                        }
+                        Err(refusal) => plan.failed(&endorser, &refusal.message),
                     }
-                    plan.endorsed(&peer, response)
                 }
-                Err(refusal) => {
-                    plan.failed(peer.detail(&refusal.message));
-                    false
-                }
-            };
-            if !endorsed && let Some(next) = plan.next_of(peer.org()) {
-                asked.push(self.ask_one(next, proposal));
             }
         }
+        let text = "failed to collect enough transaction endorsements, see attached details for more info";
+        Err(with_details(Code::Aborted, text, plan.into_details()))
     }
 
     /// Asks one peer.
-    pub(crate) async fn ask_one(
+    pub(crate) async fn ask(
         &self,
-        peer: Peer,
+        endorser: Endorser,
+        config: &ChannelConfig,
         proposal: &Proposal,
-    ) -> (Peer, Result<protos::ProposalResponse, EndorserRefusal>) {
+    ) -> (Endorser, Result<protos::ProposalResponse, EndorserRefusal>) {
+        let Endorser { org, address, location, .. } = &endorser;
+        let (channel, chaincode) = (&proposal.channel, &proposal.chaincode);
+        tracing::debug!(target: "gateway", channel, chaincode, MSPID = %org, endpoint = address, "Sending to endorser:");
         let limit = self.config.endorsement_timeout;
-        let mut client = peer.client();
-        let call = client.process_proposal(proposal.signed.clone());
-        let answer = match tokio::time::timeout(limit, call).await {
-            Ok(answer) => answer.map(tonic::Response::into_inner),
-            Err(_) => Err(Status::deadline_exceeded(format!("no endorsement within {limit:?}"))),
+        let call = async {
+            let mut client = self.peers.client(&endorser, config).map_err(Status::unavailable)?;
+            client.process_proposal(proposal.signed.clone()).await.map(tonic::Response::into_inner)
         };
-        let judged = judge(answer, peer.location());
-        if let Err(refusal) = &judged {
-            tracing::warn!(
-                target: "gateway",
-                channel = proposal.channel,
-                chaincode = proposal.chaincode,
-                MSPID = %peer.org(),
-                endpoint = peer.address(),
-                error = refusal.message,
-                "Endorse call to endorser failed"
-            );
-            if refusal.disconnect {
-                self.peers.disconnect(&peer);
+        let answer = tokio::time::timeout(limit, call).await;
+        let answer =
+            answer.unwrap_or_else(|_| Err(Status::deadline_exceeded(format!("no endorsement within {limit:?}"))));
+        let judged = judge(answer, *location);
+        if let Err(EndorserRefusal { message, disconnect, .. }) = &judged {
+            tracing::warn!(target: "gateway", channel, chaincode, MSPID = %org, endpoint = address, error = message, "Endorse call to endorser failed");
+            if *disconnect && *location == Location::Remote {
+                self.peers.disconnect(&endorser);
             }
         }
-        (peer, judged)
+        (endorser, judged)
     }
 
-    /// One peer of each named organisation.
-    fn plan_for_orgs(&self, channel: &str, orgs: &[String]) -> Result<Plan, String> {
-        let peers = self.channel_config(channel).map(|config| self.peers.endorsers(&config)).unwrap_or_default();
-        let missing: Vec<_> =
-            orgs.iter().filter(|org| !peers.contains_key(&MspId::new(org))).map(String::as_str).collect();
-        if !missing.is_empty() {
-            return Err(format!("failed to find any endorsing peers for org(s): {}", missing.join(", ")));
-        }
-        let layout = Layout(orgs.iter().map(|org| (MspId::new(org), 1)).collect());
-        Ok(Plan::new([layout], peers))
-    }
-
-    /// Lets a peer of the gateway's own organisation endorse, and plans the rest by what it says the call touched.
-    async fn plan_from_first_endorser(&self, proposal: &Proposal) -> Result<Plan, Status> {
-        let Some(ledger) = self.ledger(&proposal.channel) else {
-            let text = format!(
-                "no combination of peers can be derived which satisfy the endorsement policy: channel '{}' not found",
-                proposal.channel
-            );
-            return Err(Status::failed_precondition(text));
-        };
+    /// Lets one peer endorse, if possible one of the gateway's own organisation, and plans the rest by what it says the call
+    /// touched.
+    async fn plan_from_first_endorser(&self, ledger: &Ledger, proposal: &Proposal) -> Result<Plan, Status> {
         let config = ledger.config();
-        let mut candidates = self.first_endorsers(&config, proposal.audience);
-        let mut details = Vec::new();
-        let mut asked = Vec::new();
+        let mut candidates = self.first_endorsers(ledger, proposal)?;
+        let mut failed: Vec<(Endorser, String)> = Vec::new();
         let (first, response) = loop {
-            let Some(peer) = candidates.pop_front() else {
+            let Some(endorser) = candidates.pop_front() else {
                 let text = "failed to endorse transaction, see attached details for more info";
+                let details = failed.iter().map(|(endorser, message)| endorser.detail(message)).collect();
                 return Err(with_details(Code::Aborted, text, details));
             };
-            let (peer, answer) = self.ask_one(peer, proposal).await;
-            match answer {
-                Ok(response) => break (peer, response),
-                Err(refusal) => {
-                    details.push(peer.detail(&refusal.message));
+            match self.ask(endorser, &config, proposal).await {
+                (endorser, Ok(response)) => break (endorser, response),
+                (endorser, Err(refusal)) => {
                     if !refusal.retry {
                         // Other organisations would be asked in vain.
-                        candidates.retain(|other| other.org() == peer.org());
+                        candidates.retain(|other| other.org == endorser.org);
                     }
+                    failed.push((endorser, refusal.message));
                 }
             }
-            asked.push(peer);
         };
-        let interest = interest_of(&response, &proposal.chaincode);
-        let layouts = self.layouts(&ledger, &config, &interest, proposal.audience)?;
-        let mut plan = Plan::new(layouts, self.peers.endorsers(&config));
-        plan.prefer(first.org());
-        for peer in asked.iter().chain([&first]) {
-            plan.remove(peer);
-        }
-        plan.endorsed(&first, response);
+        let mut plan =
+            self.plan_for_interest(ledger, &interest_of(&response, &proposal.chaincode), proposal.audience)?;
+        failed.iter().for_each(|(endorser, message)| plan.failed(endorser, message));
+        plan.prefer(&first);
+        // Without a response to compare with, it cannot differ.
+        let _first = plan.endorsed(&first, response);
         if !plan.is_possible() {
-            let text = "failed to select a set of endorsers that satisfy the endorsement policy due to unavailability of peers: \
-                        the channel's configuration names no anchor peer for the other organisations whose endorsement is needed";
-            return Err(Status::failed_precondition(text));
+            return Err(Status::failed_precondition(planning::UNAVAILABLE));
         }
         Ok(plan)
     }
 
-    /// Who may endorse first, in order: the gateway's own organisation, and then, in case none of its peers has the
-    /// chaincode, the others, unless the proposal must stay at home.
-    fn first_endorsers(&self, config: &ChannelConfig, audience: Audience) -> VecDeque<Peer> {
-        let mut peers = self.peers.endorsers(config);
-        let mut candidates = peers.remove(self.peers.local_org()).unwrap_or_default();
-        if audience == Audience::Anyone {
-            candidates.extend(peers.into_values().flatten());
-        }
-        candidates
-    }
-
-    /// The combinations of organisations that satisfy every policy the call touched.
-    fn layouts(
+    /// Plans for what a call touched. Transient data is for members of all collections that it touched.
+    fn plan_for_interest(
         &self,
         ledger: &Ledger,
-        config: &ChannelConfig,
         interest: &protos::ChaincodeInterest,
         audience: Audience,
-    ) -> Result<Vec<Layout>, Status> {
-        let underivable = |why: String| {
-            let text = format!("no combination of peers can be derived which satisfy the endorsement policy: {why}");
-            Status::failed_precondition(text)
+    ) -> Result<Plan, Status> {
+        let (guarded, protected) = match audience {
+            Audience::Anyone => (interest.clone(), Vec::new()),
+            Audience::Trusted => guard(interest),
         };
-        let layouts = layouts_of(ledger, config, interest, audience).map_err(underivable)?;
-        if !layouts.is_empty() {
-            return Ok(layouts);
-        }
-        let exposing = || layouts_of(ledger, config, interest, Audience::Anyone);
-        if audience == Audience::Trusted && exposing().is_ok_and(|layouts| !layouts.is_empty()) {
-            let collections: Vec<_> = interest
-                .chaincodes
-                .iter()
-                .filter(|call| call.no_private_reads)
-                .flat_map(|call| call.collection_names.iter().map(String::as_str))
-                .collect();
-            let text = format!(
-                "requires endorsement from organisation(s) that are not in the distribution policy of the private data collection(s): [{}]; retry specifying trusted endorsing organizations to protect transient data",
-                collections.join(" ")
-            );
-            return Err(Status::failed_precondition(text));
-        }
-        let names: Vec<_> = interest.chaincodes.iter().map(|call| call.name.as_str()).collect();
-        Err(underivable(format!(
-            "the endorsement policy of chaincode(s) [{}] cannot be satisfied by peers of the channel's organisations",
-            names.join(" ")
-        )))
+        self.plan(ledger, &guarded).map_err(|why| {
+            if !protected.is_empty() && self.plan(ledger, interest).is_ok() {
+                let text = format!(
+                    "requires endorsement from organisation(s) that are not in the distribution policy of the private data collection(s): [{}]; retry specifying trusted endorsing organizations to protect transient data",
+                    protected.join(" ")
+                );
+                return Status::failed_precondition(text);
+            }
+            Status::failed_precondition(why)
+        })
     }
+}
+
+/// The same interest, for members of its collections only; and the collections that others might have endorsed.
+fn guard(interest: &protos::ChaincodeInterest) -> (protos::ChaincodeInterest, Vec<String>) {
+    let (mut guarded, mut protected) = (interest.clone(), Vec::new());
+    for call in guarded.chaincodes.iter_mut().filter(|call| call.no_private_reads) {
+        call.no_private_reads = false;
+        protected.extend_from_slice(&call.collection_names);
+    }
+    (guarded, protected)
 }
 
 /// What the first endorser says the call touched; the chaincode itself where it says nothing.
@@ -216,60 +182,6 @@ fn interest_of(response: &protos::ProposalResponse, chaincode: &str) -> protos::
             chaincodes: vec![protos::ChaincodeCall { name: chaincode.to_owned(), ..Default::default() }],
         },
     }
-}
-
-/// The layouts that satisfy all calls of an interest. Of a proposal that is not for anyone, only members of the collections may
-/// learn.
-fn layouts_of(
-    ledger: &Ledger,
-    config: &ChannelConfig,
-    interest: &protos::ChaincodeInterest,
-    audience: Audience,
-) -> Result<Vec<Layout>, String> {
-    let empty = common::ConfigGroup::default();
-    let channel = config.config().channel_group.as_ref().unwrap_or(&empty);
-    let state = ledger.snapshot();
-    let mut demands = Vec::new();
-    let mut entitled: Option<Vec<MspId>> = None;
-    for call in &interest.chaincodes {
-        let undefined =
-            || format!("no metadata was found for chaincode {} in channel {}", call.name, ledger.channel_id());
-        if !call.disregard_namespace_policy && call.collection_names.is_empty() {
-            let info = validation_info(state.as_ref(), config, &call.name).ok().flatten().ok_or_else(undefined)?;
-            demands.push(layout::of_application_policy(&info.policy, channel));
-        }
-        for name in &call.collection_names {
-            let unknown =
-                || format!("collection {name} doesn't exist in collection config for chaincode {}", call.name);
-            let policy = collection_endorsement_policy(state.as_ref(), config, &call.name, name).ok().flatten();
-            demands.push(layout::of_application_policy(&policy.ok_or_else(unknown)?, channel));
-            if audience == Audience::Trusted || !call.no_private_reads {
-                let found = collection(state.as_ref(), config, &call.name, name).ok().flatten().ok_or_else(unknown)?;
-                let members = member_orgs(&found);
-                entitled = Some(match entitled {
-                    Some(so_far) => so_far.into_iter().filter(|org| members.contains(org)).collect(),
-                    None => members,
-                });
-            }
-        }
-        demands.extend(call.key_policies.iter().map(layout::of_signature_policy));
-    }
-    let mut layouts = layout::all_of(demands.iter().map(Vec::as_slice));
-    if let Some(entitled) = entitled {
-        layouts.retain(|layout| layout.0.keys().all(|org| entitled.contains(org)));
-    }
-    Ok(layouts)
-}
-
-/// The organisations that a collection's data is distributed to.
-fn member_orgs(collection: &protos::StaticCollectionConfig) -> Vec<MspId> {
-    use protos::collection_policy_config::Payload;
-    let Some(Payload::SignaturePolicy(policy)) =
-        collection.member_orgs_policy.as_ref().and_then(|policy| policy.payload.as_ref())
-    else {
-        return Vec::new();
-    };
-    layout::orgs_of(policy)
 }
 
 /// The transaction that the application signs.

@@ -5,7 +5,7 @@ use ripstop_proto::{gateway, protos};
 use ripstop_types::MspId;
 use tonic::{Code, Status};
 
-use crate::peers::Peer;
+use crate::endorser::Endorser;
 use crate::proposal::{Audience, Proposal};
 use crate::refusal::with_details;
 use crate::service::Gateway;
@@ -34,7 +34,7 @@ impl Gateway {
         let mut details = Vec::new();
         let mut last = None;
         while let Some(peer) = peers.pop_front() {
-            let (peer, answer) = self.ask_one(peer, &proposal).await;
+            let (peer, answer) = self.ask(peer, &config, &proposal).await;
             let refusal = match answer {
                 Ok(response) => return Ok(gateway::EvaluateResponse { result: Some(result_of(response)) }),
                 Err(refusal) => refusal,
@@ -68,11 +68,11 @@ fn no_peers(proposal: &Proposal, audience: Audience) -> Status {
 }
 
 /// The peers to ask, in order: the own organisation's first. Without targets every organisation is one.
-fn order(mut peers: BTreeMap<MspId, VecDeque<Peer>>, own: &MspId, targets: &[MspId]) -> VecDeque<Peer> {
+fn order(mut peers: BTreeMap<MspId, Vec<Endorser>>, own: &MspId, targets: &[MspId]) -> VecDeque<Endorser> {
     if !targets.is_empty() {
         peers.retain(|org, _| targets.contains(org));
     }
-    let mut ordered = peers.remove(own).unwrap_or_default();
+    let mut ordered: VecDeque<_> = peers.remove(own).unwrap_or_default().into();
     ordered.extend(peers.into_values().flatten());
     ordered
 }

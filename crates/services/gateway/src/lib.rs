@@ -15,12 +15,15 @@
 //! Absent: signing anything. The gateway holds no key of the application's.
 
 mod commit_status;
+mod difference;
 mod endorse;
+mod endorser;
 mod evaluate;
 mod events;
 mod layout;
 mod peers;
 mod plan;
+mod planning;
 mod proposal;
 mod refusal;
 mod service;

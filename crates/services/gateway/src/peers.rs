@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use ripstop_channel_config::ChannelConfig;
 use ripstop_proto::gateway::ErrorDetail;
 use ripstop_proto::orderer::atomic_broadcast_client::AtomicBroadcastClient;
 use ripstop_proto::protos::endorser_client::EndorserClient;
-use ripstop_proto::protos::endorser_server::{Endorser, EndorserServer};
+use ripstop_proto::protos::endorser_server::{self, EndorserServer};
 use ripstop_transport::{ClientTls, Endpoint, Keepalive, KeyPair, MAX_MESSAGE_SIZE};
 use ripstop_types::MspId;
 use tonic::body::Body;
 use tonic::transport::Channel;
 use tower::util::BoxCloneSyncService;
 
-use crate::refusal::Location;
+use crate::endorser::{Endorser, Location, best_first};
 
 /// A connection failed.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +25,7 @@ use crate::refusal::Location;
 pub(crate) struct ConnectionError(#[source] tonic::transport::Error);
 
 /// Any transport of the generated endorser client: a connection, or the service itself in this process.
-type EndorserTransport = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, ConnectionError>;
+pub(crate) type EndorserTransport = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, ConnectionError>;
 
 /// How many connections to peers and orderers are kept; beyond it all are given up and made anew when needed.
 const MAX_CONNECTIONS: usize = 256;
@@ -40,7 +40,7 @@ pub struct LocalPeer {
 
 impl LocalPeer {
     /// The peer of organisation `org` that others know as `address`, with its endorser.
-    pub fn new<E: Endorser>(org: MspId, address: String, endorser: EndorserServer<E>) -> Self {
+    pub fn new<E: endorser_server::Endorser>(org: MspId, address: String, endorser: EndorserServer<E>) -> Self {
         let never = |never: Infallible| -> ConnectionError { match never {} };
         let service = tower::ServiceExt::<http::Request<Body>>::map_err(endorser, never);
         Self { org, address, client: client(BoxCloneSyncService::new(service)) }
@@ -62,60 +62,6 @@ pub struct AddressOverride {
     pub to: String,
     /// PEM certificates to trust there; those of the configuration where there are none.
     pub tls_roots: Vec<Bytes>,
-}
-
-/// An endorsing peer that can be asked.
-#[derive(Clone)]
-pub(crate) struct Peer {
-    org: MspId,
-    address: String,
-    location: Location,
-    client: EndorserClient<EndorserTransport>,
-}
-
-impl fmt::Debug for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.address, self.org)
-    }
-}
-
-impl Peer {
-    /// A peer that nobody can reach.
-    #[cfg(test)]
-    pub(crate) fn named(org: &str, address: &str) -> Self {
-        struct Nobody;
-        #[tonic::async_trait]
-        impl Endorser for Nobody {
-            async fn process_proposal(
-                &self,
-                _: tonic::Request<ripstop_proto::protos::SignedProposal>,
-            ) -> Result<tonic::Response<ripstop_proto::protos::ProposalResponse>, tonic::Status> {
-                Err(tonic::Status::unavailable("nobody"))
-            }
-        }
-        let local = LocalPeer::new(MspId::new(org), address.to_owned(), EndorserServer::new(Nobody));
-        Self { org: local.org, address: local.address, location: Location::Remote, client: local.client }
-    }
-
-    pub(crate) const fn org(&self) -> &MspId {
-        &self.org
-    }
-
-    pub(crate) fn address(&self) -> &str {
-        &self.address
-    }
-
-    pub(crate) const fn location(&self) -> Location {
-        self.location
-    }
-
-    pub(crate) fn client(&self) -> EndorserClient<EndorserTransport> {
-        self.client.clone()
-    }
-
-    pub(crate) fn detail(&self, message: &str) -> ErrorDetail {
-        ErrorDetail { address: self.address.clone(), msp_id: self.org.as_str().to_owned(), message: message.to_owned() }
-    }
 }
 
 /// An orderer that can be handed a transaction.
@@ -159,43 +105,54 @@ impl PeerDirectory {
         &self.local.org
     }
 
-    fn local(&self) -> Peer {
-        Peer {
+    fn local(&self) -> Endorser {
+        Endorser {
             org: self.local.org.clone(),
             address: self.local.address.clone(),
+            identity: Bytes::new(),
+            height: 0,
             location: Location::Local,
-            client: self.local.client.clone(),
         }
     }
 
     /// The peers of each organisation of a channel, the gateway's own peer first. Until gossip tells more, others are
     /// those that the configuration names as anchor peers.
-    pub(crate) fn endorsers(&self, config: &ChannelConfig) -> BTreeMap<MspId, VecDeque<Peer>> {
-        let mut peers = BTreeMap::from([(self.local.org.clone(), VecDeque::from([self.local()]))]);
+    pub(crate) fn endorsers(&self, config: &ChannelConfig) -> BTreeMap<MspId, Vec<Endorser>> {
+        let mut peers = BTreeMap::from([(self.local.org.clone(), vec![self.local()])]);
         let Some(application) = config.application() else { return peers };
         for org in application.organizations.values() {
-            for anchor in &org.anchor_peers {
-                let address = anchor.address();
-                if org.msp_id == self.local.org && address == self.local.address {
-                    continue;
-                }
-                match self.connection(&address, &org.tls_roots) {
-                    Ok(channel) => peers.entry(org.msp_id.clone()).or_default().push_back(Peer {
-                        org: org.msp_id.clone(),
-                        address,
-                        location: Location::Remote,
-                        client: client(BoxCloneSyncService::new(tower::ServiceExt::<http::Request<Body>>::map_err(
-                            channel,
-                            ConnectionError,
-                        ))),
-                    }),
-                    Err(error) => {
-                        tracing::warn!(target: "gateway", "Failed to connect to endorser {address} of {}: {error}", org.msp_id);
-                    }
-                }
-            }
+            let others = org.anchor_peers.iter().map(|anchor| Endorser {
+                org: org.msp_id.clone(),
+                address: anchor.address(),
+                identity: Bytes::new(),
+                height: 0,
+                location: Location::Remote,
+            });
+            let known = peers.entry(org.msp_id.clone()).or_default();
+            known.extend(others.filter(|other| other.org != self.local.org || other.address != self.local.address));
         }
+        peers.retain(|_, known| !known.is_empty());
+        peers.values_mut().for_each(|known| best_first(known));
         peers
+    }
+
+    /// Where to send a proposal for a peer. `config` tells by which certificates its organisation's servers are known.
+    ///
+    /// # Errors
+    /// When nobody could be connected to by its address or certificates.
+    pub(crate) fn client(
+        &self,
+        endorser: &Endorser,
+        config: &ChannelConfig,
+    ) -> Result<EndorserClient<EndorserTransport>, String> {
+        if endorser.location == Location::Local {
+            return Ok(self.local.client.clone());
+        }
+        let org = config.application().and_then(|application| application.organization_of(&endorser.org));
+        let (_, org) = org.ok_or_else(|| format!("{} is no organisation of the channel", endorser.org))?;
+        let channel = self.connection(&endorser.address, &org.tls_roots)?;
+        let channel = tower::ServiceExt::<http::Request<Body>>::map_err(channel, ConnectionError);
+        Ok(client(BoxCloneSyncService::new(channel)))
     }
 
     /// The orderers of a channel.
@@ -249,8 +206,10 @@ impl PeerDirectory {
     }
 
     /// Gives up the connections to a peer that failed; the next request makes a new one.
-    pub(crate) fn disconnect(&self, peer: &Peer) {
-        self.connections.lock().retain(|(address, _), _| *address != peer.address);
+    pub(crate) fn disconnect(&self, endorser: &Endorser) {
+        let Endorser { address, org, .. } = endorser;
+        tracing::info!(target: "gateway", address, mspid = %org, "Closing connection to remote endorser");
+        self.connections.lock().retain(|(known, _), _| known != address);
     }
 }
 

@@ -1,258 +1,245 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use prost::Message;
+use ripstop_discovery::{Group, Layout};
 use ripstop_proto::{gateway, protos};
-use ripstop_types::MspId;
 
-use crate::layout::Layout;
-use crate::peers::Peer;
+use crate::difference::Mismatch;
+use crate::endorser::Endorser;
 
-/// Collects endorsements until one of several layouts is complete. Pure: who is asked, and what an answer means.
+/// What to do now.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Step {
+    /// Ask this peer, beside those that were asked already.
+    Ask(Endorser),
+    /// Wait for the answer of any peer that was asked.
+    Wait,
+    /// A layout is complete: this was endorsed, by these. Answers that are still to come do not matter.
+    Complete(protos::ChaincodeEndorsedAction),
+    /// No layout can be completed any more.
+    Impossible,
+}
+
+/// How far it is with a peer.
+#[derive(Debug, Clone, PartialEq)]
+enum Progress {
+    Untried,
+    Asked,
+    Endorsed(protos::Endorsement),
+    Failed,
+}
+
+#[derive(Debug)]
+struct Member {
+    endorser: Endorser,
+    groups: BTreeSet<Group>,
+    progress: Progress,
+}
+
+/// The response that all others must equal.
+#[derive(Debug)]
+struct Reference {
+    endorser: Endorser,
+    payload: Bytes,
+}
+
+/// Collects endorsements until one of several layouts is complete. Pure: it says who is asked next, and what an answer means.
+///
+/// No peer is asked twice. Layouts are tried in the order given; one is given up as soon as its groups have too few peers
+/// left, and what was endorsed and asked for it counts for the next one. A peer in several groups takes one place in a
+/// layout, and moves over for one that has no other choice.
 #[derive(Debug)]
 pub(crate) struct Plan {
     layouts: VecDeque<Layout>,
-    /// The peers of each organisation that were not asked yet, best first.
-    peers: BTreeMap<MspId, VecDeque<Peer>>,
-    /// Endorsements of the same response, by organisation, in order of arrival.
-    endorsements: BTreeMap<MspId, Vec<protos::Endorsement>>,
-    response_payload: Option<Bytes>,
+    /// Best first.
+    members: Vec<Member>,
+    reference: Option<Reference>,
     details: Vec<gateway::ErrorDetail>,
 }
 
 impl Plan {
-    pub(crate) fn new(layouts: impl IntoIterator<Item = Layout>, peers: BTreeMap<MspId, VecDeque<Peer>>) -> Self {
-        let layouts = layouts.into_iter().collect();
-        Self { layouts, peers, endorsements: BTreeMap::new(), response_payload: None, details: Vec::new() }
+    /// A plan over layouts, best first, and the peers of each group, those to be asked first in front.
+    pub(crate) fn new(
+        layouts: impl IntoIterator<Item = Layout>,
+        groups: impl IntoIterator<Item = (Group, Vec<Endorser>)>,
+    ) -> Self {
+        let mut members: Vec<Member> = Vec::new();
+        for (group, endorsers) in groups {
+            for endorser in endorsers {
+                match members.iter_mut().find(|member| member.endorser.is(&endorser)) {
+                    Some(member) => drop(member.groups.insert(group)),
+                    None => members.push(Member { endorser, groups: [group].into(), progress: Progress::Untried }),
+                }
+            }
+        }
+        Self { layouts: layouts.into_iter().collect(), members, reference: None, details: Vec::new() }
     }
 
-    /// Puts layouts that hold `org` first, because it endorsed already.
-    pub(crate) fn prefer(&mut self, org: &MspId) {
-        self.layouts.make_contiguous().sort_by_key(|layout| !layout.0.contains_key(org));
+    /// Puts layouts in front to which a peer can contribute, because it endorsed already. The order of others stays.
+    pub(crate) fn prefer(&mut self, endorser: &Endorser) {
+        let groups = self.find(endorser).map(|member| member.groups.clone()).unwrap_or_default();
+        let contributes = |layout: &Layout| layout.quantities_by_group.keys().any(|group| groups.contains(group));
+        self.layouts.make_contiguous().sort_by_key(|layout| !contributes(layout));
     }
 
-    /// Whether any layout can still be completed with the peers there are.
+    /// Whether any layout can still be completed.
     pub(crate) fn is_possible(&self) -> bool {
-        self.layouts.iter().any(|layout| self.can_complete(layout))
+        self.layouts.iter().any(|layout| self.fill(layout, |_| true).is_some())
     }
 
-    fn missing(&self, layout: &Layout) -> Vec<(MspId, usize)> {
-        let have = |org: &MspId| self.endorsements.get(org).map_or(0, Vec::len);
-        layout.0.iter().map(|(org, needed)| (org.clone(), needed.saturating_sub(have(org)))).collect()
-    }
-
-    fn can_complete(&self, layout: &Layout) -> bool {
-        self.missing(layout).iter().all(|(org, count)| self.peers.get(org).map_or(0, VecDeque::len) >= *count)
-    }
-
-    /// The peers to ask now for the first layout that is possible; layouts that are not are given up. Empty when nothing is
-    /// left to ask: the plan is complete, or it failed.
-    pub(crate) fn next_peers(&mut self) -> Vec<Peer> {
+    /// What to do now. To be called until it is not [`Step::Ask`] any more, at first and after each answer.
+    pub(crate) fn step(&mut self) -> Step {
+        if let Some(action) = self.complete() {
+            return Step::Complete(action);
+        }
         while let Some(layout) = self.layouts.front() {
-            if self.can_complete(layout) {
-                let missing = self.missing(layout);
-                return missing.into_iter().flat_map(|(org, count)| self.take(&org, count)).collect();
-            }
-            self.layouts.pop_front();
+            let Some(places) = self.fill(layout, |_| true) else {
+                self.layouts.pop_front();
+                continue;
+            };
+            let untried = places.into_iter().filter(|&place| self.progress(place) == Some(&Progress::Untried)).min();
+            return match untried.and_then(|place| self.members.get_mut(place)) {
+                Some(member) => {
+                    member.progress = Progress::Asked;
+                    Step::Ask(member.endorser.clone())
+                }
+                None => Step::Wait,
+            };
         }
-        Vec::new()
+        Step::Impossible
     }
 
-    fn take(&mut self, org: &MspId, count: usize) -> Vec<Peer> {
-        let Some(peers) = self.peers.get_mut(org) else { return Vec::new() };
-        let count = count.min(peers.len());
-        peers.drain(..count).collect()
-    }
-
-    /// Another peer of an organisation, after one of its peers failed.
-    pub(crate) fn next_of(&mut self, org: &MspId) -> Option<Peer> {
-        self.take(org, 1).pop()
-    }
-
-    /// Takes a peer out because it was asked outside of this plan.
-    pub(crate) fn remove(&mut self, peer: &Peer) {
-        if let Some(peers) = self.peers.get_mut(peer.org()) {
-            peers.retain(|other| other.address() != peer.address());
-        }
-    }
-
-    /// Records an endorsement. Returns whether it counts: all must be of the same response.
-    pub(crate) fn endorsed(&mut self, peer: &Peer, response: protos::ProposalResponse) -> bool {
-        match &self.response_payload {
-            None => self.response_payload = Some(response.payload),
-            Some(first) if *first == response.payload => {}
+    /// Records an answer that is an endorsement. It counts if it is of the same response as the first one, and by nobody who
+    /// signed already.
+    ///
+    /// # Errors
+    /// How the response differs from the first one.
+    pub(crate) fn endorsed(&mut self, endorser: &Endorser, response: protos::ProposalResponse) -> Result<(), Mismatch> {
+        match &self.reference {
+            None => self.reference = Some(Reference { endorser: endorser.clone(), payload: response.payload }),
+            Some(first) if first.payload == response.payload => {}
             Some(first) => {
-                let text = format!("ProposalResponsePayloads do not match: {}", differences(first, &response.payload));
-                tracing::warn!(target: "gateway.responsechecker", "{text}: peer {} ({})", peer.address(), peer.org());
-                self.failed(peer.detail(&text));
-                return false;
+                let mismatch = Mismatch::between((&first.endorser, &first.payload), (endorser, &response.payload));
+                self.failed(endorser, &mismatch.explanation());
+                return Err(mismatch);
             }
         }
-        if let Some(endorsement) = response.endorsement {
-            let of_org = self.endorsements.entry(peer.org().clone()).or_default();
-            if of_org.iter().all(|other| other.endorser != endorsement.endorser) {
-                of_org.push(endorsement);
+        match response.endorsement {
+            None => self.failed(endorser, "the peer did not sign its response"),
+            Some(endorsement) if self.has_signed(&endorsement.endorser) => {
+                self.failed(endorser, "the peer signed with the identity of another endorser, which counts once");
             }
+            Some(endorsement) => self.set(endorser, Progress::Endorsed(endorsement)),
         }
-        true
+        Ok(())
     }
 
-    /// Remembers why a peer or orderer did not help.
-    pub(crate) fn failed(&mut self, detail: gateway::ErrorDetail) {
-        self.details.push(detail);
-    }
-
-    /// What was endorsed and by whom, once a layout is complete.
-    pub(crate) fn complete(&self) -> Option<protos::ChaincodeEndorsedAction> {
-        let layout = self.layouts.front()?;
-        if self.missing(layout).iter().any(|(_, count)| *count > 0) {
-            return None;
-        }
-        let of_org = |(org, count): (&MspId, &usize)| {
-            let all = self.endorsements.get(org).map(Vec::as_slice).unwrap_or_default();
-            all.iter().take(*count).cloned().collect::<Vec<_>>()
-        };
-        Some(protos::ChaincodeEndorsedAction {
-            proposal_response_payload: self.response_payload.clone()?,
-            endorsements: layout.0.iter().flat_map(of_org).collect(),
-        })
+    /// Records an answer that is no endorsement.
+    pub(crate) fn failed(&mut self, endorser: &Endorser, message: &str) {
+        self.set(endorser, Progress::Failed);
+        self.details.push(endorser.detail(message));
     }
 
     /// Everything that went wrong.
     pub(crate) fn into_details(self) -> Vec<gateway::ErrorDetail> {
         self.details
     }
+
+    fn find(&self, endorser: &Endorser) -> Option<&Member> {
+        self.members.iter().find(|member| member.endorser.is(endorser))
+    }
+
+    fn set(&mut self, endorser: &Endorser, progress: Progress) {
+        if let Some(member) = self.members.iter_mut().find(|member| member.endorser.is(endorser)) {
+            member.progress = progress;
+        }
+    }
+
+    fn progress(&self, place: usize) -> Option<&Progress> {
+        self.members.get(place).map(|member| &member.progress)
+    }
+
+    fn has_signed(&self, identity: &Bytes) -> bool {
+        let signed = |progress: &Progress| matches!(progress, Progress::Endorsed(by) if by.endorser == *identity);
+        self.members.iter().any(|member| signed(&member.progress))
+    }
+
+    /// What was endorsed and by whom, once any layout is complete.
+    fn complete(&self) -> Option<protos::ChaincodeEndorsedAction> {
+        let payload = &self.reference.as_ref()?.payload;
+        let endorsed = |progress: &Progress| matches!(progress, Progress::Endorsed(_));
+        let places = self.layouts.iter().find_map(|layout| self.fill(layout, endorsed))?;
+        let endorsement = |place: usize| match self.progress(place) {
+            Some(Progress::Endorsed(endorsement)) => Some(endorsement.clone()),
+            _ => None,
+        };
+        Some(protos::ChaincodeEndorsedAction {
+            proposal_response_payload: payload.clone(),
+            endorsements: places.into_iter().filter_map(endorsement).collect(),
+        })
+    }
+
+    /// The members that take the places of a layout: those that endorsed before those that were asked, before others; nobody
+    /// who failed. None where they do not suffice.
+    fn fill(&self, layout: &Layout, may: impl Fn(&Progress) -> bool) -> Option<Vec<usize>> {
+        let rank = |progress: &Progress| match progress {
+            Progress::Endorsed(_) => Some(0),
+            Progress::Asked => Some(1),
+            Progress::Untried => Some(2),
+            Progress::Failed => None,
+        };
+        let quantities = &layout.quantities_by_group;
+        let mut candidates: Vec<(u8, usize)> = Vec::new();
+        for (place, member) in self.members.iter().enumerate() {
+            let usable = may(&member.progress) && member.groups.iter().any(|group| quantities.contains_key(group));
+            candidates.extend(rank(&member.progress).filter(|_| usable).map(|rank| (rank, place)));
+        }
+        candidates.sort_unstable();
+        let needed: u64 = quantities.values().copied().map(u64::from).sum();
+        let mut places = Places { quantities, members: &self.members, taken: BTreeMap::new() };
+        let mut filled = 0;
+        for (_, place) in candidates {
+            if filled == needed {
+                break;
+            }
+            filled += u64::from(places.seat(place, &mut BTreeSet::new()));
+        }
+        (filled == needed).then(|| places.taken.into_values().flatten().collect())
+    }
 }
 
-/// In which parts one response differs from the first one, for people.
-fn differences(first: &Bytes, other: &Bytes) -> String {
-    let parts = |payload: &Bytes| {
-        let payload = protos::ProposalResponsePayload::decode(payload.clone()).ok()?;
-        let action = protos::ChaincodeAction::decode(payload.extension).ok()?;
-        Some((payload.proposal_hash, action))
-    };
-    let (Some((first_hash, first)), Some((other_hash, other))) = (parts(first), parts(other)) else {
-        return "one of them is no response of a chaincode".to_owned();
-    };
-    let differing: Vec<&str> = [
-        ("the proposal", first_hash != other_hash),
-        ("the chaincode's name or version", first.chaincode_id != other.chaincode_id),
-        ("the chaincode's response", first.response != other.response),
-        ("the event", first.events != other.events),
-        ("what was read and written", first.results != other.results),
-    ]
-    .into_iter()
-    .filter_map(|(part, differs)| differs.then_some(part))
-    .collect();
-    format!(
-        "it differs from the first endorser's in {}; chaincode must come to the same result on every peer, and peers must have the same height",
-        differing.join(", ")
-    )
+/// The places of a layout and who takes them. Whoever was seated stays seated, though perhaps in another group: so those who
+/// come first are preferred, and no place stays empty that could be filled.
+struct Places<'a> {
+    quantities: &'a BTreeMap<Group, u32>,
+    members: &'a [Member],
+    taken: BTreeMap<Group, Vec<usize>>,
+}
+
+impl Places<'_> {
+    /// Finds a place for a member, if need be by letting others move over; groups in `tried` are not looked at again.
+    fn seat(&mut self, place: usize, tried: &mut BTreeSet<Group>) -> bool {
+        let Some(member) = self.members.get(place) else { return false };
+        for group in &member.groups {
+            let Some(quantity) = self.quantities.get(group).map(|quantity| *quantity as usize) else { continue };
+            if !tried.insert(*group) {
+                continue;
+            }
+            let seated = self.taken.get(group).cloned().unwrap_or_default();
+            if seated.len() < quantity {
+                self.taken.entry(*group).or_default().push(place);
+                return true;
+            }
+            if let Some(index) = seated.iter().position(|&other| self.seat(other, tried)) {
+                if let Some(freed) = self.taken.get_mut(group).and_then(|seats| seats.get_mut(index)) {
+                    *freed = place;
+                }
+                return true;
+            }
+        }
+        false
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn layout(orgs: &[&str]) -> Layout {
-        Layout(orgs.iter().map(|org| (MspId::new(org), 1)).collect())
-    }
-
-    fn plan(layouts: &[&[&str]], peers: &[(&str, &str)]) -> Plan {
-        let mut groups: BTreeMap<MspId, VecDeque<Peer>> = BTreeMap::new();
-        for (org, address) in peers {
-            groups.entry(MspId::new(org)).or_default().push_back(Peer::named(org, address));
-        }
-        Plan::new(layouts.iter().map(|orgs| layout(orgs)), groups)
-    }
-
-    fn addresses(peers: &[Peer]) -> Vec<&str> {
-        peers.iter().map(Peer::address).collect()
-    }
-
-    fn response(endorser: &str, payload: &'static [u8]) -> protos::ProposalResponse {
-        let endorsement = protos::Endorsement { endorser: endorser.to_owned().into(), ..Default::default() };
-        protos::ProposalResponse { payload: payload.into(), endorsement: Some(endorsement), ..Default::default() }
-    }
-
-    fn endorsers(plan: &Plan) -> Option<Vec<String>> {
-        let action = plan.complete()?;
-        let names = action.endorsements.iter().map(|e| String::from_utf8_lossy(&e.endorser).into_owned());
-        Some(names.collect())
-    }
-
-    #[test]
-    fn a_layout_is_completed_by_one_peer_of_each_organisation() {
-        let mut plan = plan(&[&["A", "B"]], &[("A", "a0"), ("A", "a1"), ("B", "b0")]);
-        let asked = plan.next_peers();
-        assert_eq!(addresses(&asked), ["a0", "b0"]);
-        assert!(plan.endorsed(&asked[0], response("a0", b"r")));
-        assert_eq!(endorsers(&plan), None);
-        assert!(plan.endorsed(&asked[1], response("b0", b"r")));
-        assert_eq!(endorsers(&plan), Some(vec!["a0".to_owned(), "b0".to_owned()]));
-    }
-
-    #[test]
-    fn a_failed_peer_is_followed_by_its_neighbour_and_then_by_another_layout() {
-        let mut plan = plan(&[&["A", "B"], &["A", "C"]], &[("A", "a0"), ("B", "b0"), ("B", "b1"), ("C", "c0")]);
-        let asked = plan.next_peers();
-        assert!(plan.endorsed(&asked[0], response("a0", b"r")));
-        plan.failed(asked[1].detail("no"));
-        assert_eq!(plan.next_of(&MspId::new("B")).map(|peer| peer.address().to_owned()), Some("b1".to_owned()));
-        assert!(plan.next_of(&MspId::new("B")).is_none());
-        // The endorsement of A counts for the other layout too: nobody is asked twice.
-        let asked = plan.next_peers();
-        assert_eq!(addresses(&asked), ["c0"]);
-        assert!(plan.endorsed(&asked[0], response("c0", b"r")));
-        assert_eq!(endorsers(&plan), Some(vec!["a0".to_owned(), "c0".to_owned()]));
-    }
-
-    #[test]
-    fn an_endorsement_of_another_result_does_not_count() {
-        let mut plan = plan(&[&["A", "B"]], &[("A", "a0"), ("B", "b0")]);
-        let asked = plan.next_peers();
-        assert!(plan.endorsed(&asked[0], response("a0", b"one")));
-        assert!(!plan.endorsed(&asked[1], response("b0", b"two")));
-        assert!(plan.next_peers().is_empty());
-        let details = plan.into_details();
-        assert_eq!(
-            details[0].message,
-            "ProposalResponsePayloads do not match: one of them is no response of a chaincode"
-        );
-        assert_eq!((details[0].address.as_str(), details[0].msp_id.as_str()), ("b0", "B"));
-    }
-
-    #[test]
-    fn differences_between_results_are_named() {
-        let payload = |status: i32, results: &'static [u8]| {
-            let response = Some(protos::Response { status, ..Default::default() });
-            let action = protos::ChaincodeAction { response, results: results.into(), ..Default::default() };
-            let extension = action.encode_to_vec().into();
-            protos::ProposalResponsePayload { extension, ..Default::default() }.encode_to_vec().into()
-        };
-        let text = differences(&payload(200, b"one"), &payload(200, b"two"));
-        assert!(text.starts_with("it differs from the first endorser's in what was read and written; "), "{text}");
-        let text = differences(&payload(200, b"one"), &payload(201, b"two"));
-        assert!(text.contains(" in the chaincode's response, what was read and written; "), "{text}");
-    }
-
-    #[test]
-    fn layouts_without_enough_peers_are_passed_over() {
-        let mut plan = plan(&[&["A", "X"], &["A", "B"]], &[("A", "a0"), ("B", "b0")]);
-        assert!(plan.is_possible());
-        assert_eq!(addresses(&plan.next_peers()), ["a0", "b0"]);
-        assert!(!super::tests::plan(&[&["X"]], &[("A", "a0")]).is_possible());
-    }
-
-    #[test]
-    fn the_same_signature_twice_is_one() {
-        let mut plan = Plan::new(
-            [Layout(BTreeMap::from([(MspId::new("A"), 2)]))],
-            BTreeMap::from([(MspId::new("A"), VecDeque::from(["a0", "a1"].map(|a| Peer::named("A", a))))]),
-        );
-        let asked = plan.next_peers();
-        assert!(plan.endorsed(&asked[0], response("same", b"r")));
-        assert!(plan.endorsed(&asked[1], response("same", b"r")));
-        assert_eq!(endorsers(&plan), None);
-    }
-}
+mod tests;

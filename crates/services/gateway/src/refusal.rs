@@ -3,6 +3,8 @@ use ripstop_proto::{gateway, protos};
 use ripstop_transport::describe_failure;
 use tonic::{Code, Status};
 
+use crate::endorser::Location;
+
 /// What a peer says when its chaincode went away in the middle of a call (Fabric: `chaincode.ErrorStreamTerminated`).
 const STREAM_TERMINATED: &str = "chaincode stream terminated";
 
@@ -45,15 +47,6 @@ pub(crate) struct EndorserRefusal {
     pub(crate) retry: bool,
     /// Whether the connection should be given up.
     pub(crate) disconnect: bool,
-}
-
-/// Where an endorser runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Location {
-    /// In this process: errors are its judgement on the proposal.
-    Local,
-    /// Behind a connection: errors may be the connection's.
-    Remote,
 }
 
 /// Judges an endorser's answer (Fabric: `responseStatus` of `internal/pkg/gateway`).
