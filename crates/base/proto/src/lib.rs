@@ -15,6 +15,9 @@ pub mod wire;
 pub use prost::{Message, Name};
 pub use read::read;
 
+/// The release of Fabric whose protocols these are, as commands and nodes say it.
+pub const FABRIC_RELEASE: &str = "v3.1.5";
+
 #[allow(missing_docs, clippy::all, rustdoc::all, unreachable_pub, reason = "generated")]
 pub mod common {
     tonic::include_proto!("common");

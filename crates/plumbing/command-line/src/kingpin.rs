@@ -1,10 +1,15 @@
+//! Command lines as Kingpin, the library of Fabric's other tools, reads and explains them.
+//!
+//! Help goes to standard error with exit status 0, a fault with 1; only `--help` asks for help, `-h` is a flag like any
+//! other.
+
+mod help;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command, Parser};
-
-use crate::help;
 
 /// Why a command is not run.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -22,6 +22,7 @@ use ripstop_node_config::{MetricsConfig, OperationsConfig, ServerTlsConfig};
 use ripstop_operations::{
     Certificates, Health, LogControl, Metrics, Operations, Profiling, StatsdPusher, StatsdTarget, Version,
 };
+use ripstop_proto::FABRIC_RELEASE;
 use ripstop_runtime::{TaskGroup, TaskKind};
 use ripstop_transport::{
     BindError, ClientAuth, ClientRoots, ConnectionCounts, KeyFiles, KeyFilesError, KeyPair, Listener, MessageLimits,
@@ -30,8 +31,6 @@ use ripstop_transport::{
 
 pub use signals::{PartFailed, until_stopped};
 
-/// The release of Fabric whose protocols a node speaks, as `/version` says it.
-pub const FABRIC_RELEASE: &str = "v3.1.5";
 const LOG: &str = "operations.runner";
 
 /// Why a node cannot begin.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ripstop_channel_config::ChannelConfig;
-use ripstop_command_line::{os_text, say};
+use ripstop_command_line::{os_text, say, version};
 use ripstop_node_config::Environment;
 use ripstop_proto::Message as _;
 use ripstop_types::{ChannelId, Timestamp};
@@ -83,7 +83,7 @@ fn execute(flags: &Flags, environment: &Environment) -> Result<(), Failure> {
         return Err(Failure::from("Missing channelID, please specify it with '-channelID'".to_owned()));
     }
     if flags.version {
-        print_version();
+        say!("{}", version("configtxgen"));
         return Ok(());
     }
     info!(target: LOGGER, "Loading configuration");
@@ -217,17 +217,4 @@ fn write_file(name: &str, content: &[u8]) -> Result<(), String> {
 fn print(text: &str) {
     use std::io::Write as _;
     let _ = std::io::stdout().write_all(text.as_bytes());
-}
-
-fn print_version() {
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    say(format_args!(
-        "configtxgen:\n Version: v{}\n OS/Arch: {}/{architecture}",
-        env!("CARGO_PKG_VERSION"),
-        std::env::consts::OS
-    ));
 }

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::ValueHint;
-use ripstop_command_line::{os_text, parse};
+use ripstop_command_line::kingpin::parse;
+use ripstop_command_line::{os_text, say, version};
 use ripstop_node_config::Environment;
 use ripstop_proto::common;
 use ripstop_proto_json::Document;
@@ -116,7 +117,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
                 .map_err(|error| format!("Error computing update: {error}"))
         }
         Command::Version => {
-            print_version();
+            say!("{}", version("configtxlator"));
             Ok(())
         }
     };
@@ -218,18 +219,4 @@ impl Output {
         }
         (&**file).write_all(content)
     }
-}
-
-fn print_version() {
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    println!(
-        "configtxlator:\n Version: v{}\n Commit SHA: {}\n OS/Arch: {}/{architecture}",
-        env!("CARGO_PKG_VERSION"),
-        option_env!("RIPSTOP_COMMIT").unwrap_or("development build"),
-        std::env::consts::OS
-    );
 }

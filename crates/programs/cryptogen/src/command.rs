@@ -3,7 +3,8 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use ripstop_command_line::{os_text, parse, say};
+use ripstop_command_line::kingpin::parse;
+use ripstop_command_line::{os_text, say, version};
 
 use crate::CryptoConfig;
 use crate::config::Kind;
@@ -57,11 +58,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Generate { output, config } => write_all(config.as_deref(), Path::new(&output)),
         Command::Extend { input, config } => write_all(config.as_deref(), Path::new(&input)),
         Command::Showtemplate => {
-            say(DEFAULT_CONFIG.trim_end());
+            say!("{}", DEFAULT_CONFIG.trim_end());
             ExitCode::SUCCESS
         }
         Command::Version => {
-            print_version();
+            say!("{}", version("cryptogen"));
             ExitCode::SUCCESS
         }
     }
@@ -77,7 +78,7 @@ fn write_all(config: Option<&str>, dir: &Path) -> ExitCode {
     let config = match CryptoConfig::parse(config.unwrap_or(DEFAULT_CONFIG)) {
         Ok(config) => config,
         Err(error) => {
-            say(format_args!("Error reading config: {error}"));
+            say!("Error reading config: {error}");
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
@@ -85,27 +86,17 @@ fn write_all(config: Option<&str>, dir: &Path) -> ExitCode {
         let organization = match organization.clone().render(kind) {
             Ok(organization) => organization,
             Err(error) => {
-                say(format_args!("Error processing {} configuration: {error}", kind.name()));
+                say!("Error processing {} configuration: {error}", kind.name());
                 return ExitCode::from(BAD_CONFIGURATION);
             }
         };
         if kind == Kind::Peer {
-            say(&organization.domain);
+            say!("{}", &organization.domain);
         }
         if let Err(error) = write_organization(&organization, kind, dir) {
-            say(format_args!("Error generating material for org {}:\n{error}", organization.domain));
+            say!("Error generating material for org {}:\n{error}", organization.domain);
             return ExitCode::FAILURE;
         }
     }
     ExitCode::SUCCESS
-}
-
-fn print_version() {
-    say(format_args!(
-        "cryptogen:\n Version: v{}\n Commit SHA: {}\n OS/Arch: {}/{}",
-        env!("CARGO_PKG_VERSION"),
-        option_env!("RIPSTOP_COMMIT").unwrap_or("development build"),
-        std::env::consts::OS,
-        std::env::consts::ARCH
-    ));
 }

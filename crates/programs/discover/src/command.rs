@@ -3,7 +3,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use ripstop_command_line::{os_text, parse, say};
+use ripstop_command_line::kingpin::parse;
+use ripstop_command_line::{os_text, say};
 use ripstop_proto::protos;
 
 use crate::answer;
@@ -109,7 +110,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match execute(&command) {
         Ok(Some(output)) => {
-            say(output);
+            say!("{}", output);
             ExitCode::SUCCESS
         }
         Ok(None) => ExitCode::SUCCESS,

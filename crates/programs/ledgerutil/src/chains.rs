@@ -9,8 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-
-use crate::report::reason;
+use ripstop_command_line::os_text;
 
 /// The block files of one channel.
 #[derive(Debug)]
@@ -40,7 +39,7 @@ pub(crate) fn find(file_system: &Path, command: &str) -> anyhow::Result<Vec<Chai
 
 fn list(parent: &Path, blocks: impl Fn(PathBuf) -> PathBuf) -> anyhow::Result<Vec<Chain>> {
     let failed =
-        |error: std::io::Error| anyhow::anyhow!("error reading dir [{}]: {}", parent.display(), reason(&error));
+        |error: std::io::Error| anyhow::anyhow!("error reading dir [{}]: {}", parent.display(), os_text(&error));
     let mut chains = Vec::new();
     for entry in fs::read_dir(parent).map_err(failed)? {
         let entry = entry.map_err(failed)?;

@@ -6,12 +6,13 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow, bail};
 use bytes::Bytes;
 use ripstop_block_store::BlockReader;
+use ripstop_command_line::os_text;
 use ripstop_rwset::TxRwSet;
 use ripstop_types::{Block, BlockNumber, Envelope, HeaderType, Height, Transaction, TxId, ValidationCode};
 use serde::Deserialize;
 
 use crate::chains;
-use crate::report::{ListFile, object, reason, result_directory, text};
+use crate::report::{ListFile, object, result_directory, text};
 
 /// The blocks that were looked through. The first is behind the last where there was none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub(crate) struct Searched {
 /// Looks for the transactions that wrote the keys in a file of differences, and writes a result file for each key.
 pub(crate) fn run(differences: &Path, file_system: &Path, output: &Path) -> anyhow::Result<Searched> {
     let raw =
-        std::fs::read(differences).map_err(|error| anyhow!("open {}: {}", differences.display(), reason(&error)))?;
+        std::fs::read(differences).map_err(|error| anyhow!("open {}: {}", differences.display(), os_text(&error)))?;
     let differences: Differences = serde_json::from_slice(&raw).context("the file of differences")?;
     if differences.records.is_empty() {
         bail!("no records were read. JSON record list is either empty or not properly formatted. Aborting identifytxs");

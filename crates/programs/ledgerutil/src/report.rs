@@ -6,19 +6,12 @@ use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
-
-/// The operating system's reason as Go prints it: in lower case and without its number.
-pub(crate) fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
-}
+use ripstop_command_line::os_text;
 
 /// Makes a directory for results, which may be there but must be empty.
 pub(crate) fn result_directory(parent: &Path, name: &str, command: &str) -> anyhow::Result<PathBuf> {
     let directory = parent.join(name);
-    let failed = |error: io::Error| anyhow!("error while creating dir: {}: {}", directory.display(), reason(&error));
+    let failed = |error: io::Error| anyhow!("error while creating dir: {}: {}", directory.display(), os_text(&error));
     fs::create_dir_all(&directory).map_err(failed)?;
     if fs::read_dir(&directory).map_err(failed)?.next().is_some() {
         bail!(
@@ -39,7 +32,7 @@ pub(crate) struct ListFile {
 impl ListFile {
     /// Begins a file: `head` stands before the list.
     pub(crate) fn begin(path: PathBuf, head: &str) -> anyhow::Result<Self> {
-        let file = File::create(&path).map_err(|error| anyhow!("open {}: {}", path.display(), reason(&error)))?;
+        let file = File::create(&path).map_err(|error| anyhow!("open {}: {}", path.display(), os_text(&error)))?;
         let mut list = Self { path, file: BufWriter::new(file), entries: 0 };
         list.write(head)?;
         list.write("[\n")?;
@@ -68,7 +61,7 @@ impl ListFile {
     }
 
     fn failed(&self, error: &io::Error) -> anyhow::Error {
-        anyhow!("write {}: {}", self.path.display(), reason(error))
+        anyhow!("write {}: {}", self.path.display(), os_text(error))
     }
 }
 

@@ -16,8 +16,6 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-#[macro_use]
-mod say;
 mod channel;
 mod deploy;
 mod environment;

@@ -1,3 +1,4 @@
+use ripstop_command_line::say;
 use std::fmt;
 use std::time::Instant;
 

@@ -18,6 +18,7 @@ use crate::progress::{Progress, Step};
 use crate::restarts::{MAX_ENDS, Restarts};
 use crate::transaction::{self, Shown};
 use crate::{DEFAULT_DIRECTORY, Size, UpOptions, channel, summary};
+use ripstop_command_line::say;
 
 /// The contract's process, and its log.
 const CONTRACT_PROCESS: &str = "contract";

@@ -14,7 +14,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use ripstop_node::FABRIC_RELEASE;
+use ripstop_command_line::say;
 
 /// Hyperledger Fabric orderer node
 #[derive(Debug, clap::Parser)]
@@ -43,7 +43,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match command.command.unwrap_or(Command::Start) {
         Command::Version => {
-            println!("{}", version_text());
+            say!("{}\n", ripstop_command_line::version("orderer"));
             ExitCode::SUCCESS
         }
         Command::Start => node::start().map_or_else(
@@ -67,16 +67,6 @@ fn chain_text(error: &anyhow::Error) -> String {
         }
     }
     text
-}
-
-/// What `orderer version` prints, in Fabric's form.
-fn version_text() -> String {
-    format!(
-        "orderer:\n Version: {FABRIC_RELEASE}\n Commit SHA: ripstop-{}\n Go version: none (Rust)\n OS/Arch: {}/{}\n",
-        env!("CARGO_PKG_VERSION"),
-        std::env::consts::OS,
-        std::env::consts::ARCH,
-    )
 }
 
 #[cfg(test)]

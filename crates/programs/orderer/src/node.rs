@@ -7,13 +7,14 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use ripstop_deliver::{Channels, DeliverConfig, DeliverService, ExpirationCheck, TlsBinding};
 use ripstop_keys::LocalIdentity;
-use ripstop_node::{FABRIC_RELEASE, Node, until_stopped};
+use ripstop_node::{Node, until_stopped};
 use ripstop_node_config::{Environment, OrdererConfig, ServerTlsConfig};
 use ripstop_operations::{LogControl, start_logging};
 use ripstop_ordering_service::{
     AtomicBroadcastService, ClusterConfig, ClusterService, ExpiredClients, OrderingConfig, OrderingService, Throttle,
     TrustedRoots, participation_routes,
 };
+use ripstop_proto::FABRIC_RELEASE;
 use ripstop_runtime::{Signals, TaskGroup, TaskKind};
 use ripstop_transport::{
     ClientRoots, ConcurrencyLimit, Listener, MessageLimits, ServerOptions, ServerTls, host_and_port, serve_grpc,

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
-use ripstop_command_line::{Stop, os_text, parse_requiring, say};
+use ripstop_command_line::kingpin::{Stop, parse_requiring};
+use ripstop_command_line::{os_text, say};
 use ripstop_transport::{ClientTls, Endpoint, KeyPair};
 use ripstop_types::{Block, Envelope, GoDuration};
 
@@ -129,12 +130,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match request.send().and_then(|answer| request.output(&answer, command.status_line())) {
         Ok(text) => {
-            say(text);
+            say!("{}", text);
             ExitCode::SUCCESS
         }
         // Fabric's command prints this on standard output, where scripts look for it.
         Err(error) => {
-            say(format_args!("Error: {error:#}\n"));
+            say!("Error: {error:#}\n");
             ExitCode::FAILURE
         }
     }

@@ -15,11 +15,9 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
+use ripstop_command_line::cobra::{self, CommandLine};
 
-#[macro_use]
-mod say;
 pub mod client;
-mod cobra;
 mod commands;
 mod flags;
 pub mod node;
@@ -27,7 +25,6 @@ pub mod package;
 mod session;
 mod text;
 
-use cobra::CommandLine;
 use commands::{Failure, block_on};
 use node::NodeCommand;
 
@@ -136,4 +133,108 @@ fn refuse(line: &CommandLine<'_>, error: &clap::Error) -> ExitCode {
 fn help(grammar: &clap::Command, command: Vec<OsString>) -> ExitCode {
     print!("{}", CommandLine::read(grammar, [OsString::new()].into_iter().chain(command)).help());
     ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a command line is refused with, or nothing where help is called for.
+    fn refusal(line: &str) -> Option<String> {
+        let grammar = cobra::grammar(PeerCommand::command());
+        let line = CommandLine::read(&grammar, line.split(' ').map(OsString::from));
+        let matches = grammar.clone().try_get_matches_from(line.arguments());
+        let error = matches.and_then(|matches| PeerCommand::from_arg_matches(&matches)).unwrap_err();
+        line.problem(&error)
+    }
+
+    fn accepted(line: &[&str]) -> PeerCommand {
+        let grammar = cobra::grammar(PeerCommand::command());
+        let line = CommandLine::read(&grammar, line.iter().map(OsString::from));
+        let matches = grammar.clone().try_get_matches_from(line.arguments()).unwrap();
+        PeerCommand::from_arg_matches(&matches).unwrap()
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_refused_in_the_librarys_words() {
+        for (line, words) in [
+            ("peer channel list --foo", "unknown flag: --foo"),
+            ("peer channel list -c", "unknown shorthand flag: 'c' in -c"),
+            ("peer nosuch", "unknown command \"nosuch\" for \"peer\""),
+            ("peer channel getinfo -c", "flag needs an argument: 'c' in -c"),
+            ("peer channel getinfo --channelID", "flag needs an argument: --channelID"),
+            ("peer lifecycle chaincode approveformyorg --package-id", "flag needs an argument: --package-id"),
+            (
+                "peer node rollback -c mychannel -b -1",
+                "invalid argument \"-1\" for \"-b, --blockNumber\" flag: strconv.ParseUint: parsing \"-1\": invalid syntax",
+            ),
+            (
+                "peer lifecycle chaincode commit --sequence x",
+                "invalid argument \"x\" for \"--sequence\" flag: strconv.ParseInt: parsing \"x\": invalid syntax",
+            ),
+            (
+                "peer lifecycle chaincode commit --sequence 9223372036854775808",
+                "invalid argument \"9223372036854775808\" for \"--sequence\" flag: strconv.ParseInt: parsing \"9223372036854775808\": value out of range",
+            ),
+            (
+                "peer channel list --tls=maybe",
+                "invalid argument \"maybe\" for \"--tls\" flag: strconv.ParseBool: parsing \"maybe\": invalid syntax",
+            ),
+            (
+                "peer channel list --connTimeout soon",
+                "invalid argument \"soon\" for \"--connTimeout\" flag: time: invalid duration \"soon\"",
+            ),
+        ] {
+            assert_eq!(refusal(line).as_deref(), Some(words), "{line}");
+        }
+        for line in
+            ["peer", "peer channel", "peer channel nosuch", "peer lifecycle chaincode", "peer node start --help"]
+        {
+            assert_eq!(refusal(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn flags_may_stand_before_the_command_and_values_may_be_empty_or_look_like_flags() {
+        for line in [
+            &["peer", "lifecycle", "chaincode", "approveformyorg", "--cafile", "", "--package-id", ""] as &[&str],
+            &["peer", "-o", "localhost:1", "channel", "fetch", "newest", "-c", "ch"],
+            &["peer", "chaincode", "-C", "ch", "query", "-n", "cc", "-c", "-x", "and", "more", "--tls=true"],
+            &["peer", "channel", "list", "--connTimeout=5s", "-o", "a", "-o", "b"],
+        ] {
+            accepted(line);
+        }
+    }
+
+    #[test]
+    fn usage_lists_own_and_inherited_flags_by_name_with_kinds_and_defaults() {
+        let grammar = cobra::grammar(PeerCommand::command());
+        let usage = |line: &str| CommandLine::read(&grammar, line.split(' ').map(OsString::from)).usage();
+        assert_eq!(
+            usage("peer node rollback"),
+            "Usage:\n  peer node rollback [flags]\n\nFlags:\n  -b, --blockNumber uint   Block number to which the channel \
+             needs to be rolled back to.\n  -c, --channelID string   Channel to rollback.\n  -h, --help               help \
+             for rollback\n"
+        );
+        let invoke = usage("peer chaincode invoke");
+        for line in [
+            "      --peerAddresses stringArray      The addresses of the peers to connect to\n",
+            "  -c, --ctor string                    Constructor message for the chaincode in JSON format (default \"{}\")\n",
+            "\n\nGlobal Flags:\n      --cafile string                       Path to file",
+            "      --connTimeout duration                Timeout for client to connect (default 3s)\n",
+        ] {
+            assert!(invoke.contains(line), "{line}{invoke}");
+        }
+        let fetch = usage("peer channel fetch");
+        assert!(
+            fetch.starts_with("Usage:\n  peer channel fetch <newest|oldest|config|(number)> [outputfile] [flags]\n")
+        );
+        let group = usage("peer lifecycle");
+        assert!(
+            group.contains("\n\nAvailable Commands:\n  chaincode   Perform chaincode operations: package|"),
+            "{group}"
+        );
+        let end = "\n\nUse \"peer lifecycle [command] --help\" for more information about a command.\n";
+        assert!(group.ends_with(end), "{group}");
+    }
 }

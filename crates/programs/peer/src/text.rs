@@ -5,20 +5,13 @@ use std::io;
 use std::path::Path;
 
 use base64::Engine as _;
+use ripstop_command_line::os_text;
 use ripstop_proto::{common, lifecycle, protos};
 use serde_json::{Map, Value, json};
 
 /// Why a file could not be opened, in Go's words.
 pub(crate) fn not_opened(path: &Path, error: &io::Error) -> String {
-    format!("open {}: {}", path.display(), system_reason(error))
-}
-
-/// The operating system's reason as Go prints it: in lower case and without its number.
-pub(crate) fn system_reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+    format!("open {}: {}", path.display(), os_text(error))
 }
 
 /// Why a text is no JSON, in Go's words as far as they can be known.

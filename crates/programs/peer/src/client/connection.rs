@@ -10,8 +10,6 @@ use ripstop_transport::{Endpoint, MessageLimits};
 use ripstop_types::{Block, BlockError, ChannelId, Digest};
 use tonic::transport::Channel;
 
-use crate::text::system_reason;
-
 use super::seek::{BlockRequest, Seek, seek_envelope};
 use super::{Invocation, Proposal};
 
@@ -93,7 +91,7 @@ impl Connection {
         let mut cause = std::error::Error::source(&status);
         let mut reason = None;
         while let Some(error) = cause {
-            reason = Some(error.downcast_ref().map_or_else(|| error.to_string(), system_reason));
+            reason = Some(error.downcast_ref().map_or_else(|| error.to_string(), ripstop_command_line::os_text));
             cause = error.source();
         }
         let address = self.address.to_string();

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use anyhow::{Context, anyhow};
 use base64::Engine as _;
 use bytes::Bytes;
+use ripstop_command_line::say;
 use ripstop_proto::{Message, protos};
 use ripstop_types::{ChannelId, HeaderType};
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::anyhow;
+use ripstop_command_line::say;
 use ripstop_keys::SigningIdentity;
 
 use super::{Failure, usage};
@@ -25,7 +26,7 @@ enum Subcommand {
         #[command(flatten)]
         at: Place,
         /// The block number for which a snapshot will be generated
-        #[arg(short = 'b', long = "blockNumber", value_parser = crate::flags::unsigned, default_value = "0")]
+        #[arg(short = 'b', long = "blockNumber", value_parser = ripstop_command_line::value::unsigned, default_value = "0")]
         block: u64,
     },
     #[command(about = "Cancel a request for a snapshot at the specified block.")]
@@ -33,7 +34,7 @@ enum Subcommand {
         #[command(flatten)]
         at: Place,
         /// The block number for which a snapshot will be generated
-        #[arg(short = 'b', long = "blockNumber", value_parser = crate::flags::unsigned, default_value = "0")]
+        #[arg(short = 'b', long = "blockNumber", value_parser = ripstop_command_line::value::unsigned, default_value = "0")]
         block: u64,
     },
     #[command(about = "List pending requests for snapshots.")]
@@ -54,7 +55,7 @@ struct Place {
     peer: String,
     #[arg(
         long = "tlsRootCertFile",
-        value_parser = crate::flags::path,
+        value_parser = ripstop_command_line::value::path,
         default_value = "",
         help = "The path to the TLS root cert file of the peer to connect to, required if TLS is enabled and ignored if TLS is disabled."
     )]

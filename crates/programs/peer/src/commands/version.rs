@@ -1,4 +1,4 @@
-use ripstop_node::FABRIC_RELEASE;
+use ripstop_command_line::{say, version};
 
 use super::{Failure, usage};
 
@@ -7,15 +7,6 @@ pub(crate) fn print(words: &[String]) -> Result<(), Failure> {
     if !words.is_empty() {
         return usage("trailing args detected");
     }
-    say!(
-        "peer:\n Version: {FABRIC_RELEASE}\n Commit SHA: ripstop-{}\n Go version: none (Rust)\n OS/Arch: {}/{}\n Chaincode:\n  Base Docker Label: none\n  Docker Namespace: none\n",
-        env!("CARGO_PKG_VERSION"),
-        std::env::consts::OS,
-        match std::env::consts::ARCH {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            other => other,
-        },
-    );
+    say!("{}\n Chaincode:\n  Base Docker Label: none\n  Docker Namespace: none\n", version("peer"));
     Ok(())
 }

@@ -30,7 +30,7 @@ pub enum AdministrationCommand {
             short = 'b',
             long = "blockNumber",
             default_value = "0",
-            value_parser = crate::flags::unsigned,
+            value_parser = ripstop_command_line::value::unsigned,
             help = "Block number to which the channel needs to be rolled back to."
         )]
         block: u64,

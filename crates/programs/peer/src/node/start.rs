@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use ripstop_node::{FABRIC_RELEASE, Node, until_stopped};
+use ripstop_node::{Node, until_stopped};
 use ripstop_node_config::PeerConfig;
 use ripstop_operations::LogControl;
+use ripstop_proto::FABRIC_RELEASE;
 use ripstop_runtime::Signals;
 
 use super::channels::PeerChannels;

@@ -112,11 +112,7 @@ fn pack_gopath(import_path: &str) -> anyhow::Result<Vec<u8>> {
 
 /// The systems whose files are packed: that of containers, and this machine's.
 fn targets() -> Vec<(&'static str, &'static str)> {
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
+    let architecture = ripstop_command_line::architecture();
     let system = match std::env::consts::OS {
         "macos" => "darwin",
         other => other,

@@ -36,8 +36,9 @@ pub(super) fn walk(
     files: &mut dyn FnMut(&Found<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     // The first directory may be a link.
-    let root =
-        root.canonicalize().map_err(|error| anyhow!("lstat {}: {}", root.display(), text::system_reason(&error)))?;
+    let root = root
+        .canonicalize()
+        .map_err(|error| anyhow!("lstat {}: {}", root.display(), ripstop_command_line::os_text(&error)))?;
     walk_below(&root, &root, directories, files)
 }
 

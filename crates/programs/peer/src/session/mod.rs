@@ -120,7 +120,7 @@ fn load_signer(config: &PeerClientConfig) -> anyhow::Result<SigningIdentity> {
             "cannot init crypto, specified path \"{}\" does not exist or cannot be accessed: stat {}: {}",
             directory.display(),
             directory.display(),
-            text::system_reason(&error)
+            ripstop_command_line::os_text(&error)
         ),
     }
     if config.msp.id.as_str().is_empty() {

@@ -1,4 +1,5 @@
 use anyhow::anyhow;
+use ripstop_command_line::say;
 use ripstop_proto::lifecycle;
 
 use super::{Output, OutputFlag, Respondent, wanted};
@@ -33,7 +34,7 @@ pub(super) struct ApprovedQuery {
     #[arg(short = 'n', long = "name", default_value = "")]
     name: String,
     /// The sequence number of the chaincode definition for the channel
-    #[arg(long = "sequence", default_value = "0", value_parser = crate::flags::integer)]
+    #[arg(long = "sequence", default_value = "0", value_parser = ripstop_command_line::value::integer)]
     sequence: i64,
     #[command(flatten)]
     peers: PeerFlags,

@@ -1,4 +1,5 @@
 use anyhow::anyhow;
+use ripstop_command_line::say;
 use ripstop_proto::lifecycle;
 
 use super::{Output, OutputFlag, Respondent, wanted};

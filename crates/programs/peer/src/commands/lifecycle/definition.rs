@@ -22,7 +22,7 @@ pub(super) struct DefinitionFlags {
     #[arg(short = 'v', long = "version", default_value = "")]
     pub(super) version: String,
     /// The sequence number of the chaincode definition for the channel
-    #[arg(long = "sequence", default_value = "0", value_parser = crate::flags::integer)]
+    #[arg(long = "sequence", default_value = "0", value_parser = ripstop_command_line::value::integer)]
     pub(super) sequence: i64,
     /// The name of the endorsement plugin to be used for this chaincode
     #[arg(short = 'E', long = "endorsement-plugin", default_value = "")]

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
+use ripstop_command_line::say;
 use ripstop_proto::{Message, lifecycle};
 
 use super::{Output, Respondent, packaging};

@@ -76,7 +76,7 @@ enum Conversation {
         #[arg(
             long = "output-directory",
             default_value = "",
-            value_parser = crate::flags::path,
+            value_parser = ripstop_command_line::value::path,
             help = "The output directory to use when writing a chaincode install package to disk. Default is the current working directory."
         )]
         directory: PathBuf,

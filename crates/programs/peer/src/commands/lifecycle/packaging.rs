@@ -2,6 +2,7 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use ripstop_chaincode_builder::{Package, PackageError, package_id};
+use ripstop_command_line::say;
 use ripstop_lifecycle::is_label;
 use serde_json::json;
 

@@ -1,3 +1,4 @@
+use ripstop_command_line::say;
 use ripstop_proto::lifecycle;
 
 use super::definition::DefinitionFlags;

@@ -14,7 +14,7 @@ use clap::builder::OsStr;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Arg, ArgAction, Command};
 
-use crate::flags;
+use crate::value;
 
 /// The column at which descriptions of subcommands begin, at least.
 const NAME_PADDING: usize = 11;
@@ -22,7 +22,7 @@ const NAME_PADDING: usize = 11;
 const IGNORED_WORDS: &str = "ignored words";
 
 /// Has a command tree read flags and words as Fabric's library does.
-pub(crate) fn grammar(command: Command) -> Command {
+pub fn grammar(command: Command) -> Command {
     let mut command = adapt(command);
     command.build();
     command
@@ -39,7 +39,7 @@ fn adapt(command: Command) -> Command {
             return arg.allow_hyphen_values(true);
         }
         let default = arg.get_default_values().first().cloned().unwrap_or(OsStr::from("false"));
-        let arg = arg.action(ArgAction::Set).value_parser(flags::boolean).num_args(0..=1).require_equals(true);
+        let arg = arg.action(ArgAction::Set).value_parser(value::boolean).num_args(0..=1).require_equals(true);
         arg.default_missing_value("true").default_value(default)
     });
     if leaf && !takes_words {
@@ -53,7 +53,8 @@ fn is_boolean(arg: &Arg) -> bool {
 }
 
 /// The arguments of a process, split into the command they call and the rest.
-pub(crate) struct CommandLine<'a> {
+#[derive(Debug)]
+pub struct CommandLine<'a> {
     /// The command and those above it, from the program down.
     path: Vec<&'a Command>,
     rest: Vec<OsString>,
@@ -61,7 +62,7 @@ pub(crate) struct CommandLine<'a> {
 
 impl<'a> CommandLine<'a> {
     /// Finds the command that arguments call. The first of them is the program's name.
-    pub(crate) fn read(grammar: &'a Command, arguments: impl IntoIterator<Item = OsString>) -> Self {
+    pub fn read(grammar: &'a Command, arguments: impl IntoIterator<Item = OsString>) -> Self {
         let mut line = Self { path: vec![grammar], rest: arguments.into_iter().skip(1).collect() };
         while let Some(at) = line.first_word()
             && let Some(next) = line.rest.get(at).and_then(|word| line.command().find_subcommand(word))
@@ -107,7 +108,7 @@ impl<'a> CommandLine<'a> {
     }
 
     /// The arguments in the order in which `clap` reads them.
-    pub(crate) fn arguments(&self) -> impl Iterator<Item = OsString> + '_ {
+    pub fn arguments(&self) -> impl Iterator<Item = OsString> + '_ {
         self.path.iter().map(|command| command.get_name().into()).chain(self.rest.iter().cloned())
     }
 
@@ -117,7 +118,7 @@ impl<'a> CommandLine<'a> {
     }
 
     /// What a command says when it is asked for help.
-    pub(crate) fn help(&self) -> String {
+    pub fn help(&self) -> String {
         let command = self.command();
         match command.get_long_about().or(command.get_about()) {
             Some(about) => format!("{about}\n\n{}", self.usage()),
@@ -126,7 +127,7 @@ impl<'a> CommandLine<'a> {
     }
 
     /// How a command is called.
-    pub(crate) fn usage(&self) -> String {
+    pub fn usage(&self) -> String {
         let (command, path) = (self.command(), self.command_path());
         let mut out = "Usage:\n".to_owned();
         if command.has_subcommands() {
@@ -159,7 +160,7 @@ impl<'a> CommandLine<'a> {
     }
 
     /// What is wrong with the arguments, in the library's words. `None`: nothing is, but help is called for.
-    pub(crate) fn problem(&self, error: &clap::Error) -> Option<String> {
+    pub fn problem(&self, error: &clap::Error) -> Option<String> {
         let context = |kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
         let value = context(ContextKind::InvalidValue);
         let argument = context(ContextKind::InvalidArg);
@@ -205,7 +206,7 @@ impl<'a> CommandLine<'a> {
     }
 
     /// What stands below a problem: how the command is called or, where there is no such command, who tells.
-    pub(crate) fn advice(&self, error: &clap::Error) -> String {
+    pub fn advice(&self, error: &clap::Error) -> String {
         match error.kind() {
             ErrorKind::InvalidSubcommand => format!("Run '{} --help' for usage.", self.command_path()),
             _ => self.usage(),
@@ -275,111 +276,4 @@ fn listed(mut rows: Vec<Row<'_>>) -> String {
     rows.sort_by_key(|row| row.name);
     let width = rows.iter().map(|row| row.flag.len()).max().unwrap_or(0);
     rows.iter().map(|row| format!("{:width$}   {}\n", row.flag, row.text)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::{CommandFactory as _, FromArgMatches as _};
-
-    use super::*;
-    use crate::PeerCommand;
-
-    /// What a command line is refused with, or nothing where help is called for.
-    fn refusal(line: &str) -> Option<String> {
-        let grammar = grammar(PeerCommand::command());
-        let line = CommandLine::read(&grammar, line.split(' ').map(OsString::from));
-        let matches = grammar.clone().try_get_matches_from(line.arguments());
-        let error = matches.and_then(|matches| PeerCommand::from_arg_matches(&matches)).unwrap_err();
-        line.problem(&error)
-    }
-
-    fn accepted(line: &[&str]) -> PeerCommand {
-        let grammar = grammar(PeerCommand::command());
-        let line = CommandLine::read(&grammar, line.iter().map(OsString::from));
-        let matches = grammar.clone().try_get_matches_from(line.arguments()).unwrap();
-        PeerCommand::from_arg_matches(&matches).unwrap()
-    }
-
-    #[test]
-    fn a_wrong_command_line_is_refused_in_the_librarys_words() {
-        for (line, words) in [
-            ("peer channel list --foo", "unknown flag: --foo"),
-            ("peer channel list -c", "unknown shorthand flag: 'c' in -c"),
-            ("peer nosuch", "unknown command \"nosuch\" for \"peer\""),
-            ("peer channel getinfo -c", "flag needs an argument: 'c' in -c"),
-            ("peer channel getinfo --channelID", "flag needs an argument: --channelID"),
-            ("peer lifecycle chaincode approveformyorg --package-id", "flag needs an argument: --package-id"),
-            (
-                "peer node rollback -c mychannel -b -1",
-                "invalid argument \"-1\" for \"-b, --blockNumber\" flag: strconv.ParseUint: parsing \"-1\": invalid syntax",
-            ),
-            (
-                "peer lifecycle chaincode commit --sequence x",
-                "invalid argument \"x\" for \"--sequence\" flag: strconv.ParseInt: parsing \"x\": invalid syntax",
-            ),
-            (
-                "peer lifecycle chaincode commit --sequence 9223372036854775808",
-                "invalid argument \"9223372036854775808\" for \"--sequence\" flag: strconv.ParseInt: parsing \"9223372036854775808\": value out of range",
-            ),
-            (
-                "peer channel list --tls=maybe",
-                "invalid argument \"maybe\" for \"--tls\" flag: strconv.ParseBool: parsing \"maybe\": invalid syntax",
-            ),
-            (
-                "peer channel list --connTimeout soon",
-                "invalid argument \"soon\" for \"--connTimeout\" flag: time: invalid duration \"soon\"",
-            ),
-        ] {
-            assert_eq!(refusal(line).as_deref(), Some(words), "{line}");
-        }
-        for line in
-            ["peer", "peer channel", "peer channel nosuch", "peer lifecycle chaincode", "peer node start --help"]
-        {
-            assert_eq!(refusal(line), None, "{line}");
-        }
-    }
-
-    #[test]
-    fn flags_may_stand_before_the_command_and_values_may_be_empty_or_look_like_flags() {
-        for line in [
-            &["peer", "lifecycle", "chaincode", "approveformyorg", "--cafile", "", "--package-id", ""] as &[&str],
-            &["peer", "-o", "localhost:1", "channel", "fetch", "newest", "-c", "ch"],
-            &["peer", "chaincode", "-C", "ch", "query", "-n", "cc", "-c", "-x", "and", "more", "--tls=true"],
-            &["peer", "channel", "list", "--connTimeout=5s", "-o", "a", "-o", "b"],
-        ] {
-            accepted(line);
-        }
-    }
-
-    #[test]
-    fn usage_lists_own_and_inherited_flags_by_name_with_kinds_and_defaults() {
-        let grammar = grammar(PeerCommand::command());
-        let usage = |line: &str| CommandLine::read(&grammar, line.split(' ').map(OsString::from)).usage();
-        assert_eq!(
-            usage("peer node rollback"),
-            "Usage:\n  peer node rollback [flags]\n\nFlags:\n  -b, --blockNumber uint   Block number to which the channel \
-             needs to be rolled back to.\n  -c, --channelID string   Channel to rollback.\n  -h, --help               help \
-             for rollback\n"
-        );
-        let invoke = usage("peer chaincode invoke");
-        for line in [
-            "      --peerAddresses stringArray      The addresses of the peers to connect to\n",
-            "  -c, --ctor string                    Constructor message for the chaincode in JSON format (default \"{}\")\n",
-            "\n\nGlobal Flags:\n      --cafile string                       Path to file",
-            "      --connTimeout duration                Timeout for client to connect (default 3s)\n",
-        ] {
-            assert!(invoke.contains(line), "{line}{invoke}");
-        }
-        let fetch = usage("peer channel fetch");
-        assert!(
-            fetch.starts_with("Usage:\n  peer channel fetch <newest|oldest|config|(number)> [outputfile] [flags]\n")
-        );
-        let group = usage("peer lifecycle");
-        assert!(
-            group.contains("\n\nAvailable Commands:\n  chaincode   Perform chaincode operations: package|"),
-            "{group}"
-        );
-        let end = "\n\nUse \"peer lifecycle [command] --help\" for more information about a command.\n";
-        assert!(group.ends_with(end), "{group}");
-    }
 }
