@@ -15,6 +15,8 @@
 //! - Numbers of consenters come from [`Consenters`] and are never used again.
 //!
 //! - What other consenters send is checked before the engine sees it ([`BadMessage`]): no bytes make it panic.
+//! - Whoever has to obtain the state of a leader's snapshot first takes part in elections meanwhile, but proposes nothing,
+//!   applies nothing, and does not help to agree on new proposals.
 //! - The same inputs and seed give the same effects.
 //!
 //! Absent: files, sockets, clocks, and the meaning of the proposed bytes.

@@ -1,3 +1,5 @@
+mod catch_up;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
@@ -12,6 +14,7 @@ use crate::{
     BadMessage, Committed, CorruptState, DurableState, Entry, EntryKind, HardState, MembershipChange, Message, NodeId,
     Persist, Snapshot,
 };
+use catch_up::CatchUp;
 
 /// Entries kept in memory before a snapshot, so that a consenter a little behind needs no snapshot
 /// (Fabric: `DefaultSnapshotCatchUpEntries`).
@@ -67,6 +70,8 @@ pub enum Input {
         /// The bytes last applied.
         data: Bytes,
     },
+    /// The state that [`Effect::CatchUp`] asked for is there.
+    CaughtUp,
 }
 
 /// What must be done, in this order.
@@ -76,7 +81,9 @@ pub enum Effect {
     Send(Message),
     /// Store this, durably where it says so.
     Persist(Persist),
-    /// A snapshot from the leader is stored and replaces the log: obtain the state at which it was taken.
+    /// A snapshot from the leader is stored and replaces the log: obtain the state at which it was taken, and say
+    /// [`Input::CaughtUp`]. Until then nothing is applied; everything else goes on, elections too. A later one replaces an
+    /// earlier one.
     CatchUp(Snapshot),
     /// Who leads, and this consenter's role, have changed.
     Leader {
@@ -146,6 +153,9 @@ pub enum Refused {
     /// A message of another consenter is not what it should be. Nothing has changed.
     #[error(transparent)]
     Message(#[from] BadMessage),
+    /// Nothing can be proposed or compacted before the state of the leader's snapshot is there.
+    #[error("the state of the Raft leader's snapshot is not here yet")]
+    CatchingUp,
     /// Effects of the input before are not drained.
     #[error("effects of the previous input are still to be carried out")]
     EffectsPending,
@@ -167,6 +177,8 @@ pub struct RaftNode {
     leader: Option<NodeId>,
     role: Role,
     members: Vec<NodeId>,
+    /// Set while the state of a leader's snapshot is missing.
+    catching_up: Option<CatchUp>,
     seed: u64,
     is_content: fn(&Bytes) -> bool,
     notes: Notes,
@@ -200,6 +212,7 @@ impl RaftNode {
             leader: None,
             role: Role::Follower,
             members: members(&initial.conf_state),
+            catching_up: None,
             seed: options.seed,
             is_content: |_| true,
             notes,
@@ -211,6 +224,13 @@ impl RaftNode {
     /// Refuses leaders' snapshots whose content is none; without, all are taken.
     pub const fn refusing_snapshots_unless(mut self, is_content: fn(&Bytes) -> bool) -> Self {
         self.is_content = is_content;
+        self
+    }
+
+    /// Begins with the state of the stored snapshot still to be obtained, as after [`Effect::CatchUp`].
+    pub fn behind_its_snapshot(mut self) -> Self {
+        let stored = self.raw.store().all_entries();
+        self.catching_up = Some(CatchUp::new(stored.iter().map(|entry| entry.data.len()).sum()));
         self
     }
 
@@ -239,7 +259,17 @@ impl RaftNode {
         self.raw.raft.raft_log.last_index()
     }
 
-    /// The last index whose entry took effect.
+    /// Whether the state of a leader's snapshot is missing.
+    pub const fn is_catching_up(&self) -> bool {
+        self.catching_up.is_some()
+    }
+
+    /// Whether all of the log has taken effect, so that a leader knows what to propose next.
+    pub fn has_applied_all(&self) -> bool {
+        !self.is_catching_up() && self.applied_index() == self.last_index()
+    }
+
+    /// The last index whose entry took effect, or will when the state before it is there.
     pub fn applied_index(&self) -> u64 {
         self.raw.raft.raft_log.applied
     }
@@ -302,7 +332,13 @@ impl RaftNode {
                 self.raw.report_snapshot(to.get(), status);
                 Ok(())
             }
+            Input::Compact { .. } if self.is_catching_up() => Err(Refused::CatchingUp),
             Input::Compact { data } => self.compact(data),
+            Input::CaughtUp => {
+                let deferred = self.catching_up.take().map(CatchUp::into_deferred).unwrap_or_default();
+                self.apply(deferred);
+                Ok(())
+            }
         }
     }
 
@@ -327,7 +363,10 @@ impl RaftNode {
     fn step(&mut self, from: NodeId, bytes: &Bytes) -> Result<(), Refused> {
         let (term, last_index, is_content) = (self.raw.raft.term, self.last_index(), self.is_content);
         let recipient = Recipient { id: self.id, term, last_index, is_content };
-        let message = recipient.read(from, bytes)?;
+        let mut message = recipient.read(from, bytes)?;
+        if let Some(catch_up) = &mut self.catching_up {
+            catch_up.admit(&mut message, last_index);
+        }
         match self.raw.step(message) {
             Ok(()) | Err(raft::Error::StepPeerNotFound) => Ok(()),
             Err(error) => Err(Refused::Engine(error)),
@@ -346,6 +385,9 @@ impl RaftNode {
     fn propose(&mut self, with: impl FnOnce(&mut RawNode<LogStore>) -> raft::Result<()>) -> Result<(), Refused> {
         if !self.is_leader() {
             return Err(Refused::NotLeader);
+        }
+        if self.is_catching_up() {
+            return Err(Refused::CatchingUp);
         }
         with(&mut self.raw).map_err(|error| match error {
             raft::Error::ProposalDropped => Refused::Dropped,
@@ -379,6 +421,7 @@ impl RaftNode {
         if let Some(snapshot) = &received {
             self.members = snapshot.members.clone();
             self.raw.mut_store().install(snapshot.clone());
+            self.catching_up = Some(CatchUp::default());
         }
         self.raw.mut_store().append(ready.entries());
         let persist = Persist {
@@ -394,7 +437,7 @@ impl RaftNode {
         self.effects.extend(received.map(Effect::CatchUp));
         self.note_leader(ready.ss());
         let committed = ready.take_committed_entries();
-        self.apply(committed);
+        self.commit_all(&committed);
         self.under_way = Some(ready);
         self.take_notes();
     }
@@ -406,7 +449,7 @@ impl RaftNode {
         }
         self.send(light.take_messages());
         let committed = light.take_committed_entries();
-        self.apply(committed);
+        self.commit_all(&committed);
         self.take_notes();
     }
 
@@ -435,8 +478,16 @@ impl RaftNode {
         self.effects.push_back(Effect::Leader { before, now: self.leader, role: self.role });
     }
 
-    fn apply(&mut self, entries: Vec<eraftpb::Entry>) {
+    /// A change of members is in force as soon as it is committed, whatever state is missing.
+    fn commit_all(&mut self, entries: &[eraftpb::Entry]) {
         let committed: Vec<_> = entries.iter().filter_map(|entry| self.commit(Entry::from_engine(entry))).collect();
+        match &mut self.catching_up {
+            Some(catch_up) => catch_up.defer(committed),
+            None => self.apply(committed),
+        }
+    }
+
+    fn apply(&mut self, committed: Vec<Committed>) {
         if !committed.is_empty() {
             self.effects.push_back(Effect::Apply(committed));
         }

@@ -28,6 +28,11 @@ impl LogStore {
         self.base.0 + self.entries.len() as u64
     }
 
+    /// All entries held.
+    pub(crate) fn all_entries(&self) -> &[eraftpb::Entry] {
+        &self.entries
+    }
+
     /// The entries held after an index.
     pub(crate) fn entries_after(&self, index: u64) -> &[eraftpb::Entry] {
         let skip = index.saturating_sub(self.base.0) as usize;

@@ -63,6 +63,15 @@ pub struct PullConfig {
     pub time_shift: Duration,
 }
 
+/// What is asked of an orderer that has no leader (`SeekInfo.SeekErrorResponse`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorResponse {
+    /// To refuse, because it may stay behind (peers).
+    Strict,
+    /// To send what it has (orderers among themselves).
+    BestEffort,
+}
+
 /// A block as an orderer sent it: nobody has verified it.
 #[derive(Debug)]
 pub struct PulledBlock {
@@ -187,6 +196,7 @@ pub struct BlockPuller {
     blocks: mpsc::Sender<PulledBlock>,
     patience: Option<Duration>,
     first_pause: Duration,
+    error_response: ErrorResponse,
 }
 
 impl fmt::Debug for BlockPuller {
@@ -198,7 +208,15 @@ impl fmt::Debug for BlockPuller {
 impl BlockPuller {
     /// Pulls blocks for `target` and hands them over through `blocks`, whose bound says how far it may run ahead.
     pub fn new(target: Arc<dyn PullTarget>, config: PullConfig, blocks: mpsc::Sender<PulledBlock>) -> Self {
-        Self { target, config, blocks, patience: None, first_pause: FIRST_PAUSE }
+        let error_response = ErrorResponse::Strict;
+        Self { target, config, blocks, patience: None, first_pause: FIRST_PAUSE, error_response }
+    }
+
+    /// Tells orderers that have no leader what to do; unless said otherwise, they refuse.
+    #[must_use]
+    pub const fn with_error_response(mut self, error_response: ErrorResponse) -> Self {
+        self.error_response = error_response;
+        self
     }
 
     /// Says so in the log when the pauses without a block between them add up to more than this
@@ -332,7 +350,12 @@ impl BlockPuller {
         let at = |number| orderer::SeekPosition {
             r#type: Some(orderer::seek_position::Type::Specified(orderer::SeekSpecified { number })),
         };
-        let info = orderer::SeekInfo { start: Some(at(start.get())), stop: Some(at(u64::MAX)), ..Default::default() };
+        let mut info =
+            orderer::SeekInfo { start: Some(at(start.get())), stop: Some(at(u64::MAX)), ..Default::default() };
+        info.set_error_response(match self.error_response {
+            ErrorResponse::Strict => orderer::seek_info::SeekErrorResponse::Strict,
+            ErrorResponse::BestEffort => orderer::seek_info::SeekErrorResponse::BestEffort,
+        });
         let tls_cert_hash = self.config.tls.as_ref().map(KeyPair::leaf_hash);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let timestamp = Timestamp { seconds: now.as_secs() as i64, nanos: now.subsec_nanos() as i32 };
@@ -406,6 +429,45 @@ fn pause_after(failures: u32, first: Duration, longest: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    struct Target(ChannelId);
+
+    impl PullTarget for Target {
+        fn channel(&self) -> &ChannelId {
+            &self.0
+        }
+
+        fn next_block(&self) -> BlockNumber {
+            BlockNumber::GENESIS
+        }
+
+        fn orderers(&self) -> Vec<OrdererEndpoint> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn orderers_among_themselves_ask_for_whatever_is_there() {
+        let config = PullConfig {
+            signer: ripstop_testkit::Organization::new("OrdererMSP").orderer("osn"),
+            tls: None,
+            connect_timeout: Duration::ZERO,
+            keepalive: Keepalive::default(),
+            max_pause: Duration::ZERO,
+            silence: None,
+            time_shift: Duration::ZERO,
+        };
+        let target = Arc::new(Target(ChannelId::new("mychannel").unwrap()));
+        let asked = |puller: BlockPuller| {
+            let request = puller.request(BlockNumber::GENESIS).unwrap();
+            let content = ripstop_types::Envelope::from_proto(request).unwrap().data;
+            orderer::SeekInfo::decode(content).unwrap().error_response()
+        };
+        let puller = || BlockPuller::new(target.clone(), config.clone(), mpsc::channel(1).0);
+        assert_eq!(asked(puller()), orderer::seek_info::SeekErrorResponse::Strict);
+        let puller = puller().with_error_response(ErrorResponse::BestEffort);
+        assert_eq!(asked(puller), orderer::seek_info::SeekErrorResponse::BestEffort);
+    }
 
     #[test]
     fn pauses_grow_to_the_limit() {

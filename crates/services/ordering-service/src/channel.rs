@@ -139,6 +139,7 @@ pub(crate) fn open(
     let missing = recovered.raft.snapshot.clone().filter(|snapshot| is_ahead(snapshot, &tip));
     let raft = RaftNode::new(node, options, recovered.raft)?
         .refusing_snapshots_unless(|data| Block::parse(data.clone()).is_ok());
+    let raft = if missing.is_some() { raft.behind_its_snapshot() } else { raft };
     let shared = Arc::new(Shared {
         id: id.clone(),
         store,

@@ -120,7 +120,7 @@ pub(crate) struct Outcome {
     pub(crate) outbox: Vec<Outgoing>,
     /// Messages of clients for the leader.
     pub(crate) forwards: Vec<Forward>,
-    /// Whether blocks must be fetched from other orderers before anything else.
+    /// Whether blocks must be fetched from other orderers before any can be written.
     pub(crate) catching_up: bool,
 }
 
@@ -208,7 +208,7 @@ pub(crate) struct Consensus {
     written: Vec<Bytes>,
     /// Clients whose messages are not in a written block yet, where there are several consenters.
     answers: Answers,
-    /// The leader's snapshot whose blocks are being fetched; raft stands still meanwhile.
+    /// The leader's snapshot whose blocks are being fetched; nothing is applied meanwhile.
     catching_up: Option<CatchUp>,
     first_campaign: Option<FirstCampaign>,
     forwarding_limit: i64,
@@ -321,14 +321,12 @@ impl Consensus {
         })
     }
 
-    /// Takes one input. While blocks are fetched raft stands still: what it is told then is lost, which it can bear.
+    /// Takes one input.
     fn take(&mut self, input: Input) -> Result<(), Fault> {
         match input {
             Input::Order(order) => self.waiting.push_back(order),
             Input::Pulled(block) => self.take_pulled(block)?,
             Input::Link(LinkReport::ForwardingFailed(to)) => self.forwarding_failed(to),
-            Input::Tick if self.catching_up.is_some() => self.expire_forwarded(),
-            _ if self.catching_up.is_some() => {}
             Input::Tick => self.tick()?,
             Input::BatchTimeout => {
                 self.cut_batch()?;
@@ -372,12 +370,15 @@ impl Consensus {
         Ok(())
     }
 
-    /// Carries out everything raft wants, until it wants nothing or blocks must be fetched first.
+    /// Carries out everything raft wants, until it wants nothing.
     fn settle(&mut self) -> Result<(), Fault> {
         loop {
             self.drain()?;
             if self.catching_up.is_some() {
                 return Ok(());
+            }
+            if self.raft.is_catching_up() {
+                self.caught_up()?;
             }
             match self.membership_to_propose.take().filter(|_| self.raft.is_leader()) {
                 Some(change) => self.raft.handle(RaftInput::ProposeMembership(change))?,
@@ -388,9 +389,7 @@ impl Consensus {
     }
 
     fn drain(&mut self) -> Result<(), Fault> {
-        while self.catching_up.is_none()
-            && let Some(effect) = self.raft.poll_effect()
-        {
+        while let Some(effect) = self.raft.poll_effect() {
             self.carry_out(effect)?;
         }
         Ok(())
@@ -434,3 +433,6 @@ fn spaced(nodes: &[NodeId]) -> String {
     let numbers: Vec<_> = nodes.iter().map(ToString::to_string).collect();
     format!("[{}]", numbers.join(" "))
 }
+
+#[cfg(test)]
+mod tests;

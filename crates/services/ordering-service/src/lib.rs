@@ -15,6 +15,7 @@
 //! - Blocks are written in order and once: an entry that is applied again after a restart is known by its block number.
 //! - One task a channel owns its consensus; each step runs to its end away from the async threads.
 //! - A channel that fails stops and says why; the others go on.
+//! - An orderer that fetches blocks takes part in elections; nothing is written before the blocks that come first.
 //! - What other consenters send never makes this node wait, and what they do not take does not either.
 //!
 //! Absent: following a channel without being a consenter, changes of the set of consenters, byzantine consensus. Each is

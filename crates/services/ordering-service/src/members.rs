@@ -47,6 +47,11 @@ impl Members {
         self.0.iter().find(|member| member.server_key == *key).map(|member| member.id)
     }
 
+    /// Where a consenter listens for others, `host:port`.
+    pub(crate) fn address(&self, id: NodeId) -> Option<&str> {
+        self.0.iter().find(|member| member.id == id).map(|member| member.address.as_str())
+    }
+
     /// All but one.
     pub(crate) fn others(&self, own: NodeId) -> impl Iterator<Item = &Member> {
         self.0.iter().filter(move |member| member.id != own)

@@ -2,7 +2,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ripstop_deliver::{BlockPuller, OrdererEndpoint, PullConfig, PullTarget, PulledBlock};
+use ripstop_deliver::{BlockPuller, ErrorResponse, OrdererEndpoint, PullConfig, PullTarget, PulledBlock};
+use ripstop_raft::NodeId;
 use ripstop_runtime::TaskGroup;
 use ripstop_types::{BlockNumber, ChannelId};
 use tokio::sync::mpsc;
@@ -103,7 +104,8 @@ impl Loop {
     /// Fetches blocks while consensus waits for them.
     fn follow_catch_up(&self, outcome: &Outcome, catch_up: &mut Option<CatchUp>) {
         if outcome.catching_up && catch_up.is_none() {
-            *catch_up = Some(CatchUp::begin(Arc::clone(&self.shared), self.pull.clone()));
+            let target = Target { shared: Arc::clone(&self.shared), own: self.links.own() };
+            *catch_up = Some(CatchUp::begin(target, self.pull.clone()));
         } else if !outcome.catching_up {
             *catch_up = None;
         }
@@ -145,9 +147,10 @@ struct CatchUp {
 }
 
 impl CatchUp {
-    fn begin(shared: Arc<Shared>, config: PullConfig) -> Self {
+    fn begin(target: Target, config: PullConfig) -> Self {
         let (sender, blocks) = mpsc::channel(PULLED_QUEUE);
-        let puller = BlockPuller::new(Arc::new(Target(shared)), config, sender);
+        // Those that could help may have no leader either, as long as this orderer does not vote for one.
+        let puller = BlockPuller::new(Arc::new(target), config, sender).with_error_response(ErrorResponse::BestEffort);
         Self { blocks, puller: tokio::spawn(puller.run()) }
     }
 }
@@ -167,23 +170,30 @@ async fn pulled(catch_up: &mut Option<CatchUp>) -> Option<PulledBlock> {
 }
 
 /// A chain that lacks blocks.
-struct Target(Arc<Shared>);
+struct Target {
+    shared: Arc<Shared>,
+    /// This orderer's number among the consenters.
+    own: NodeId,
+}
 
 impl PullTarget for Target {
     fn channel(&self) -> &ChannelId {
-        &self.0.id
+        &self.shared.id
     }
 
     fn next_block(&self) -> BlockNumber {
-        BlockNumber::new(self.0.store.height())
+        BlockNumber::new(self.shared.store.height())
     }
 
+    /// All but this one, as far as it can be told by its address as a consenter.
     fn orderers(&self) -> Vec<OrdererEndpoint> {
+        let own = self.shared.members.load().address(self.own).map(str::to_owned);
         let endpoint = |endpoint: ripstop_channel_config::OrdererEndpoint| OrdererEndpoint {
             address: endpoint.address,
             tls_roots: endpoint.tls_roots.to_vec(),
         };
-        self.0.config.load().orderer_endpoints().into_iter().map(endpoint).collect()
+        let endpoints = self.shared.config.load().orderer_endpoints();
+        endpoints.into_iter().filter(|endpoint| Some(&endpoint.address) != own.as_ref()).map(endpoint).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! A node's channels from joining to removal, over crashes, with files in a temporary directory.
 
 mod cluster;
+pub(crate) mod founders;
 
 use std::path::Path;
 use std::time::Duration;
@@ -126,7 +127,7 @@ fn cluster_config(credentials: &TlsCredentials) -> ClusterConfig {
     }
 }
 
-fn channel_id() -> ChannelId {
+pub(crate) fn channel_id() -> ChannelId {
     ChannelId::new("mychannel").unwrap()
 }
 
@@ -143,7 +144,7 @@ fn message(signer: &SigningIdentity, kind: HeaderType, data: impl Into<Bytes>) -
     sign_envelope(signer, &header, data.into()).unwrap()
 }
 
-fn normal(signer: &SigningIdentity, text: &str) -> common::Envelope {
+pub(crate) fn normal(signer: &SigningIdentity, text: &str) -> common::Envelope {
     message(signer, HeaderType::EndorserTransaction, text.to_owned())
 }
 
@@ -164,7 +165,7 @@ async fn block(service: &OrderingService, number: u64) -> Block {
     Block::clone(&*source.block(BlockNumber::new(number)).unwrap())
 }
 
-fn texts(block: &Block) -> Vec<String> {
+pub(crate) fn texts(block: &Block) -> Vec<String> {
     let text = |raw: &Bytes| String::from_utf8(Envelope::parse(raw.clone()).unwrap().data.to_vec()).unwrap();
     block.data.iter().map(text).collect()
 }

@@ -10,6 +10,8 @@ use super::*;
 const TICKS: u64 = 400;
 /// Ticks without trouble at the end, after which everybody must have everything.
 const CALM: u64 = 100;
+/// Values that are fetched in a tick without trouble.
+const FETCHED_A_TICK: u64 = 20;
 /// How many proposals are applied between two compactions.
 const COMPACT_EVERY: usize = 7;
 
@@ -41,6 +43,8 @@ struct Member {
     node: Option<RaftNode>,
     disk: DurableState,
     ledger: Vec<Bytes>,
+    /// The place up to which values are fetched from others.
+    fetching: Option<usize>,
     since_compaction: usize,
 }
 
@@ -64,8 +68,10 @@ impl World {
     fn new(size: u64, seed: u64) -> Self {
         let ids: Vec<_> = (1..=size).map(id).collect();
         let disk = DurableState::found(&ids);
-        let member =
-            |id: &NodeId| (*id, Member { node: None, disk: disk.clone(), ledger: Vec::new(), since_compaction: 0 });
+        let member = |id: &NodeId| {
+            let (disk, ledger) = (disk.clone(), Vec::new());
+            (*id, Member { node: None, disk, ledger, fetching: None, since_compaction: 0 })
+        };
         let mut world = Self {
             seed,
             random: Random(mix(seed)),
@@ -85,7 +91,10 @@ impl World {
     fn start(&mut self, id: NodeId) {
         let options = RaftOptions { seed: self.seed, ..OPTIONS };
         let member = self.members.get_mut(&id).unwrap();
-        member.node = Some(RaftNode::new(id, options, member.disk.clone()).unwrap());
+        let node = RaftNode::new(id, options, member.disk.clone()).unwrap();
+        let wanted = member.disk.snapshot.as_ref().map(|snapshot| place(&snapshot.data));
+        member.fetching = wanted.filter(|place| member.ledger.len() <= *place);
+        member.node = Some(if member.fetching.is_some() { node.behind_its_snapshot() } else { node });
         self.drain(id);
     }
 
@@ -104,10 +113,17 @@ impl World {
                 Effect::Send(message) => self.send(id, message),
                 Effect::Persist(persist) => store(&mut member.disk, persist),
                 Effect::Apply(committed) => self.apply(id, committed),
-                Effect::CatchUp(snapshot) => self.catch_up(id, &snapshot),
+                Effect::CatchUp(snapshot) => {
+                    let place = place(&snapshot.data);
+                    member.fetching = (member.ledger.len() <= place).then_some(place);
+                }
                 Effect::Compact(snapshot) => member.disk.snapshot = Some(snapshot),
                 Effect::Leader { .. } | Effect::Note(_) => {}
             }
+        }
+        let member = &self.members[&id];
+        if member.fetching.is_none() && member.node.as_ref().is_some_and(RaftNode::is_catching_up) {
+            self.input(id, Input::CaughtUp).unwrap();
         }
         self.compact(id);
     }
@@ -149,21 +165,25 @@ impl World {
         }
     }
 
-    /// What a member fetches from others: all values up to that of the snapshot.
-    fn catch_up(&mut self, id: NodeId, snapshot: &Snapshot) {
-        let place = place(&snapshot.data);
-        let source = self.members.values().map(|member| &member.ledger).find(|ledger| ledger.len() > place).cloned();
-        let source = source.unwrap_or_else(|| panic!("seed {}: nobody has what a snapshot is of", self.seed));
-        assert_eq!(source[place], snapshot.data, "seed {}", self.seed);
-        let ledger = &mut self.members.get_mut(&id).unwrap().ledger;
-        assert!(source.starts_with(&ledger[..ledger.len().min(place)]), "seed {}", self.seed);
-        let have = ledger.len();
-        ledger.extend(source.into_iter().take(place + 1).skip(have));
+    /// Fetches the next value from any other that is alive and has it, if one is needed.
+    fn fetch(&mut self, id: NodeId) {
+        let member = &self.members[&id];
+        let Some(wanted) = member.fetching.filter(|_| member.node.is_some()) else { return };
+        let reaches = |other: &NodeId| self.cut_off.contains(other) == self.cut_off.contains(&id);
+        let alive = self.members.iter().filter(|(other, m)| m.node.is_some() && reaches(other));
+        let Some(value) = alive.filter_map(|(_, m)| m.ledger.get(member.ledger.len())).next().cloned() else { return };
+        assert_eq!(place(&value), member.ledger.len(), "seed {}", self.seed);
+        let member = self.members.get_mut(&id).unwrap();
+        member.ledger.push(value);
+        if member.ledger.len() > wanted {
+            member.fetching = None;
+            self.input(id, Input::CaughtUp).unwrap();
+        }
     }
 
     fn compact(&mut self, id: NodeId) {
         let member = self.members.get_mut(&id).unwrap();
-        if member.since_compaction < COMPACT_EVERY {
+        if member.since_compaction < COMPACT_EVERY || member.fetching.is_some() {
             return;
         }
         member.since_compaction = 0;
@@ -192,14 +212,19 @@ impl World {
             }
             self.input(message.to, Input::Message { from, bytes: message.bytes }).unwrap();
         }
-        ids.into_iter().for_each(|id| self.propose(id));
+        for id in ids {
+            // Fetching takes a while, and more may happen meanwhile.
+            let values = if self.trouble { u64::from(self.random.chance(30)) } else { FETCHED_A_TICK };
+            (0..values).for_each(|_| self.fetch(id));
+            self.propose(id);
+        }
     }
 
     /// A leader proposes what comes next once it has applied all there is.
     fn propose(&mut self, id: NodeId) {
         let member = &self.members[&id];
         let Some(node) = &member.node else { return };
-        if node.is_leader() && node.applied_index() == node.last_index() {
+        if node.is_leader() && node.has_applied_all() {
             let data = value(member.ledger.len(), self.proposed);
             self.proposed += 1;
             self.input(id, Input::Propose(data)).unwrap();
@@ -228,12 +253,29 @@ impl World {
         }
         self.trouble = false;
         self.cut_off.clear();
+        self.majority_goes_on();
         let down: Vec<_> = self.members.iter().filter(|(_, m)| m.node.is_none()).map(|(id, _)| *id).collect();
         down.into_iter().for_each(|id| self.start(id));
         for _ in 0..CALM {
             self.tick();
         }
         self.proposed_last_is_everywhere();
+    }
+
+    /// Whoever leads dies for a while, whatever the others are in the middle of, if a majority is left: it has to go on.
+    fn majority_goes_on(&mut self) {
+        let leads = |member: &Member| member.node.as_ref().is_some_and(RaftNode::is_leader);
+        let down = self.members.values().filter(|member| member.node.is_none()).count();
+        if down < (self.members.len() - 1) / 2
+            && let Some(leader) = self.members.values_mut().find(|member| leads(member))
+        {
+            leader.node = None;
+        }
+        let agreed = self.acknowledged.len();
+        for _ in 0..CALM {
+            self.tick();
+        }
+        assert!(self.acknowledged.len() > agreed + 10, "seed {}: the others do not go on", self.seed);
     }
 
     fn proposed_last_is_everywhere(&self) {

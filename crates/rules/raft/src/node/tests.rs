@@ -15,12 +15,14 @@ struct Machine {
     disk: DurableState,
     applied: Vec<Bytes>,
     outbox: Vec<Message>,
+    /// Whether the state of a snapshot is not to be had.
+    lacks_state: bool,
 }
 
 impl Machine {
     fn start(number: u64, disk: DurableState) -> Self {
         let node = RaftNode::new(id(number), OPTIONS, disk.clone()).unwrap();
-        let mut machine = Self { node, disk, applied: Vec::new(), outbox: Vec::new() };
+        let mut machine = Self { node, disk, applied: Vec::new(), outbox: Vec::new(), lacks_state: false };
         machine.drain();
         machine
     }
@@ -49,6 +51,9 @@ impl Machine {
                 Effect::CatchUp(snapshot) => self.applied = vec![snapshot.data],
                 Effect::Leader { .. } | Effect::Note(_) => {}
             }
+        }
+        if self.node.is_catching_up() && !self.lacks_state {
+            self.input(Input::CaughtUp).unwrap();
         }
     }
 
@@ -191,6 +196,86 @@ fn a_late_consenter_receives_a_snapshot_of_a_compacted_log() {
     assert_eq!(cluster.machine(id(2)).applied, [vec![19]]);
     cluster.machine(id(2)).restart();
     assert_eq!(cluster.machine(id(2)).node.members(), [id(1), id(2)]);
+}
+
+/// Three, of which the third one was missing and lacks the state of the first one's snapshot.
+fn with_one_that_lacks_state() -> Cluster {
+    let mut cluster = Cluster::found(3);
+    cluster.machine(id(1)).input(Input::Campaign).unwrap();
+    cluster.settle();
+    let mut third = cluster.0.remove(&id(3)).unwrap();
+    for number in 0..20u8 {
+        cluster.machine(id(1)).input(Input::Propose(vec![number].into())).unwrap();
+        cluster.settle();
+    }
+    cluster.machine(id(1)).input(Input::Compact { data: vec![19].into() }).unwrap();
+    third.lacks_state = true;
+    cluster.0.insert(id(3), third);
+    (0..3).for_each(|_| cluster.tick());
+    assert!(cluster.machine(id(3)).node.is_catching_up());
+    cluster
+}
+
+#[test]
+fn who_lacks_state_leads_but_proposes_nothing_before_it_is_there() {
+    let mut cluster = with_one_that_lacks_state();
+    cluster.0.remove(&id(1));
+    while !cluster.machine(id(3)).node.is_leader() {
+        let third = cluster.machine(id(3));
+        (0..10).for_each(|_| third.input(Input::Tick).unwrap());
+        let second = cluster.machine(id(2));
+        (0..10).for_each(|_| second.input(Input::Tick).unwrap());
+        second.outbox.clear();
+        cluster.settle();
+    }
+    let third = cluster.machine(id(3));
+    assert!(!third.node.has_applied_all());
+    assert!(matches!(third.input(Input::Propose("early".into())), Err(Refused::CatchingUp)));
+    assert!(matches!(third.input(Input::Compact { data: "early".into() }), Err(Refused::CatchingUp)));
+    third.input(Input::CaughtUp).unwrap();
+    assert!(third.node.has_applied_all());
+    third.input(Input::Propose("late".into())).unwrap();
+    cluster.settle();
+    assert_eq!(cluster.machine(id(2)).applied.last().unwrap(), "late");
+    assert_eq!(cluster.machine(id(3)).applied, [Bytes::from(vec![19]), "late".into()]);
+}
+
+#[test]
+fn who_lacks_state_helps_a_new_leader_to_agree_on_what_it_has_and_on_nothing_else() {
+    let mut cluster = with_one_that_lacks_state();
+    // The second one has this in its log when the leader dies, and does not know that it is agreed on.
+    cluster.machine(id(1)).input(Input::Propose("last".into())).unwrap();
+    let sent = std::mem::take(&mut cluster.machine(id(1)).outbox);
+    for message in sent.into_iter().filter(|message| message.to == id(2)) {
+        cluster.machine(id(2)).input(Input::Message { from: id(1), bytes: message.bytes }).unwrap();
+    }
+    cluster.0.remove(&id(1));
+    cluster.machine(id(2)).outbox.clear();
+    (0..10).for_each(|_| cluster.machine(id(3)).input(Input::Tick).unwrap());
+    cluster.machine(id(3)).outbox.clear();
+    cluster.machine(id(2)).input(Input::Campaign).unwrap();
+    cluster.settle();
+    (0..3).for_each(|_| cluster.tick());
+    assert_eq!(cluster.machine(id(2)).applied.last().unwrap(), "last");
+    assert_eq!(cluster.machine(id(3)).applied, [vec![19]], "put off");
+    cluster.machine(id(2)).input(Input::Propose("new".into())).unwrap();
+    (0..3).for_each(|_| cluster.tick());
+    assert_eq!(cluster.machine(id(2)).applied.last().unwrap(), "last", "new blocks wait");
+    cluster.machine(id(3)).input(Input::CaughtUp).unwrap();
+    (0..3).for_each(|_| cluster.tick());
+    assert_eq!(cluster.machine(id(2)).applied.last().unwrap(), "new");
+    assert_eq!(cluster.machine(id(3)).applied, [Bytes::from(vec![19]), "last".into(), "new".into()]);
+}
+
+#[test]
+fn who_lacked_state_before_a_crash_lacks_it_afterwards() {
+    let mut cluster = with_one_that_lacks_state();
+    let disk = cluster.machine(id(3)).disk.clone();
+    let mut node = RaftNode::new(id(3), OPTIONS, disk).unwrap().behind_its_snapshot();
+    while node.poll_effect().is_some() {}
+    assert!(node.is_catching_up() && !node.has_applied_all());
+    node.handle(Input::CaughtUp).unwrap();
+    assert!(node.has_applied_all());
 }
 
 #[test]

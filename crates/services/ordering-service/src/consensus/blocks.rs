@@ -25,6 +25,7 @@ impl Consensus {
                 let nodes = spaced(&members);
                 let (node, suffix) = (change.node(), self.log_suffix());
                 tracing::info!(target: LOG, "Applied config change to {verb} node {node}, current nodes in channel: {nodes} {suffix}");
+                self.membership_to_propose.take_if(|pending| *pending == change);
                 if self.membership_in_flight == Some(change) {
                     self.membership_in_flight = None;
                     self.config_in_flight = false;

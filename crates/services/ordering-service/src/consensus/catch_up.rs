@@ -6,7 +6,7 @@ use ripstop_channel_config::{ChannelConfig, ConsensusType, update};
 use ripstop_deliver::PulledBlock;
 use ripstop_ordering::consenter_metadata;
 use ripstop_proto::{common, etcdraft};
-use ripstop_raft::{Consenters, Snapshot};
+use ripstop_raft::{Consenters, Input as RaftInput, Snapshot};
 use ripstop_types::{Block, BlockNumber};
 use ripstop_validation::{check_content, verify_signatures};
 
@@ -14,7 +14,7 @@ use super::{Consensus, LOG};
 use crate::error::Fault;
 use crate::produce::raft_consenters;
 
-/// Blocks that are missing before raft may go on after a snapshot.
+/// Blocks that are missing before anything that follows a snapshot can be written.
 pub(super) struct CatchUp {
     /// The block at which the snapshot was taken.
     last: BlockNumber,
@@ -30,7 +30,9 @@ struct Successor {
 }
 
 impl Consensus {
-    /// Lets raft stand still until all blocks up to that of a snapshot are here.
+    /// Puts off what raft agrees on until all blocks up to that of a snapshot are here; it takes part in elections
+    /// meanwhile, because with those who are alive there may be no leader without it. A later snapshot replaces an earlier
+    /// one.
     pub(super) fn begin_to_catch_up(&mut self, snapshot: Snapshot) {
         let Ok(block) = Block::parse(snapshot.data.clone()) else {
             tracing::warn!(target: LOG, "The snapshot at index {} holds no block {}", snapshot.index, self.log_suffix());
@@ -39,6 +41,8 @@ impl Consensus {
         let (last, own, suffix) = (block.number(), self.tip.number, self.log_suffix());
         if own >= last {
             tracing::warn!(target: LOG, "Snapshot is at block [{last}], local block number is {own}, no sync needed {suffix}");
+            self.catching_up = None;
+            self.arrived_at(snapshot.data);
             return;
         }
         let next = own.next();
@@ -55,6 +59,11 @@ impl Consensus {
             return Ok(());
         }
         let number = pulled.block.number();
+        if number > self.tip.number.next() {
+            // Blocks between were not wanted yet when they came. They are asked for again.
+            pulled.refuse();
+            return Ok(());
+        }
         let successor = match self.judge(&pulled.block) {
             Ok(successor) => successor,
             Err(reason) => {
@@ -78,7 +87,7 @@ impl Consensus {
         Ok(())
     }
 
-    /// Stores what was fetched, and lets raft go on once all is there.
+    /// Stores what was fetched. Once all is there, what was put off follows with the next effects of raft.
     pub(super) fn store_pulled(&mut self) -> Result<(), Fault> {
         if self.catching_up.is_none() {
             return Ok(());
@@ -89,9 +98,25 @@ impl Consensus {
         self.answer_written();
         let tip = self.tip.number;
         if let Some(missing) = self.catching_up.take_if(|missing| tip >= missing.last) {
-            self.last_applied = missing.data;
-            self.bytes_since_snapshot = 0;
+            self.arrived_at(missing.data);
             tracing::info!(target: LOG, "Finished syncing with cluster up to and including block [{tip}] {}", self.log_suffix());
+        }
+        Ok(())
+    }
+
+    /// The block of a snapshot is written: what is applied last is as raft has it.
+    fn arrived_at(&mut self, data: Bytes) {
+        self.last_applied = data;
+        self.bytes_since_snapshot = 0;
+    }
+
+    /// Lets raft apply what was put off. Whoever became leader meanwhile knows only now which change of members is left
+    /// undone.
+    pub(super) fn caught_up(&mut self) -> Result<(), Fault> {
+        self.raft.handle(RaftInput::CaughtUp)?;
+        self.drain()?;
+        if self.raft.is_leader() {
+            self.find_unfinished_membership();
         }
         Ok(())
     }

@@ -66,10 +66,9 @@ impl Consensus {
         }
         self.metrics.is_leader.with_label_values(&[self.channel()]).set(i64::from(role == Role::Leader));
         if role == Role::Leader {
-            self.membership_to_propose =
-                self.tip_is_config.then(|| self.consenters.unfinished(self.raft.members())).flatten();
-            self.membership_in_flight = self.membership_to_propose;
-            self.config_in_flight = self.membership_in_flight.is_some();
+            if self.catching_up.is_none() {
+                self.find_unfinished_membership();
+            }
         } else {
             self.next = None;
             self.blocks_in_flight = 0;
@@ -88,9 +87,18 @@ impl Consensus {
         self.shared.errored.send_replace(now.is_none() && self.consenters.len() > 2);
     }
 
+    /// Has a new leader propose the change of members that the last configuration asks for and that its predecessor left
+    /// undone.
+    pub(super) fn find_unfinished_membership(&mut self) {
+        self.membership_to_propose =
+            self.tip_is_config.then(|| self.consenters.unfinished(self.raft.members())).flatten();
+        self.membership_in_flight = self.membership_to_propose;
+        self.config_in_flight = self.membership_in_flight.is_some();
+    }
+
     /// A leader accepts messages once everything from before its term is applied.
     pub(super) fn begin_to_accept(&mut self) -> Result<(), Fault> {
-        let ready = self.raft.is_leader() && self.raft.applied_index() == self.raft.last_index();
+        let ready = self.raft.is_leader() && self.raft.has_applied_all();
         if self.next.is_some() || !ready || self.config_in_flight {
             return Ok(());
         }

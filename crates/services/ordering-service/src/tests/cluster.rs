@@ -7,20 +7,18 @@ use ripstop_proto::orderer::cluster_client::ClusterClient;
 use ripstop_proto::orderer::step_request::Payload;
 
 use ripstop_transport::{ClientAuth, ClientTls, ServerTls};
+use tokio::net::TcpSocket;
 use tonic::service::Routes;
 
+use super::founders::{Founders, SIZE};
 use super::*;
 use crate::ClusterService;
 
-const SIZE: usize = 3;
-
 struct Network {
-    orderer: Organization,
-    org1: Organization,
-    credentials: Vec<TlsCredentials>,
+    founders: Founders,
     addresses: Vec<SocketAddr>,
-    genesis: Block,
-    directory: tempfile::TempDir,
+    /// Sockets that hold the ports without listening, so that nobody else gets one while its orderer is down.
+    _ports: Vec<TcpSocket>,
 }
 
 /// A running orderer; dropping it stops it at once.
@@ -31,63 +29,19 @@ struct Node {
 
 impl Network {
     fn new(snapshot_every: u32) -> Self {
-        let [orderer, org1] = ["OrdererMSP", "Org1MSP"].map(Organization::new);
-        let credentials: Vec<_> = (0..SIZE).map(|n| orderer.tls(&format!("osn{n}"), &["127.0.0.1"])).collect();
-        // Both kept until all are chosen, so that none is given out twice.
-        let listeners: Vec<_> = (0..SIZE).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let addresses: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
-        let consenter = |(credentials, address): (&TlsCredentials, &SocketAddr)| {
-            let certificate = Bytes::from(credentials.certificate.clone());
-            etcdraft::Consenter {
-                host: "127.0.0.1".into(),
-                port: address.port().into(),
-                client_tls_cert: certificate.clone(),
-                server_tls_cert: certificate,
-            }
-        };
-        let consenters = credentials.iter().zip(&addresses).map(consenter).collect();
-        let mut channel = Channel::new(&orderer, [&org1]);
-        channel.orderer_endpoints = addresses.iter().map(ToString::to_string).collect();
-        let mut group = channel.group();
-        let ordering = group.groups.get_mut("Orderer").unwrap();
-        let options = etcdraft::Options {
-            tick_interval: "50ms".into(),
-            election_tick: 10,
-            heartbeat_tick: 1,
-            max_inflight_blocks: 5,
-            snapshot_interval_size: snapshot_every,
-        };
-        let metadata = etcdraft::ConfigMetadata { consenters, options: Some(options) }.encode_to_vec().into();
-        let size =
-            orderer::BatchSize { max_message_count: 2, absolute_max_bytes: 1 << 20, preferred_max_bytes: 1 << 18 };
-        ordering.values.extend([
-            value("BatchSize", &size),
-            value("ConsensusType", &orderer::ConsensusType { r#type: "etcdraft".into(), metadata, state: 0 }),
-            value("BatchTimeout", &orderer::BatchTimeout { timeout: "20ms".into() }),
-        ]);
-        let genesis = genesis::block(&channel_id(), group, nonce(), Timestamp { seconds: 1_700_000_000, nanos: 0 });
-        let directory = tempfile::tempdir().unwrap();
-        Self { orderer, org1, credentials, addresses, genesis, directory }
+        let ports: Vec<_> = (0..SIZE).map(|_| held_port()).collect();
+        let addresses: Vec<_> = ports.iter().map(|port| port.local_addr().unwrap()).collect();
+        Self { founders: Founders::new(&addresses, snapshot_every), addresses, _ports: ports }
     }
 
     /// Starts an orderer; it joins the channel unless it has.
     fn start(&self, number: usize) -> Node {
-        let path = |name: &str| self.directory.path().join(format!("{number}/{name}"));
-        let credentials = &self.credentials[number];
-        let config = OrderingConfig {
-            ledger_directory: path("ledgers"),
-            wal_directory: path("wal"),
-            snapshot_directory: path("snapshots"),
-            tick_interval: None,
-            expiration: ExpiredClients::Refused,
-            tls_certificate: credentials.certificate.clone().into_bytes(),
-            cluster: cluster_config(credentials),
-        };
+        let config = self.founders.config(number);
         let pair = config.cluster.key_pair.clone();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let service = runtime.block_on(async {
             let listener = Listener::bind(&self.addresses[number].to_string()).await.unwrap();
-            let signer = self.orderer.orderer(&format!("osn{number}"));
+            let signer = self.founders.signer(number);
             let (metrics, tasks) = (Metrics::new(), TaskGroup::root("orderer"));
             let service = OrderingService::open(config, signer, &metrics, Vec::new(), tasks).await.unwrap();
             let deliver_config = DeliverConfig {
@@ -102,7 +56,7 @@ impl Network {
             let tls = ServerTls::new(pair, ClientAuth::Requested).unwrap();
             tokio::spawn(serve_grpc(listener, Some(tls), ServerKeepalive::default(), routes, std::future::pending()));
             if service.list().is_empty() {
-                service.join(JoinBlock::new(self.genesis.clone()).unwrap()).await.unwrap();
+                service.join(JoinBlock::new(self.founders.genesis.clone()).unwrap()).await.unwrap();
             }
             service
         });
@@ -115,7 +69,7 @@ impl Network {
 
     /// What a client does: sends a message again until it is taken.
     fn order(&self, node: &Node, texts: &[&str]) {
-        let alice = self.org1.client("alice");
+        let alice = self.founders.org1.client("alice");
         node.runtime.block_on(async {
             for text in texts {
                 let envelope = normal(&alice, text);
@@ -130,6 +84,14 @@ impl Network {
             }
         });
     }
+}
+
+/// A port of its own: two sockets may be bound to it because both say so, as long as only one of them listens.
+fn held_port() -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    socket
 }
 
 impl Node {
@@ -187,7 +149,7 @@ fn whoever_takes_a_message_all_write_the_same_blocks() {
 fn a_configuration_may_be_sent_to_any_orderer_and_takes_effect_on_all() {
     let network = Network::new(16 << 20);
     let nodes = network.all();
-    let update = anchor_update(&network.org1);
+    let update = anchor_update(&network.founders.org1);
     // Who asks for votes first in a channel of this name is the second one.
     let follower = &nodes[0];
     let outcome = follower.runtime.block_on(async {
@@ -257,8 +219,8 @@ fn who_has_lost_its_log_votes_no_more_though_its_snapshots_are_there() {
     network.order(&nodes[0], &["first", "second", "third"]);
     nodes[2].chain("third");
     nodes.pop();
-    std::fs::remove_dir_all(network.directory.path().join("2/wal")).unwrap();
-    assert!(!is_empty(&network.directory.path().join("2/snapshots/mychannel")));
+    std::fs::remove_dir_all(network.founders.directory.path().join("2/wal")).unwrap();
+    assert!(!is_empty(&network.founders.directory.path().join("2/snapshots/mychannel")));
     for _ in 0..2 {
         let node = network.start(2);
         assert_eq!(node.service.info(&channel_id()).unwrap().status, crate::Status::Failed);
@@ -272,7 +234,7 @@ fn strangers_are_not_listened_to() {
     let node = network.start(0);
     let ask = |credentials: Option<&TlsCredentials>, channel: &str| {
         let pair = credentials.map(|c| KeyPair::from_pem(c.certificate.as_bytes(), c.key.as_bytes()).unwrap());
-        let tls = ClientTls::new([network.orderer.tls_root().as_bytes()], pair).unwrap();
+        let tls = ClientTls::new([network.founders.orderer.tls_root().as_bytes()], pair).unwrap();
         let endpoint = Endpoint::new(&network.addresses[0].to_string()).unwrap().tls(tls);
         let request = orderer::ConsensusRequest { channel: channel.into(), ..Default::default() };
         let request = orderer::StepRequest { payload: Some(Payload::ConsensusRequest(request)) };
@@ -283,13 +245,16 @@ fn strangers_are_not_listened_to() {
         })
     };
     let refusal = |answer: Result<(), tonic::Status>| answer.unwrap_err().message().to_owned();
-    let stranger = network.org1.tls("peer", &["127.0.0.1"]);
+    let stranger = network.founders.org1.tls("peer", &["127.0.0.1"]);
     assert_eq!(refusal(ask(None, "mychannel")), "no TLS certificate sent");
     let text = "certificate extracted from TLS connection isn't authorized";
     assert_eq!(refusal(ask(Some(&stranger), "mychannel")), text);
-    assert_eq!(refusal(ask(Some(&network.credentials[1]), "other")), "channel other doesn't exist");
-    assert_eq!(refusal(ask(Some(&network.credentials[1]), "")), "badly formatted message, cannot extract channel");
+    assert_eq!(refusal(ask(Some(&network.founders.credentials[1]), "other")), "channel other doesn't exist");
+    assert_eq!(
+        refusal(ask(Some(&network.founders.credentials[1]), "")),
+        "badly formatted message, cannot extract channel"
+    );
     // Nonsense from a consenter stops nothing.
-    ask(Some(&network.credentials[1]), "mychannel").unwrap();
+    ask(Some(&network.founders.credentials[1]), "mychannel").unwrap();
     assert_eq!(node.service.info(&channel_id()).unwrap().status, crate::Status::Active);
 }
