@@ -1,8 +1,10 @@
+use std::borrow::Cow;
+
 use ripstop_msp::MspSet;
 use ripstop_proto::common::{self, application_policy::Type};
 use ripstop_types::SignedData;
 
-use crate::{CompileError, PolicyRefusal, PolicyTree, SignaturePolicy, Signers};
+use crate::{CompileError, ConversionError, PolicyRefusal, PolicyTree, SignaturePolicy, Signers};
 
 /// Why bytes are no application policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +37,17 @@ impl ApplicationPolicy {
         match policy.r#type.ok_or(ApplicationPolicyError::UnknownType)? {
             Type::SignaturePolicy(envelope) => Ok(Self::Signature(SignaturePolicy::compile(&envelope)?)),
             Type::ChannelConfigPolicyReference(path) => Ok(Self::Reference(path)),
+        }
+    }
+
+    /// It as one signature policy, whatever it refers to.
+    pub fn as_signature_policy<'a>(
+        &'a self,
+        policies: &PolicyTree,
+    ) -> Result<Cow<'a, SignaturePolicy>, ConversionError> {
+        match self {
+            Self::Signature(policy) => Ok(Cow::Borrowed(policy)),
+            Self::Reference(path) => policies.as_signature_policy(path).map(Cow::Owned),
         }
     }
 

@@ -43,6 +43,18 @@ pub(crate) enum Rule {
     OutOf { n: i32, rules: Vec<Rule> },
 }
 
+impl Rule {
+    /// The rule over a list of principals in which its own begin at `first`.
+    pub(crate) fn shifted(&self, first: usize) -> Self {
+        match self {
+            Self::SignedBy(index) => Self::SignedBy(first.saturating_add(*index)),
+            Self::OutOf { n, rules } => {
+                Self::OutOf { n: *n, rules: rules.iter().map(|rule| rule.shifted(first)).collect() }
+            }
+        }
+    }
+}
+
 /// Whose signatures are needed, ready to be evaluated. Displays as in the policy language.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignaturePolicy {

@@ -5,7 +5,7 @@ use ripstop_proto::common;
 use ripstop_types::SignedData;
 
 use crate::implicit_meta::MetaRule;
-use crate::signature::REFUSED;
+use crate::signature::{REFUSED, Rule};
 use crate::{CompileError, PolicyRefusal, SignaturePolicy, Signers};
 
 /// The name of the group at the root of every channel configuration.
@@ -59,6 +59,25 @@ pub enum PolicyTreeError {
         /// Why not.
         reason: String,
     },
+}
+
+/// Why a policy cannot be put as one signature policy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConversionError {
+    /// There is no policy of that path.
+    #[error("could not retrieve policy for reference '{0}'")]
+    NoSuchPolicy(String),
+    /// A group lacks the policy that an implicit-meta policy asks it for.
+    #[error("{group} has no policy '{name}'")]
+    NoSubPolicy {
+        /// The group's path.
+        group: String,
+        /// The policy's name.
+        name: String,
+    },
+    /// An implicit-meta policy with a rule that has no meaning.
+    #[error("{0} is an implicit policy with a rule of no known kind")]
+    UnknownRule(String),
 }
 
 #[derive(Debug, Clone)]
@@ -163,6 +182,42 @@ impl PolicyTree {
         match self.policies.get(&self.key(path, "").ok()?)? {
             Policy::Signature(policy) => Some(policy),
             Policy::ImplicitMeta { .. } => None,
+        }
+    }
+
+    /// The policy of a path as one signature policy, for which an implicit-meta policy becomes so many of the policies below
+    /// it (Fabric: `policies.Converter`). Children are in the order of their names.
+    pub fn as_signature_policy(&self, path: &str) -> Result<SignaturePolicy, ConversionError> {
+        let key = self.key(path, "").map_err(|_| ConversionError::NoSuchPolicy(path.to_owned()))?;
+        let mut principals = Vec::new();
+        let rule = self.as_rule(&key, &mut principals)?;
+        Ok(SignaturePolicy { rule, principals })
+    }
+
+    fn as_rule(&self, key: &str, principals: &mut Vec<Principal>) -> Result<Rule, ConversionError> {
+        match self.policies.get(key) {
+            None => Err(ConversionError::NoSuchPolicy(format!("/{ROOT}/{key}"))),
+            Some(Policy::Signature(policy)) => {
+                let first = principals.len();
+                principals.extend_from_slice(&policy.principals);
+                Ok(policy.rule.shifted(first))
+            }
+            Some(Policy::ImplicitMeta { rule, name, children }) => {
+                let threshold = match rule {
+                    MetaRule::Unknown(_) => return Err(ConversionError::UnknownRule(format!("/{ROOT}/{key}"))),
+                    known => known.threshold(children.len()),
+                };
+                let rules = children
+                    .iter()
+                    .map(|child| match child {
+                        Ok(child) => self.as_rule(child, principals),
+                        Err(group) => {
+                            Err(ConversionError::NoSubPolicy { group: format!("/{ROOT}/{group}"), name: name.clone() })
+                        }
+                    })
+                    .collect::<Result<_, _>>()?;
+                Ok(Rule::OutOf { n: i32::try_from(threshold).unwrap_or(i32::MAX), rules })
+            }
         }
     }
 

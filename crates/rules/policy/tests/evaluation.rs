@@ -396,3 +396,27 @@ fn ready_made_policies_have_fabrics_bytes() {
     assert_eq!(hex(envelope::accept_all()), "12021200");
     assert_eq!(hex(envelope::reject_all()), "120412020801");
 }
+
+#[test]
+fn implicit_policies_become_signature_policies_of_their_children() {
+    let tree = PolicyTree::new(&channel()).unwrap();
+    let text = |path: &str| match tree.as_signature_policy(path) {
+        Ok(policy) => policy.to_string(),
+        Err(error) => error.to_string(),
+    };
+    assert_eq!(text("/Channel/Application/A/Admins"), "OutOf(1, A.ADMIN)");
+    assert_eq!(
+        text("/Channel/Application/Admins"),
+        "OutOf(2, OutOf(1, A.ADMIN), OutOf(1, B.ADMIN), OutOf(1, C.ADMIN))"
+    );
+    assert_eq!(
+        text("/Channel/Writers"),
+        "OutOf(1, OutOf(1, OutOf(1, A.MEMBER), OutOf(1, B.MEMBER), OutOf(1, C.MEMBER)), OutOf(0))"
+    );
+    assert_eq!(text("/Channel/Application/Missing"), "/Channel/Application/A has no policy 'Readers'");
+    assert_eq!(
+        text("/Channel/Application/Nonsense"),
+        "/Channel/Application/Nonsense is an implicit policy with a rule of no known kind"
+    );
+    assert_eq!(text("/Channel/None"), "could not retrieve policy for reference '/Channel/None'");
+}
