@@ -6,10 +6,13 @@
 //!
 //! Absent: style that rustfmt and clippy already keep.
 
+pub mod style;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
+use style::{Exception, Function};
 
 /// The longest source file, in lines.
 pub const MAX_FILE_LINES: usize = 800;
@@ -193,6 +196,43 @@ impl Workspace {
             .filter(|(_, lines)| *lines > MAX_FILE_LINES)
             .map(|(path, lines)| format!("{path} has {lines} lines"))
             .collect()
+    }
+
+    /// Functions that are longer than [`style::MAX_FUNCTION_LINES`] though no exception lets them, and exceptions for
+    /// functions that are not.
+    pub fn long_functions(&self) -> Vec<String> {
+        let long = |function: &Function| function.lines > style::MAX_FUNCTION_LINES;
+        self.breaking(style::LONG_FUNCTIONS, long, |function| format!("has {} lines", function.lines))
+    }
+
+    /// Functions that others call with a boolean, of which nobody can tell at the call what it means.
+    pub fn boolean_parameters(&self) -> Vec<String> {
+        let boolean = |function: &Function| function.is_public && !function.booleans.is_empty();
+        self.breaking(style::BOOLEAN_PARAMETERS, boolean, |function| format!("takes {}", function.booleans.join(", ")))
+    }
+
+    /// The functions that break a rule, and the exceptions that nothing needs.
+    fn breaking(
+        &self,
+        exceptions: &[Exception],
+        breaks: impl Fn(&Function) -> bool,
+        how: impl Fn(&Function) -> String,
+    ) -> Vec<String> {
+        let mut unused: Vec<&Exception> = exceptions.iter().collect();
+        let mut wrong = Vec::new();
+        for (path, text) in self.sources.iter().filter(|(path, _)| !style::is_test_file(path)) {
+            let functions = style::functions(text).unwrap_or_else(|error| panic!("{path}: {error}"));
+            for function in functions.iter().filter(|function| breaks(function)) {
+                let excepts = |exception: &Exception| exception.path == path && exception.function == function.name;
+                if exceptions.iter().any(excepts) {
+                    unused.retain(|exception| !excepts(exception));
+                } else {
+                    wrong.push(format!("{path}:{} {} {}", function.line, function.name, how(function)));
+                }
+            }
+        }
+        wrong.extend(unused.iter().map(|unused| format!("{}: {} needs no exception", unused.path, unused.function)));
+        wrong
     }
 
     /// Metrics that `fabric_metrics.tsv` calls served, and that no source asks for.

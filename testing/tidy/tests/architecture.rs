@@ -27,6 +27,16 @@ fn files_fit_a_readers_patience() {
 }
 
 #[test]
+fn functions_fit_a_page() {
+    none("functions above the limit", Workspace::read().long_functions());
+}
+
+#[test]
+fn calls_say_what_they_mean() {
+    none("functions that take booleans from others", Workspace::read().boolean_parameters());
+}
+
+#[test]
 fn crates_say_what_they_are_for() {
     none("crates without documentation at the top", Workspace::read().undocumented_crates());
 }

@@ -367,19 +367,10 @@ pub struct PendingState<'a> {
 }
 
 impl<'a> PendingState<'a> {
-    /// The keys that a committer compares with a recorded range query: `start` to `end` exclusive, and then, when the
-    /// simulation stopped early, the last key it took (Fabric: `validation/combined_iterator.go`).
-    pub fn recorded_range(
-        &self,
-        namespace: &str,
-        start: &str,
-        end: &str,
-        exhausted: bool,
-    ) -> Result<StateIter<'a>, StateError> {
+    /// As [`StateView::range`], and `end` itself: what a committer compares with a recorded range query whose simulation
+    /// stopped early, with `end` as the last key that it took (Fabric: `validation/combined_iterator.go`).
+    pub fn range_through(&self, namespace: &str, start: &str, end: &str) -> Result<StateIter<'a>, StateError> {
         let keys = self.merged(namespace, start, end)?;
-        if exhausted {
-            return Ok(keys);
-        }
         let last = self.get(namespace, end)?.map(|value| Ok((end.to_owned(), value)));
         Ok(Box::new(keys.chain(last)))
     }

@@ -271,11 +271,8 @@ proptest! {
         let mut wanted: Vec<_> = after.range("ns", &start, &end).unwrap().map(Result::unwrap).collect();
         let found: Vec<_> = pending.range("ns", &start, &end).unwrap().map(Result::unwrap).collect();
         prop_assert_eq!(&found, &wanted);
-        if !exhausted {
-            wanted.extend(after.get("ns", &end).unwrap().map(|value| (end.clone(), value)));
-        }
-        let found: Vec<_> =
-            pending.recorded_range("ns", &start, &end, exhausted).unwrap().map(Result::unwrap).collect();
+        wanted.extend(after.get("ns", &end).unwrap().map(|value| (end.clone(), value)));
+        let found: Vec<_> = pending.range_through("ns", &start, &end).unwrap().map(Result::unwrap).collect();
         prop_assert_eq!(found, wanted);
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ripstop_crypto::{Certificate, CertificateError, KeyKind, PublicKey, SignError, Signer};
 use time::{OffsetDateTime, macros::format_description};
 
-use crate::der::{self, boolean, explicit, integer, octets, oid, sequence, set};
+use crate::der::{self, explicit, integer, octets, oid, sequence, set, truth};
 use crate::{PrivateKey, PrivateKeyError};
 
 /// Why a certificate could not be made.
@@ -244,7 +244,7 @@ fn extensions(
         out.push(extension(37, None, &sequence(&usages)));
     }
     let is_authority = purpose == Purpose::Authority;
-    let constraints = if is_authority { sequence(&[boolean(true)]) } else { sequence(&[]) };
+    let constraints = if is_authority { sequence(&[truth()]) } else { sequence(&[]) };
     out.push(extension(19, CRITICAL, &constraints));
     if is_authority {
         out.push(extension(14, None, &octets(public.identifier().as_bytes())));
@@ -272,7 +272,7 @@ fn extensions(
 /// An extension of the arc 2.5.29; `critical` is present or not.
 fn extension(number: u64, critical: Option<()>, content: &[u8]) -> Vec<u8> {
     let mut parts = vec![oid(&[2, 5, 29, number])];
-    parts.extend(critical.map(|()| boolean(true)));
+    parts.extend(critical.map(|()| truth()));
     parts.push(octets(content));
     sequence(&parts)
 }

@@ -31,8 +31,9 @@ pub(crate) fn bits(content: &[u8]) -> Vec<u8> {
     tagged(0x03, &[&[0], content].concat())
 }
 
-pub(crate) fn boolean(value: bool) -> Vec<u8> {
-    tagged(0x01, &[if value { 0xff } else { 0 }])
+/// The boolean `TRUE`. Where `FALSE` is meant nothing is written: it is the default wherever it could stand.
+pub(crate) fn truth() -> Vec<u8> {
+    tagged(0x01, &[0xff])
 }
 
 /// A number that is not negative, from its magnitude.

@@ -25,11 +25,11 @@ pub(crate) fn text(plan: &Plan, layout: &Layout, shown: &Shown, blocks: u64) -> 
     out
 }
 
-/// How to go on in another terminal.
-pub(crate) fn how_to_call(layout: &Layout, default: bool) -> String {
+/// How to go on in another terminal. `directory` is named where it is not the default.
+pub(crate) fn how_to_call(directory: Option<&Path>) -> String {
     let program = std::env::args_os().next().map(|name| name.to_string_lossy().into_owned());
     let program = program.filter(|name| !name.is_empty()).unwrap_or_else(|| "ripstop".to_owned());
-    let directory = if default { String::new() } else { format!(" --dir {}", quoted(&layout.root)) };
+    let directory = directory.map(|directory| format!(" --dir {}", quoted(directory))).unwrap_or_default();
     format!(
         "
   In another terminal, as the administrator of org1:

@@ -81,8 +81,8 @@ async fn go(options: &UpOptions, processes: &mut Vec<Process>) -> anyhow::Result
     if options.once {
         return Ok(End::Done);
     }
-    let default = options.directory.as_os_str() == DEFAULT_DIRECTORY;
-    say!("{}", summary::how_to_call(&layout, default));
+    let elsewhere = options.directory.as_os_str() != DEFAULT_DIRECTORY;
+    say!("{}", summary::how_to_call(elsewhere.then_some(layout.root.as_path())));
     say!("  Ctrl-C stops everything; the next `up` goes on with the same ledger.");
     let mut restarts = Restarts::default();
     loop {

@@ -91,7 +91,10 @@ fn phantom(
     before: &dyn StateView,
 ) -> Result<Option<String>, StateError> {
     let state = pending.over(before);
-    let mut present = state.recorded_range(namespace, &query.start_key, &query.end_key, query.exhausted)?;
+    let mut present = match query.exhausted {
+        true => state.range(namespace, &query.start_key, &query.end_key)?,
+        false => state.range_through(namespace, &query.start_key, &query.end_key)?,
+    };
     let expected: &[KvRead] = match &query.reads {
         RangeReads::None => &[],
         RangeReads::Raw(reads) => reads,

@@ -342,8 +342,7 @@ impl ChaincodeHost {
                 }
                 Target::Package(execution) => execution,
             };
-            let kind =
-                init_message(&call, &chaincode, &execution.parameters, input.is_init).map_err(InvokeError::Invalid)?;
+            let kind = init_message(&call, &chaincode, &execution.parameters, &input).map_err(InvokeError::Invalid)?;
             let id = &execution.package_id;
             let connection =
                 launch(self, id).await.map_err(|cause| InvokeError::Launch { chaincode_id: id.clone(), cause })?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use ripstop_ledger::SimulatedLifecycle;
 use ripstop_lifecycle::{ChaincodeParameters, Execution, ExecutionError, current_sequence, execution};
+use ripstop_proto::protos::ChaincodeInput;
 use ripstop_proto::protos::chaincode_message::Type;
 use ripstop_types::ChannelId;
 
@@ -114,9 +115,9 @@ pub(crate) fn init_message(
     call: &Call,
     chaincode: &str,
     parameters: &ChaincodeParameters,
-    is_init: bool,
+    input: &ChaincodeInput,
 ) -> Result<Type, InvalidInvocation> {
-    let name = || chaincode.to_owned();
+    let (name, is_init) = (|| chaincode.to_owned(), input.is_init);
     if !parameters.init_required {
         return match is_init {
             true => Err(InvalidInvocation::InitNotRequired(name())),

@@ -19,6 +19,15 @@ const ERROR_THRESHOLD: i32 = 400;
 /// From this status on the chaincode reports a failure (Fabric: `shim.ERROR`).
 const ERROR: i32 = 500;
 
+/// What a proposal is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// A channel: what comes of it may go into a block.
+    Channel,
+    /// The peer itself: nothing is signed.
+    Peer,
+}
+
 /// What a simulation came to.
 pub(crate) struct Simulated {
     pub(crate) response: protos::Response,
@@ -51,11 +60,11 @@ impl Simulated {
     pub(crate) fn endorse(
         self,
         proposal_hash: Digest,
-        has_channel: bool,
+        scope: Scope,
         signer: &SigningIdentity,
     ) -> Result<protos::ProposalResponse, SignError> {
         let status = self.response.status;
-        if status < ERROR && (!has_channel || status >= ERROR_THRESHOLD) {
+        if status < ERROR && (scope == Scope::Peer || status >= ERROR_THRESHOLD) {
             return Ok(protos::ProposalResponse { response: Some(self.response), ..Default::default() });
         }
         let payload = self.payload(proposal_hash);

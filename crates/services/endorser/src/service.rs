@@ -14,7 +14,7 @@ use ripstop_transport::{BOUNDED_BY_LISTENER, ConcurrencyLimit, PeerInfo};
 use ripstop_types::{ChannelId, TxId};
 use tonic::{Request, Response, Status};
 
-use crate::answer::{Simulated, failure};
+use crate::answer::{Scope, Simulated, failure};
 use crate::filter::Filters;
 use crate::metrics::{EndorserMetrics, NONE};
 use crate::proposal::{Proposal, ProposalError, short};
@@ -189,10 +189,11 @@ impl Inner {
         let status = response.status;
         let interest = has_results.then_some(interest);
         let simulated = Simulated { response, results, event, chaincode, interest };
+        let scope = if ledger.is_some() { Scope::Channel } else { Scope::Peer };
         let answer = simulated
-            .endorse(proposal.hash, ledger.is_some(), &self.config.signer)
+            .endorse(proposal.hash, scope, &self.config.signer)
             .map_err(|error| format!("endorsing with plugin failed: {error}"))?;
-        if ledger.is_some() && answer.endorsement.is_none() {
+        if scope == Scope::Channel && answer.endorsement.is_none() {
             tracing::debug!(target: "endorser", "chaincode error {status}");
             self.metrics.endorsement_failures.with_label_values(&[labels[0], labels[1], "true"]).inc();
         }

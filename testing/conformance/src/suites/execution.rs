@@ -153,7 +153,11 @@ fn read(signed_proposal: &Bytes, ledger: &Arc<Ledger>) -> Option<Invocation> {
 
 /// The golden chaincode, as far as its functions are called here.
 fn contract() -> Contract {
-    Contract::new("golden")
+    with_private_values(with_policies(with_ranges(with_keys(Contract::new("golden")))))
+}
+
+fn with_keys(contract: Contract) -> Contract {
+    contract
         .raw_function("get", |ctx, args| Ok(ctx.get(text(args, 0)?)?.unwrap_or_default()))
         .raw_function("put", |ctx, args| {
             ctx.put(text(args, 0)?, argument(args, 1)?)?;
@@ -182,29 +186,12 @@ fn contract() -> Contract {
                 .collect();
             Ok(serde_json::to_vec(&values)?.into())
         })
-        .raw_function("range", |ctx, args| Ok(range(ctx, args)?.0))
-        .raw_function("rangeput", |ctx, args| {
-            let (rows, count) = range(ctx, args)?;
-            ctx.put(text(args, 2)?, count.to_string())?;
-            Ok(rows)
-        })
-        .raw_function("page", page)
-        .raw_function("ckrange", |ctx, args| {
-            let attributes: Vec<&str> = text(args, 1)?.split(',').collect();
-            Ok(rows(ctx.range_composite(text(args, 0)?, &attributes)?)?.0)
-        })
         .raw_function("history", history)
         .raw_function("evput", |ctx, args| {
             ctx.put(text(args, 0)?, argument(args, 1)?)?;
             ctx.set_event(text(args, 2)?, argument(args, 3)?)?;
             Ok(Bytes::new())
         })
-        .raw_function("setep", |ctx, args| {
-            let policy = peers(text(args, 2)?);
-            ctx.set_key_policy(text(args, 0)?, policy.clone())?;
-            Ok(policy)
-        })
-        .raw_function("getep", |ctx, args| Ok(ctx.key_policy(text(args, 0)?)?.unwrap_or_default()))
         .raw_function("callput", |ctx, args| {
             let callee = text(args, 0)?;
             let call = vec![Bytes::from_static(b"put"), argument(args, 1)?, argument(args, 2)?];
@@ -224,6 +211,37 @@ fn contract() -> Contract {
             ctx.set_status(399, "status 399")?;
             Ok(Bytes::from_static(b"p"))
         })
+        .raw_function("fail", |_, _| Err(Error::new("deliberate failure")))
+        .raw_function("noop", |_, _| Ok(Bytes::from_static(b"noop")))
+}
+
+fn with_ranges(contract: Contract) -> Contract {
+    contract
+        .raw_function("range", |ctx, args| Ok(range(ctx, args)?.0))
+        .raw_function("rangeput", |ctx, args| {
+            let (rows, count) = range(ctx, args)?;
+            ctx.put(text(args, 2)?, count.to_string())?;
+            Ok(rows)
+        })
+        .raw_function("page", page)
+        .raw_function("ckrange", |ctx, args| {
+            let attributes: Vec<&str> = text(args, 1)?.split(',').collect();
+            Ok(rows(ctx.range_composite(text(args, 0)?, &attributes)?)?.0)
+        })
+}
+
+fn with_policies(contract: Contract) -> Contract {
+    contract
+        .raw_function("setep", |ctx, args| {
+            let policy = peers(text(args, 2)?);
+            ctx.set_key_policy(text(args, 0)?, policy.clone())?;
+            Ok(policy)
+        })
+        .raw_function("getep", |ctx, args| Ok(ctx.key_policy(text(args, 0)?)?.unwrap_or_default()))
+}
+
+fn with_private_values(contract: Contract) -> Contract {
+    contract
         .raw_function("phashput", |ctx, args| {
             let hash = ctx.get_private_hash(text(args, 0)?, text(args, 1)?)?.unwrap_or_default();
             ctx.put(text(args, 2)?, hex::encode(hash)).map(|()| Bytes::new())
@@ -236,8 +254,6 @@ fn contract() -> Contract {
             ctx.set_private_key_policy(text(args, 0)?, text(args, 1)?, policy.clone())?;
             Ok(policy)
         })
-        .raw_function("fail", |_, _| Err(Error::new("deliberate failure")))
-        .raw_function("noop", |_, _| Ok(Bytes::from_static(b"noop")))
 }
 
 fn argument(args: &[Bytes], at: usize) -> Result<Bytes> {

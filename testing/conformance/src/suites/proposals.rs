@@ -78,7 +78,6 @@ fn execute(
     }
     begin(simulator, chaincode)?;
     let text = |text: &str| Bytes::copy_from_slice(text.as_bytes());
-    let policy = |policy: &Bytes| BTreeMap::from([(POLICY_KEY.to_owned(), policy.clone())]);
     match (function, arguments) {
         ("get", [key]) => drop(simulator.get(chaincode, key)?),
         ("put", [key, value]) | ("evput", [key, value, ..]) => simulator.put(chaincode, key, text(value))?,
@@ -115,17 +114,6 @@ fn execute(
             let start: String = std::iter::once("\0".to_owned()).chain(parts.map(|part| format!("{part}\0"))).collect();
             read_range(simulator, chaincode, &start, &format!("{start}{LAST_CHARACTER}"))?;
         }
-        ("phashput", [collection, private, key]) => {
-            let hash = simulator.get_private_hash(chaincode, collection, private)?.unwrap_or_default();
-            simulator.put(chaincode, key, text(&hex::encode(hash)))?;
-        }
-        ("pdel", [collection, key]) => simulator.delete_private(chaincode, collection, key)?,
-        ("ppurge", [collection, key]) => simulator.purge_private(chaincode, collection, key)?,
-        ("setep", [key, ..]) => simulator.put_metadata(chaincode, key, policy(result))?,
-        ("getep", [key]) => drop(simulator.get_metadata(chaincode, key)?),
-        ("psetep", [collection, key, ..]) => {
-            simulator.put_private_metadata(chaincode, collection, key, policy(result))?;
-        }
         ("callput", [callee, key, value, own]) => {
             begin(simulator, callee)?;
             simulator.put(callee, key, text(value))?;
@@ -138,6 +126,32 @@ fn execute(
         }
         ("warn399", []) => simulator.put(chaincode, "warn", text("w"))?,
         ("history" | "info" | "noop" | "fail", _) => {}
+        _ => return execute_on_private_values(simulator, chaincode, function, arguments, result),
+    }
+    Ok(true)
+}
+
+/// The functions for private values and for policies of keys.
+fn execute_on_private_values(
+    simulator: &mut Simulator,
+    chaincode: &str,
+    function: &str,
+    arguments: &[&str],
+    result: &Bytes,
+) -> Result<bool, SimulateError> {
+    let policy = |policy: &Bytes| BTreeMap::from([(POLICY_KEY.to_owned(), policy.clone())]);
+    match (function, arguments) {
+        ("phashput", [collection, private, key]) => {
+            let hash = simulator.get_private_hash(chaincode, collection, private)?.unwrap_or_default();
+            simulator.put(chaincode, key, hex::encode(hash).into())?;
+        }
+        ("pdel", [collection, key]) => simulator.delete_private(chaincode, collection, key)?,
+        ("ppurge", [collection, key]) => simulator.purge_private(chaincode, collection, key)?,
+        ("setep", [key, ..]) => simulator.put_metadata(chaincode, key, policy(result))?,
+        ("getep", [key]) => drop(simulator.get_metadata(chaincode, key)?),
+        ("psetep", [collection, key, ..]) => {
+            simulator.put_private_metadata(chaincode, collection, key, policy(result))?;
+        }
         _ => return Ok(false),
     }
     Ok(true)
