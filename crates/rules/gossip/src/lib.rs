@@ -16,8 +16,10 @@
 //!
 //! Absent: sockets, clocks, files, random numbers of the operating system; verification of blocks.
 
+mod allowance;
 mod channel;
 mod effect;
+mod election;
 mod encode;
 mod input;
 mod message;
@@ -26,11 +28,14 @@ mod node;
 mod options;
 mod parse;
 mod peer;
+mod roster;
 mod signed;
+mod transfer;
 mod trust;
 mod view;
 
 pub use effect::{Effect, Effects, Note, NoteLevel, Surroundings};
+pub use election::{Election, ElectionEffect, ElectionInput, takeover_bound};
 pub use input::{AnchorPeer, ChannelInput, ChannelOrganizations, Input};
 pub use message::{
     Alive, Content, DataKind, Leadership, Message, PeerTime, PrivateDigest, PrivateElement, PrivatePayload, StateInfo,

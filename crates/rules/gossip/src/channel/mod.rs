@@ -1,54 +1,371 @@
 //! One channel: who is in it at which height, its blocks, its leader.
-#![allow(dead_code, reason = "nothing is routed here yet")]
+//!
+//! A channel's messages are taken from peers of its organisations only, and from those that satisfy its readers policy:
+//! the first is asked of each message, the second of what a peer began its stream with (or of its state info). Both are
+//! asked anew when the configuration changes, so that organisations that leave are cut off at once.
 
-use std::collections::BTreeMap;
+#![allow(dead_code, reason = "the node does not route all of it here yet")]
+
+mod blocks;
+mod emitter;
+mod leading;
+pub(crate) mod members;
+mod own;
+mod receive;
+mod tracker;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ripstop_types::ChannelId;
 
-use crate::{ChannelInput, ChannelMember, Moment, Options, PkiId, Sender, SignedMessage, StateInfo, Surroundings};
+use self::blocks::BlockStore;
+use self::emitter::{Emitter, Route};
+use self::leading::Leading;
+use self::members::{Members, channel_mac};
+use self::own::Own;
+use self::receive::{Conduct, Snapshot};
+use self::tracker::Tracker;
+use crate::allowance::Allowance;
+use crate::transfer::{Accepted, Origin, Transfer};
+use crate::{
+    AnnouncedChaincode, ChannelInput, ChannelMember, ChannelOrganizations, Content, KnownPeer, Message, Moment,
+    NoteLevel, Options, PkiId, SignedMessage, StatePayload, Surroundings, Tag,
+};
+
+/// The logger of what concerns a channel's members.
+const LOGGER: &str = "gossip.channel";
+
+/// How many state infos wait for the alive message of their sender. The one with the lowest PKI-ID goes when there are more.
+const EARLY: usize = 64;
 
 /// The machine of one channel that this peer is in, or was in.
+#[derive(Debug)]
 pub(crate) struct Channel {
     id: ChannelId,
+    options: Arc<Options>,
+    sequence: u64,
+    own: Own,
+    members: Members,
+    viewed: Option<u64>,
+    early: BTreeMap<PkiId, SignedMessage>,
+    conduct: BTreeMap<PkiId, Conduct>,
+    complaints: Allowance,
+    // For peers of the own organisation, and for others.
+    snapshots: [Option<Snapshot>; 2],
+    tracker: Tracker,
+    emitter: Emitter,
+    blocks: BlockStore,
+    transfer: Transfer,
+    leading: Leading,
+    // Blocks below were perhaps committed as they came from the orderers, not as peers sent them.
+    own_blocks_below: u64,
+    timers: Timers,
+}
+
+/// When something happens again.
+#[derive(Debug, Clone, Copy, Default)]
+struct Timers {
+    publish: Option<Moment>,
+    request: Option<Moment>,
+    sweep: Option<Moment>,
+    track: Option<Moment>,
 }
 
 impl Channel {
     /// Begins. `ChannelInput::Joined` follows at once.
-    pub(crate) fn new(id: ChannelId, _options: Arc<Options>, _surroundings: &mut Surroundings<'_>) -> Self {
-        Self { id }
+    pub(crate) fn new(id: ChannelId, options: Arc<Options>, surroundings: &mut Surroundings<'_>) -> Self {
+        let now = surroundings.now;
+        Self {
+            sequence: 0,
+            own: Own::new(surroundings, &id),
+            members: Members::new(id.clone()),
+            viewed: None,
+            early: BTreeMap::new(),
+            conduct: BTreeMap::new(),
+            complaints: Allowance::default(),
+            snapshots: [None, None],
+            tracker: Tracker::default(),
+            emitter: Emitter::default(),
+            blocks: BlockStore::default(),
+            transfer: Transfer::new(now, id.clone(), &options, 0),
+            leading: Leading::Never,
+            own_blocks_below: 0,
+            timers: Timers::default(),
+            id,
+            options,
+        }
     }
 
     /// Takes what happened.
-    pub(crate) fn handle(&mut self, _surroundings: &mut Surroundings<'_>, _input: ChannelInput) {}
-
-    /// Whether a state info would be taken if its signature is right: it has this channel's MAC (the node checked that), and
-    /// is newer than what is known. Asked before the signature is verified, to save the verification.
-    pub(crate) fn is_news(&self, _state_info: &StateInfo) -> bool {
-        true
+    pub(crate) fn handle(&mut self, surroundings: &mut Surroundings<'_>, input: ChannelInput) {
+        match input {
+            ChannelInput::Joined { organizations, height, chaincodes } => {
+                self.join(surroundings, &organizations, height, chaincodes);
+            }
+            ChannelInput::Reconfigured(organizations) => self.configure(surroundings, &organizations),
+            ChannelInput::Left => self.leave(surroundings),
+            ChannelInput::Height(height) => self.take_height(surroundings, height),
+            ChannelInput::Chaincodes(chaincodes) => {
+                self.own.set_chaincodes(surroundings.now, chaincodes);
+                self.publish(surroundings);
+            }
+            ChannelInput::Pulled { number, block } => self.spread(surroundings, number, block),
+            ChannelInput::Refused { number, from } => {
+                let text = format!("[{}] Block [{number}] of {from} was refused", self.id);
+                surroundings.effects.note(NoteLevel::Warning, LOGGER, text);
+                self.transfer.refused(surroundings, &self.members, number, &from);
+            }
+            ChannelInput::OrderersUnreachable => self.leading.yield_leadership(surroundings, &self.id, &self.members),
+        }
+        self.note_role();
     }
 
-    /// Takes a message of this channel. What the node checked before: the sender is authenticated and its identity valid,
-    /// the tag is legal, the channel (or the MAC) is this one, the signatures of a state info and of a leadership message
-    /// are those of the peers that they name. What is left: whether the sender's organisation is in the channel, and
-    /// everything that depends on the kind.
-    pub(crate) fn receive(&mut self, _surroundings: &mut Surroundings<'_>, _from: &Sender, _message: SignedMessage) {}
+    /// A peer is alive, or what is known of it changed.
+    pub(crate) fn appeared(&mut self, surroundings: &mut Surroundings<'_>, peer: &KnownPeer) {
+        let was_alone = self.members.neighbours().is_empty();
+        self.members.appeared(surroundings, peer);
+        if let Some(message) = self.early.remove(&peer.member.pki_id) {
+            self.take_state_info(surroundings, None, &message);
+        }
+        if was_alone && !self.members.neighbours().is_empty() {
+            // Whoever is new need not wait for the next time.
+            let now = Some(surroundings.now);
+            self.timers.publish = self.timers.publish.and(now);
+            self.timers.request = self.timers.request.and(now);
+            self.wake(surroundings);
+        }
+    }
 
-    /// Identities or the membership changed: forget state infos of peers that are not trusted any more. Comes behind each
+    /// A peer is not alive any more.
+    pub(crate) fn vanished(&mut self, surroundings: &mut Surroundings<'_>, peer: &PkiId) {
+        self.members.vanished(peer, surroundings.now);
+        self.conduct.remove(peer);
+        self.transfer.vanished(surroundings, &self.members, peer);
+    }
+
+    /// Identities or configurations changed: forget the state infos of peers that are not trusted any more. Comes behind each
     /// `TrustChanged`, and whenever an identity was purged.
-    pub(crate) fn trust_changed(&mut self, _surroundings: &mut Surroundings<'_>) {}
+    pub(crate) fn trust_changed(&mut self, surroundings: &mut Surroundings<'_>) {
+        self.members.verify_all(surroundings);
+        self.conduct.clear();
+        self.snapshots = [None, None];
+    }
 
     /// The moment came that `wake_at` named, or another machine's.
-    pub(crate) fn wake(&mut self, _surroundings: &mut Surroundings<'_>) {}
+    pub(crate) fn wake(&mut self, surroundings: &mut Surroundings<'_>) {
+        let now = surroundings.now;
+        self.emitter.wake(surroundings, &self.members, &self.options);
+        if due(&mut self.timers.publish, now, self.options.publish_state_info_interval) && self.own.is_unpublished() {
+            self.publish(surroundings);
+        }
+        if due(&mut self.timers.request, now, self.options.request_state_info_interval) {
+            self.request_state_infos(surroundings);
+        }
+        if due(&mut self.timers.sweep, now, self.options.state_info_sweep_interval()) {
+            self.members.sweep(now, self.options.state_info_lifetime());
+        }
+        if due(&mut self.timers.track, now, self.options.membership_tracker_interval) {
+            self.tracker.report(surroundings, &self.id, &self.members);
+        }
+        self.blocks.expire(now, self.options.block_lifetime());
+        self.leading.wake(surroundings, &self.id, &self.members);
+        self.transfer.wake(surroundings, &self.members);
+        self.note_role();
+    }
 
     /// When time alone changes something.
     pub(crate) fn wake_at(&self) -> Option<Moment> {
-        None
+        let Timers { publish, request, sweep, track } = self.timers;
+        let blocks = self.blocks.expires_at(self.options.block_lifetime());
+        let machines = [self.emitter.wake_at(), self.leading.wake_at(), self.transfer.wake_at(), blocks];
+        [publish, request, sweep, track].into_iter().chain(machines).flatten().min()
     }
 
-    /// The members of the channel that are alive, this peer among them, if that changed since the last call. Membership
-    /// changes make it change, too.
-    pub(crate) fn members(&mut self, _surroundings: &Surroundings<'_>) -> Option<BTreeMap<PkiId, ChannelMember>> {
-        None
+    /// The members of the channel that are alive, this peer among them, if that changed since the last call.
+    pub(crate) fn members(&mut self, surroundings: &Surroundings<'_>) -> Option<BTreeMap<PkiId, ChannelMember>> {
+        let revision = self.members.revision() + self.own.revision();
+        if self.viewed.replace(revision) == Some(revision) {
+            return None;
+        }
+        if self.own.has_left() {
+            return Some(BTreeMap::new());
+        }
+        let mut view = self.members.view(surroundings);
+        if let Some(me) = members::channel_member(surroundings.me, self.own.message()) {
+            view.insert(surroundings.me.member.pki_id.clone(), me);
+        }
+        Some(view)
+    }
+
+    /// Which channel.
+    pub(crate) const fn id(&self) -> &ChannelId {
+        &self.id
+    }
+
+    /// Whether this peer leads its organisation here.
+    pub(crate) fn leads(&self) -> bool {
+        self.leading.leads()
+    }
+
+    /// How many blocks wait for those before them or for the committer.
+    pub(crate) fn waiting_blocks(&self) -> usize {
+        self.transfer.waiting()
+    }
+
+    fn join(
+        &mut self,
+        surroundings: &mut Surroundings<'_>,
+        organizations: &ChannelOrganizations,
+        height: u64,
+        chaincodes: Vec<AnnouncedChaincode>,
+    ) {
+        let now = surroundings.now;
+        self.own.join(surroundings, height, chaincodes);
+        self.transfer = Transfer::new(now, self.id.clone(), &self.options, height);
+        self.sequence = 0;
+        self.configure(surroundings, organizations);
+        let text = format!(
+            "Updating metadata information for channel {}, current ledger sequence is at = {}, next expected block is = {height}",
+            self.id,
+            height.saturating_sub(1)
+        );
+        surroundings.effects.note(NoteLevel::Info, "gossip.state", text);
+        self.timers = Timers {
+            publish: Some(now),
+            request: Some(now),
+            sweep: Some(now + self.options.state_info_sweep_interval()),
+            track: Some(now + self.options.membership_tracker_interval),
+        };
+        self.leading = Leading::begin(surroundings, &self.options, &self.id, &self.members);
+        self.wake(surroundings);
+    }
+
+    fn configure(&mut self, surroundings: &mut Surroundings<'_>, organizations: &ChannelOrganizations) {
+        if organizations.anchors.is_empty() {
+            let text = "Received join channel message with empty set of members".to_owned();
+            return surroundings.effects.note(NoteLevel::Warning, LOGGER, text);
+        }
+        if organizations.sequence < self.sequence {
+            let (known, came) = (self.sequence, organizations.sequence);
+            let text = format!("Already have a more updated JoinChannel message({known}) than {came}");
+            return surroundings.effects.note(NoteLevel::Warning, LOGGER, text);
+        }
+        self.sequence = organizations.sequence;
+        let names: BTreeSet<_> = organizations.anchors.keys().cloned().collect();
+        self.members.configure(surroundings, names);
+        self.conduct.clear();
+        self.snapshots = [None, None];
+    }
+
+    /// Says that this peer is not in the channel any more, and goes on saying it to who asks.
+    fn leave(&mut self, surroundings: &mut Surroundings<'_>) {
+        self.leading.stop(surroundings, &self.id, &self.members);
+        self.transfer.stop();
+        self.blocks.clear();
+        self.own.leave(surroundings.now);
+        self.publish(surroundings);
+        self.emitter.flush(surroundings, &self.members, &self.options);
+        self.timers.request = None;
+        self.timers.track = None;
+    }
+
+    fn take_height(&mut self, surroundings: &mut Surroundings<'_>, height: u64) {
+        self.own.set_height(surroundings.now, height);
+        if self.own.has_left() {
+            return;
+        }
+        let accepted = self.transfer.committed(surroundings, &self.members, height);
+        for Accepted { payload, from, origin } in accepted {
+            // A block from the orderers may have been committed in the place of what a peer sent.
+            if origin == Origin::Asked || payload.number < self.own_blocks_below {
+                continue;
+            }
+            let message = self.block_message(payload.number, payload.block);
+            let count = self.options.max_block_count_to_store;
+            if self.blocks.add(surroundings.now, payload.number, message.clone(), count) && origin == Origin::Pushed {
+                self.emit(surroundings, message, Some(&from), Route::Companions);
+            }
+        }
+    }
+
+    /// Spreads a block that came from the orderers.
+    fn spread(&mut self, surroundings: &mut Surroundings<'_>, number: u64, block: Bytes) {
+        let message = self.block_message(number, block);
+        let count = self.options.max_block_count_to_store;
+        if !self.own.has_left() && self.blocks.add(surroundings.now, number, message.clone(), count) {
+            self.emit(surroundings, message, None, Route::Companions);
+        }
+    }
+
+    fn block_message(&self, number: u64, block: Bytes) -> SignedMessage {
+        SignedMessage::unsigned(Message {
+            nonce: 0,
+            channel: Some(self.id.clone()),
+            tag: Tag::ChannelAndOrganization,
+            content: Content::Block(StatePayload { number, block, private_data: Vec::new() }),
+        })
+    }
+
+    /// Tells others this peer's state info, if there is anybody.
+    fn publish(&mut self, surroundings: &mut Surroundings<'_>) {
+        self.own.sign(surroundings);
+        if surroundings.alive.is_empty() {
+            return;
+        }
+        self.own.set_published();
+        let route = match surroundings.me.member.endpoint.is_empty() {
+            true => Route::Colleagues,
+            false => Route::Neighbours,
+        };
+        let message = self.own.message().clone();
+        self.emit(surroundings, message, None, route);
+    }
+
+    fn request_state_infos(&self, surroundings: &mut Surroundings<'_>) {
+        let count = self.options.pull_peer_num;
+        let chosen = self.members.neighbours().choose(surroundings.random, count, count, |_| true);
+        if chosen.is_empty() {
+            return;
+        }
+        let channel_mac = channel_mac(&surroundings.me.member.pki_id, &self.id);
+        let content = Content::StateInfoRequest { channel_mac };
+        let message = Message { nonce: 0, channel: None, tag: Tag::ChannelOrOrganization, content };
+        let message = SignedMessage::unsigned(message);
+        for peer in chosen {
+            surroundings.send(&peer, message.clone());
+        }
+    }
+
+    fn emit(
+        &mut self,
+        surroundings: &mut Surroundings<'_>,
+        message: SignedMessage,
+        from: Option<&PkiId>,
+        route: Route,
+    ) {
+        self.emitter.add(surroundings, &self.members, &self.options, (message, from, route));
+    }
+
+    /// While this peer leads, and for what is on its way when it stops, blocks come from the orderers, too.
+    fn note_role(&mut self) {
+        if self.leading.leads() {
+            self.own_blocks_below = self.transfer.horizon();
+        }
     }
 }
+
+/// Whether a moment came; the next one is later by an interval.
+fn due(timer: &mut Option<Moment>, now: Moment, interval: std::time::Duration) -> bool {
+    let is_due = timer.is_some_and(|at| at <= now);
+    if is_due {
+        *timer = Some(now + interval.max(std::time::Duration::from_millis(1)));
+    }
+    is_due
+}
+
+#[cfg(test)]
+pub(crate) mod network;
+#[cfg(test)]
+mod tests;

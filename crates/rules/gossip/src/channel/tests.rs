@@ -1,0 +1,281 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::network::{Network, block, organizations};
+use crate::{ChannelInput, Content, Leadership, Message, Options, PeerTime, SignedMessage, StateInfo, Tag};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn followers() -> Options {
+    Options { org_leader: false, ..Options::default() }
+}
+
+fn elected() -> Options {
+    Options { org_leader: false, use_leader_election: true, ..Options::default() }
+}
+
+fn state_info(network: &Network, of: usize, change: impl FnOnce(&mut StateInfo)) -> Message {
+    let Content::StateInfo(mut info) = network.peers[of].channel.own.message().message().content.clone() else {
+        panic!("a state info");
+    };
+    change(&mut info);
+    Message { nonce: 0, channel: None, tag: Tag::ChannelOrOrganization, content: Content::StateInfo(info) }
+}
+
+fn later(info: &mut StateInfo) {
+    info.time.sequence += 1_000_000;
+}
+
+#[test]
+fn members_learn_of_each_other_though_every_third_message_is_lost() {
+    for seed in 0..5 {
+        let mut network =
+            Network::new(seed, &["Org1"; 12].into_iter().chain(["Org2"; 12]).collect::<Vec<_>>(), &followers());
+        network.loss = 0.33;
+        network.join();
+        network.run(40 * SECOND);
+        assert!(network.everybody_sees_everybody(), "seed {seed}");
+        network.input(3, ChannelInput::Height(77));
+        network.run(44 * SECOND);
+        assert!((0..24).filter(|peer| *peer != 3).all(|peer| network.seen_by(peer)[&3] == 77), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_small_network_is_complete_within_a_second() {
+    let mut network = Network::new(1, &["Org1", "Org1", "Org2"], &followers());
+    network.join();
+    network.run(SECOND);
+    assert!(network.everybody_sees_everybody());
+}
+
+#[test]
+fn nothing_is_said_when_nothing_changes_but_requests_and_their_answers() {
+    let mut network = Network::new(1, &["Org1", "Org1", "Org2"], &followers());
+    network.join();
+    network.run(10 * SECOND);
+    let before = network.sent;
+    network.run(40 * SECOND);
+    // Ten times each of three peers asks both others.
+    assert_eq!(network.sent - before, 10 * 3 * 2 * 2);
+}
+
+#[test]
+fn a_peer_without_an_external_endpoint_is_known_in_its_organisation_only() {
+    let mut network = Network::new(2, &["Org1", "Org1", "Org2"], &followers());
+    network.peers[0].hide();
+    let hidden = network.peers[0].known.clone();
+    network.split(&[0, 1, 2]);
+    network.split(&[0, 0, 0]);
+    assert!(network.peers[1].alive[&hidden.member.pki_id].member.endpoint.is_empty());
+    network.join();
+    network.run(20 * SECOND);
+    assert!(network.seen_by(1).contains_key(&0));
+    assert!(!network.seen_by(2).contains_key(&0));
+}
+
+#[test]
+fn peers_of_an_organisation_that_leaves_the_channel_are_cut_off_at_once() {
+    let mut network = Network::new(3, &["Org1", "Org1", "Org2"], &followers());
+    network.join();
+    network.run(10 * SECOND);
+    assert_eq!(network.seen_by(0).len(), 2);
+    network.input(0, ChannelInput::Reconfigured(organizations(&["Org1"], 2)));
+    assert_eq!(network.seen_by(0).keys().collect::<Vec<_>>(), [&1]);
+
+    let news = network.signed(2, state_info(&network, 2, later));
+    network.receive(0, 2, &news);
+    network.receive(0, 1, &news);
+    assert_eq!(network.seen_by(0).len(), 1);
+    let sent = network.sent;
+    let mac = super::members::channel_mac(network.id(2), &network.peers[2].channel.id);
+    let content = Content::StateInfoRequest { channel_mac: mac };
+    let request = Message { nonce: 0, channel: None, tag: Tag::ChannelOrOrganization, content };
+    network.receive(0, 2, &SignedMessage::unsigned(request));
+    assert_eq!(network.sent, sent, "a snapshot was given to a peer that is not in the channel");
+
+    network.input(0, ChannelInput::Reconfigured(organizations(&["Org1", "Org2"], 1)));
+    assert_eq!(network.seen_by(0).len(), 1, "an older configuration came into force");
+    network.input(0, ChannelInput::Reconfigured(organizations(&["Org1", "Org2"], 3)));
+    network.run(10 * SECOND);
+    assert_eq!(network.seen_by(0).len(), 2);
+}
+
+#[test]
+fn peers_that_do_not_satisfy_the_readers_policy_any_more_are_cut_off() {
+    let mut network = Network::new(3, &["Org1", "Org1", "Org2"], &followers());
+    network.join();
+    network.run(10 * SECOND);
+    network.peers[0].set_readers(&["Org1"]);
+    network.with(0, |channel, surroundings| channel.trust_changed(surroundings));
+    network.run(10 * SECOND);
+    assert_eq!(network.seen_by(0).keys().collect::<Vec<_>>(), [&1]);
+    network.receive(0, 2, &network.block_message(1, block(1)));
+    assert_eq!(network.peers[0].height, 1, "a block of a peer that is no reader was taken");
+    network.receive(0, 1, &network.block_message(1, block(1)));
+    assert_eq!(network.peers[0].height, 2);
+}
+
+#[test]
+fn state_infos_that_are_forged_stale_or_of_another_channel_are_not_believed() {
+    let mut network = Network::new(4, &["Org1", "Org1", "Org2", "Org2"], &followers());
+    network.join();
+    network.run(10 * SECOND);
+    let of_two = |network: &Network| network.seen_by(0)[&2];
+    assert_eq!(of_two(&network), 1);
+    let higher = |info: &mut StateInfo| {
+        later(info);
+        info.height = 1000;
+    };
+    let message = state_info(&network, 2, higher);
+    let forged = network.signed(3, message.clone());
+    network.receive(0, 3, &forged);
+    let stale = network.signed(2, state_info(&network, 2, |info| info.height = 1000));
+    network.receive(0, 2, &stale);
+    let earlier_process = |info: &mut StateInfo| {
+        higher(info);
+        info.time = PeerTime { incarnation: info.time.incarnation - 1, sequence: u64::MAX };
+    };
+    network.receive(0, 2, &network.signed(2, state_info(&network, 2, earlier_process)));
+    let other_channel = |info: &mut StateInfo| {
+        higher(info);
+        info.channel_mac = Bytes::from_static(&[7; 32]);
+    };
+    network.receive(0, 2, &network.signed(2, state_info(&network, 2, other_channel)));
+    assert_eq!(of_two(&network), 1);
+    network.receive(0, 3, &network.signed(2, message));
+    assert_eq!(of_two(&network), 1000);
+    let about_me = network.signed(0, state_info(&network, 0, higher));
+    network.receive(0, 2, &about_me);
+    assert!(!network.seen_by(0).contains_key(&0));
+}
+
+#[test]
+fn who_says_something_new_all_the_time_is_not_passed_on_all_the_time() {
+    let mut network = Network::new(5, &["Org1"; 8], &followers());
+    network.join();
+    network.run(10 * SECOND);
+    let before = network.sent;
+    for step in 1..1000 {
+        let message = state_info(&network, 7, |info| info.time.sequence += step * 1_000_000);
+        let message = network.signed(7, message);
+        network.receive(0, 7, &message);
+        network.run(Duration::from_millis(1));
+    }
+    assert!(network.sent - before < 500, "{} messages", network.sent - before);
+}
+
+#[test]
+fn who_leaves_the_channel_is_no_member_and_leads_no_more() {
+    let mut network = Network::new(6, &["Org1"; 4], &elected());
+    network.join();
+    network.run(40 * SECOND);
+    let [leader] = network.leaders()[..] else { panic!("leaders: {:?}", network.leaders()) };
+    network.input(leader, ChannelInput::Left);
+    assert!(network.leaders().is_empty());
+    network.run(10 * SECOND);
+    let others = (0..4).filter(|peer| *peer != leader);
+    assert!(others.clone().all(|peer| network.seen_by(peer).len() == 2));
+    network.run(30 * SECOND);
+    assert_eq!(network.leaders().len(), 1);
+    assert_ne!(network.leaders(), [leader]);
+}
+
+#[test]
+fn members_that_come_and_go_are_reported_in_fabrics_words() {
+    let mut network = Network::new(7, &["Org1", "Org1"], &followers());
+    network.join();
+    network.run(6 * SECOND);
+    network.split(&[0, 1]);
+    network.run(6 * SECOND);
+    let expected = [
+        "[[testchannel] Membership view has changed. peers went online:  [[peer1:7051]] , current view:  [[peer1:7051]]]",
+        "[[testchannel] Membership view has changed. peers went offline:  [[peer1:7051]] , current view:  []]",
+    ];
+    assert_eq!(network.peers[0].logged("gossip.channel"), expected);
+}
+
+#[test]
+fn each_organisation_has_one_leader_also_when_messages_are_lost() {
+    for seed in 0..10 {
+        let mut network = Network::new(seed, &["Org1", "Org1", "Org1", "Org2", "Org2", "Org3"], &elected());
+        network.loss = 0.2;
+        network.join();
+        network.run(120 * SECOND);
+        let organizations: Vec<_> = network
+            .leaders()
+            .iter()
+            .map(|leader| network.peers[*leader].known.organization.as_str().to_owned())
+            .collect();
+        assert_eq!(organizations, ["Org1", "Org2", "Org3"], "seed {seed}");
+    }
+}
+
+#[test]
+fn another_peer_leads_within_the_time_outs_when_the_leader_dies() {
+    for seed in 0..10 {
+        let mut network = Network::new(seed, &["Org1"; 5], &elected());
+        network.join();
+        network.run(40 * SECOND);
+        let [leader] = network.leaders()[..] else { panic!("seed {seed}") };
+        let bound = crate::takeover_bound(&elected().election);
+        network.kill(leader, bound + SECOND);
+        assert_eq!(network.leaders().len(), 1, "seed {seed}");
+    }
+}
+
+#[test]
+fn each_partition_has_a_leader_and_one_steps_down_when_they_meet() {
+    for seed in 0..10 {
+        let mut network = Network::new(seed, &["Org1"; 6], &elected());
+        network.join();
+        network.run(40 * SECOND);
+        network.split(&[0, 0, 0, 1, 1, 1]);
+        network.run(60 * SECOND);
+        let leaders = network.leaders();
+        assert_eq!(leaders.len(), 2, "seed {seed}");
+        assert!(leaders[0] < 3 && leaders[1] >= 3);
+        network.split(&[0; 6]);
+        network.run(20 * SECOND);
+        let lowest = leaders.into_iter().min_by_key(|leader| network.id(*leader).clone()).unwrap();
+        assert_eq!(network.leaders(), [lowest], "seed {seed}");
+    }
+}
+
+#[test]
+fn a_leader_that_reaches_no_orderer_lets_another_lead() {
+    let mut network = Network::new(8, &["Org1"; 3], &elected());
+    network.join();
+    network.run(40 * SECOND);
+    let [first] = network.leaders()[..] else { panic!("one leader") };
+    network.input(first, ChannelInput::OrderersUnreachable);
+    assert!(network.leaders().is_empty());
+    network.run(45 * SECOND);
+    let [second] = network.leaders()[..] else { panic!("one leader") };
+    assert_ne!(first, second);
+}
+
+#[test]
+fn who_leads_another_organisation_is_nobodys_leader() {
+    let mut network = Network::new(9, &["Org1", "Org1", "Org2"], &elected());
+    network.join();
+    network.run(40 * SECOND);
+    let leader = network.leaders()[0];
+    let declaration = |network: &Network, by: usize, of: usize, sequence| {
+        let pki_id = network.id(of).clone();
+        let time = PeerTime { incarnation: u64::MAX, sequence };
+        let content = Content::Leadership(Leadership { pki_id, time, is_declaration: true });
+        let channel = Some(network.peers[0].channel.id.clone());
+        network.signed(by, Message { nonce: 0, channel, tag: Tag::ChannelAndOrganization, content })
+    };
+    let other = 1 - leader;
+    // Of another organisation, forged by it, and forged by a peer of the own organisation.
+    network.receive(leader, 2, &declaration(&network, 2, 2, 1));
+    network.receive(leader, 2, &declaration(&network, 2, other, 2));
+    network.receive(leader, other, &declaration(&network, 2, other, 3));
+    assert!(network.peers[leader].leads);
+    // The lower peer leads, whoever did before.
+    network.receive(leader, other, &declaration(&network, other, other, 4));
+    assert_eq!(network.peers[leader].leads, network.id(leader) < network.id(other));
+}
