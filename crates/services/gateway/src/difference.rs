@@ -33,12 +33,12 @@ type Difference = Vec<(&'static str, String)>;
 impl Mismatch {
     /// Compares the response of the first endorser with that of another one.
     pub(crate) fn between(first: (&Endorser, &Bytes), other: (&Endorser, &Bytes)) -> Self {
-        let name = |endorser: &Endorser| format!("{} ({})", endorser.address, endorser.org);
+        let name = |endorser: &Endorser| format!("{} ({})", endorser.name, endorser.org);
         let heights = (first.0.height != other.0.height).then(|| {
-            let (address, height) = (&other.0.address, other.0.height);
-            let (first_address, first_height) = (&first.0.address, first.0.height);
+            let (name, height) = (&other.0.name, other.0.height);
+            let (first_name, first_height) = (&first.0.name, first.0.height);
             let place = if height < first_height { "behind" } else { "ahead of" };
-            format!("{address} has {height} blocks and is {place} {first_address}, which has {first_height}")
+            format!("{name} has {height} blocks and is {place} {first_name}, which has {first_height}")
         });
         let responses = action(first.1).zip(action(other.1));
         let parts = match &responses {

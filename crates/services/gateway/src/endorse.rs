@@ -10,7 +10,7 @@ use tonic::{Code, Status};
 
 use crate::endorser::{Endorser, Location};
 use crate::plan::{Plan, Step};
-use crate::planning;
+use crate::planning::interest_in;
 use crate::proposal::{Audience, Proposal};
 use crate::refusal::{EndorserRefusal, judge, with_details};
 use crate::service::Gateway;
@@ -37,7 +37,7 @@ impl Gateway {
             let ledger = ledger.ok_or_else(unknown)?;
             (self.plan_from_first_endorser(&ledger, &proposal).await?, ledger)
         } else {
-            (self.plan_for_orgs(ledger.as_deref(), orgs)?, ledger.ok_or_else(unknown)?)
+            (self.plan_for_orgs(ledger.as_deref(), &proposal, orgs)?, ledger.ok_or_else(unknown)?)
         };
         let action = self.carry_out(plan, &ledger.config(), &proposal).await?;
         Ok(gateway::EndorseResponse { prepared_transaction: Some(prepare_transaction(&proposal, action)) })
@@ -135,7 +135,9 @@ impl Gateway {
         // Without a response to compare with, it cannot differ.
         let _first = plan.endorsed(&first, response);
         if !plan.is_possible() {
-            return Err(Status::failed_precondition(planning::UNAVAILABLE));
+            let text = "failed to select a set of endorsers that satisfy the endorsement policy due to unavailability of peers";
+            let details = plan.into_details();
+            return Err(with_details(Code::FailedPrecondition, text, details));
         }
         Ok(plan)
     }
@@ -178,9 +180,7 @@ fn guard(interest: &protos::ChaincodeInterest) -> (protos::ChaincodeInterest, Ve
 fn interest_of(response: &protos::ProposalResponse, chaincode: &str) -> protos::ChaincodeInterest {
     match &response.interest {
         Some(interest) if !interest.chaincodes.is_empty() => interest.clone(),
-        _ => protos::ChaincodeInterest {
-            chaincodes: vec![protos::ChaincodeCall { name: chaincode.to_owned(), ..Default::default() }],
-        },
+        _ => interest_in(chaincode),
     }
 }
 

@@ -16,8 +16,10 @@ pub(crate) enum Location {
 pub(crate) struct Endorser {
     /// Its organisation.
     pub(crate) org: MspId,
-    /// Where it is reached, `host:port`; its name in error details.
+    /// Where this peer reaches it, `host:port`: perhaps by an address that is for its own organisation only.
     pub(crate) address: String,
+    /// What applications may know it by: its address for everybody.
+    pub(crate) name: String,
     /// Who it is: the bytes of a `SerializedIdentity`; empty where the view does not say.
     pub(crate) identity: Bytes,
     /// How many blocks of the channel it has.
@@ -34,7 +36,7 @@ impl Endorser {
 
     /// What it said, for the application.
     pub(crate) fn detail(&self, message: &str) -> ErrorDetail {
-        ErrorDetail { address: self.address.clone(), msp_id: self.org.as_str().to_owned(), message: message.to_owned() }
+        ErrorDetail { address: self.name.clone(), msp_id: self.org.as_str().to_owned(), message: message.to_owned() }
     }
 }
 

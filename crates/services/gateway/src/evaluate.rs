@@ -1,11 +1,8 @@
-use std::collections::{BTreeMap, VecDeque};
-
 use prost::Message;
 use ripstop_proto::{gateway, protos};
 use ripstop_types::MspId;
-use tonic::{Code, Status};
+use tonic::Status;
 
-use crate::endorser::Endorser;
 use crate::proposal::{Audience, Proposal};
 use crate::refusal::with_details;
 use crate::service::Gateway;
@@ -21,16 +18,17 @@ impl Gateway {
         let signed = signed.ok_or_else(|| invalid("a signed proposal is required".to_owned()))?;
         let proposal = Proposal::parse(signed).map_err(invalid)?;
         proposal.check_names().map_err(invalid)?;
-        let Some(config) = self.channel_config(&proposal.channel) else {
+        let Some(ledger) = self.ledger(&proposal.channel) else {
             let text = format!("failed to get config for channel [{}]", proposal.channel);
             return Err(Status::unavailable(text));
         };
+        let config = ledger.config();
         let mut targets: Vec<MspId> = request.target_organizations.iter().map(|org| MspId::new(org)).collect();
         let audience = if targets.is_empty() { proposal.audience } else { Audience::Anyone };
         if audience == Audience::Trusted {
             targets.push(self.peers.local_org().clone());
         }
-        let mut peers = order(self.peers.endorsers(&config), self.peers.local_org(), &targets);
+        let mut peers = self.evaluators(&ledger, &proposal.chaincode, &targets);
         let mut details = Vec::new();
         let mut last = None;
         while let Some(peer) = peers.pop_front() {
@@ -50,31 +48,26 @@ impl Gateway {
             Some(code) => {
                 with_details(code, "failed to evaluate transaction, see attached details for more info", details)
             }
-            None => no_peers(&proposal, audience),
+            None => {
+                let all = config.application().into_iter().flat_map(|all| all.organizations.values());
+                let all: Vec<_> = all.map(|org| org.msp_id.clone()).collect();
+                let asked = if targets.is_empty() { &all } else { &targets };
+                let text = no_peers(&proposal, audience);
+                Status::failed_precondition(self.explained(text, Some(&ledger), &proposal, asked))
+            }
         })
     }
 }
 
-fn no_peers(proposal: &Proposal, audience: Audience) -> Status {
+fn no_peers(proposal: &Proposal, audience: Audience) -> String {
     let none =
         format!("no peers available to evaluate chaincode {} in channel {}", proposal.chaincode, proposal.channel);
-    let text = match audience {
+    match audience {
         Audience::Anyone => none,
         Audience::Trusted => format!(
             "no endorsers found in the gateway's organization; retry specifying target organization(s) to protect transient data: {none}"
         ),
-    };
-    Status::new(Code::FailedPrecondition, text)
-}
-
-/// The peers to ask, in order: the own organisation's first. Without targets every organisation is one.
-fn order(mut peers: BTreeMap<MspId, Vec<Endorser>>, own: &MspId, targets: &[MspId]) -> VecDeque<Endorser> {
-    if !targets.is_empty() {
-        peers.retain(|org, _| targets.contains(org));
     }
-    let mut ordered: VecDeque<_> = peers.remove(own).unwrap_or_default().into();
-    ordered.extend(peers.into_values().flatten());
-    ordered
 }
 
 /// The result as endorsed, which an endorser may leave out of the response beside it.

@@ -15,6 +15,7 @@
 //! Absent: signing anything. The gateway holds no key of the application's.
 
 mod commit_status;
+mod connections;
 mod difference;
 mod endorse;
 mod endorser;
@@ -26,6 +27,7 @@ mod plan;
 mod planning;
 mod proposal;
 mod refusal;
+mod roster;
 mod service;
 mod submit;
 

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
-use ripstop_channel_config::ChannelConfig;
+use ripstop_channel_config::{ChannelConfig, OrdererEndpoint};
 use ripstop_proto::gateway::ErrorDetail;
 use ripstop_proto::orderer::atomic_broadcast_client::AtomicBroadcastClient;
 use ripstop_proto::protos::endorser_client::EndorserClient;
 use ripstop_proto::protos::endorser_server::{self, EndorserServer};
-use ripstop_transport::{ClientTls, Endpoint, Keepalive, KeyPair, MAX_MESSAGE_SIZE};
+use ripstop_transport::{Keepalive, KeyPair, MAX_MESSAGE_SIZE};
 use ripstop_types::MspId;
 use tonic::body::Body;
 use tonic::transport::Channel;
 use tower::util::BoxCloneSyncService;
 
+use crate::connections::{Connections, Novelty};
 use crate::endorser::{Endorser, Location, best_first};
 
 /// A connection failed.
@@ -26,9 +26,6 @@ pub(crate) struct ConnectionError(#[source] tonic::transport::Error);
 
 /// Any transport of the generated endorser client: a connection, or the service itself in this process.
 pub(crate) type EndorserTransport = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, ConnectionError>;
-
-/// How many connections to peers and orderers are kept; beyond it all are given up and made anew when needed.
-const MAX_CONNECTIONS: usize = 256;
 
 /// The peer the gateway runs in.
 #[derive(Clone)]
@@ -78,15 +75,11 @@ impl Orderer {
     }
 }
 
-/// Finds peers and orderers in channel configurations and keeps connections to them.
+/// Reaches peers and the orderers of channel configurations.
 pub struct PeerDirectory {
     local: LocalPeer,
-    tls: Option<KeyPair>,
-    dial_timeout: Duration,
-    keepalive: Keepalive,
     overrides: Vec<AddressOverride>,
-    /// By address and trusted roots, so that a change of roots makes a new connection.
-    connections: Mutex<HashMap<(String, Vec<Bytes>), Channel>>,
+    connections: Connections,
 }
 
 impl PeerDirectory {
@@ -98,17 +91,23 @@ impl PeerDirectory {
         keepalive: Keepalive,
         overrides: Vec<AddressOverride>,
     ) -> Self {
-        Self { local, tls, dial_timeout, keepalive, overrides, connections: Mutex::default() }
+        Self { local, overrides, connections: Connections::new(tls, dial_timeout, keepalive) }
     }
 
     pub(crate) const fn local_org(&self) -> &MspId {
         &self.local.org
     }
 
+    /// Under which address others know the gateway's own peer.
+    pub(crate) fn local_address(&self) -> &str {
+        &self.local.address
+    }
+
     fn local(&self) -> Endorser {
         Endorser {
             org: self.local.org.clone(),
             address: self.local.address.clone(),
+            name: self.local.address.clone(),
             identity: Bytes::new(),
             height: 0,
             location: Location::Local,
@@ -124,6 +123,7 @@ impl PeerDirectory {
             let others = org.anchor_peers.iter().map(|anchor| Endorser {
                 org: org.msp_id.clone(),
                 address: anchor.address(),
+                name: anchor.address(),
                 identity: Bytes::new(),
                 height: 0,
                 location: Location::Remote,
@@ -150,66 +150,84 @@ impl PeerDirectory {
         }
         let org = config.application().and_then(|application| application.organization_of(&endorser.org));
         let (_, org) = org.ok_or_else(|| format!("{} is no organisation of the channel", endorser.org))?;
-        let channel = self.connection(&endorser.address, &org.tls_roots)?;
+        let (channel, novelty) = self.connections.to(&endorser.address, &org.tls_roots)?;
+        if novelty == Novelty::New {
+            tracing::info!(target: "gateway", "Added peer to registry: {}", endorser.address);
+        }
         let channel = tower::ServiceExt::<http::Request<Body>>::map_err(channel, ConnectionError);
         Ok(client(BoxCloneSyncService::new(channel)))
     }
 
-    /// The orderers of a channel.
-    pub(crate) fn orderers(&self, config: &ChannelConfig) -> Vec<Orderer> {
-        let mut orderers = Vec::new();
-        for endpoint in config.orderer_endpoints() {
-            let replaced = self.overrides.iter().find(|replaced| replaced.from == endpoint.address);
-            let (target, roots) = match replaced {
-                Some(replaced) if replaced.tls_roots.is_empty() => (&replaced.to, &endpoint.tls_roots[..]),
-                Some(replaced) => (&replaced.to, &replaced.tls_roots[..]),
-                None => (&endpoint.address, &endpoint.tls_roots[..]),
+    /// The orderers of a channel: those that can be tried, and how many there are.
+    pub(crate) fn orderers(&self, config: &ChannelConfig) -> (Vec<Orderer>, usize) {
+        let endpoints = config.orderer_endpoints();
+        let orderers = endpoints.iter().filter_map(|endpoint| {
+            let (target, roots) = self.target(endpoint);
+            let address = match target == endpoint.address {
+                false => format!("{target} (mapped from {})", endpoint.address),
+                true => endpoint.address.clone(),
             };
-            let address = match replaced {
-                Some(replaced) => format!("{} (mapped from {})", replaced.to, endpoint.address),
-                None => endpoint.address.clone(),
-            };
-            match self.connection(target, roots) {
-                Ok(channel) => orderers.push(Orderer {
-                    org: org_of_orderer(config, &endpoint.address),
-                    address,
-                    client: AtomicBroadcastClient::new(channel)
+            match self.connections.to(target, roots) {
+                Ok((channel, novelty)) => {
+                    if novelty == Novelty::New {
+                        tracing::info!(target: "gateway", address, "Added orderer to registry");
+                    }
+                    let client = AtomicBroadcastClient::new(channel)
                         .max_decoding_message_size(MAX_MESSAGE_SIZE)
-                        .max_encoding_message_size(MAX_MESSAGE_SIZE),
-                }),
-                Err(error) => tracing::warn!(target: "gateway", "Failed to connect to orderer {address}: {error}"),
+                        .max_encoding_message_size(MAX_MESSAGE_SIZE);
+                    Some(Orderer { org: org_of_orderer(config, &endpoint.address), address, client })
+                }
+                Err(error) => {
+                    tracing::warn!(target: "gateway", address, err = error, "Failed to connect to orderer");
+                    None
+                }
             }
-        }
-        orderers
+        });
+        (orderers.collect(), endpoints.len())
     }
 
-    fn connection(&self, address: &str, roots: &[Bytes]) -> Result<Channel, String> {
-        let mut connections = self.connections.lock();
-        let key = (address.to_owned(), roots.to_vec());
-        if let Some(channel) = connections.get(&key) {
-            return Ok(channel.clone());
+    /// Where an orderer of the configuration really is, and by which certificates it is known there.
+    fn target<'a>(&'a self, endpoint: &'a OrdererEndpoint) -> (&'a str, &'a [Bytes]) {
+        match self.overrides.iter().find(|replaced| replaced.from == endpoint.address) {
+            Some(replaced) if replaced.tls_roots.is_empty() => (&replaced.to, &endpoint.tls_roots),
+            Some(replaced) => (&replaced.to, &replaced.tls_roots),
+            None => (&endpoint.address, &endpoint.tls_roots),
         }
-        let mut endpoint = Endpoint::new(address)
-            .map_err(|error| error.to_string())?
-            .connect_timeout(self.dial_timeout)
-            .keepalive(self.keepalive);
-        if let Some(key_pair) = &self.tls {
-            let tls = ClientTls::new(roots.iter().map(AsRef::as_ref), Some(key_pair.clone()));
-            endpoint = endpoint.tls(tls.map_err(|error| error.to_string())?);
-        }
-        if connections.len() >= MAX_CONNECTIONS {
-            connections.clear();
-        }
-        let channel = endpoint.channel();
-        connections.insert(key, channel.clone());
-        Ok(channel)
     }
 
     /// Gives up the connections to a peer that failed; the next request makes a new one.
     pub(crate) fn disconnect(&self, endorser: &Endorser) {
         let Endorser { address, org, .. } = endorser;
         tracing::info!(target: "gateway", address, mspid = %org, "Closing connection to remote endorser");
-        self.connections.lock().retain(|(known, _), _| known != address);
+        self.connections.close(address);
+    }
+
+    /// Whether nothing is connected to.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    /// Gives up connections to peers that are gone, to orderers that a configuration no longer names, and those under
+    /// certificates that are no longer an organisation's. `channels` are all there are, each with its peers' organisations and
+    /// addresses.
+    pub(crate) fn close_stale(&self, channels: impl IntoIterator<Item = (Arc<ChannelConfig>, Vec<(MspId, String)>)>) {
+        let mut needed: HashMap<String, Vec<Arc<[Bytes]>>> = HashMap::new();
+        for (config, peers) in channels {
+            for (org, address) in peers {
+                let org = config.application().and_then(|application| application.organization_of(&org));
+                needed.entry(address).or_default().extend(org.map(|(_, org)| Arc::clone(&org.tls_roots)));
+            }
+            for endpoint in config.orderer_endpoints() {
+                let (target, roots) = self.target(&endpoint);
+                needed.entry(target.to_owned()).or_default().push(roots.into());
+            }
+        }
+        let closed = self.connections.retain(|address, roots| {
+            needed.get(address).is_some_and(|known| known.iter().any(|known| **known == *roots))
+        });
+        for address in closed {
+            tracing::info!(target: "gateway", address, "Closing connection that is no longer needed");
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use ripstop_discovery::{Group, Layout};
 use ripstop_proto::{gateway, protos};
 
 use crate::difference::Mismatch;
-use crate::endorser::Endorser;
+use crate::endorser::{Endorser, best_first};
 
 /// What to do now.
 #[derive(Debug, PartialEq)]
@@ -138,6 +138,13 @@ impl Plan {
     pub(crate) fn failed(&mut self, endorser: &Endorser, message: &str) {
         self.set(endorser, Progress::Failed);
         self.details.push(endorser.detail(message));
+    }
+
+    /// Everybody who could endorse, best first.
+    pub(crate) fn into_endorsers(self) -> Vec<Endorser> {
+        let mut endorsers: Vec<_> = self.members.into_iter().map(|member| member.endorser).collect();
+        best_first(&mut endorsers);
+        endorsers
     }
 
     /// Everything that went wrong.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use rand::seq::SliceRandom;
 use ripstop_channel_config::ChannelConfig;
 use ripstop_discovery::{Group, Layout};
 use ripstop_ledger::Ledger;
@@ -10,45 +11,110 @@ use ripstop_proto::{common, protos};
 use ripstop_types::MspId;
 use tonic::Status;
 
-use crate::endorser::Endorser;
+use crate::endorser::{Endorser, best_first};
 use crate::layout;
 use crate::plan::Plan;
 use crate::proposal::{Audience, Proposal};
 use crate::service::Gateway;
 
-/// What to say when too few peers are known.
-pub(crate) const UNAVAILABLE: &str = "failed to select a set of endorsers that satisfy the endorsement policy due to unavailability of peers: \
-    the channel's configuration names no anchor peer for the other organisations whose endorsement is needed";
+/// The interest in a chaincode of which nothing else is known.
+pub(crate) fn interest_in(chaincode: &str) -> protos::ChaincodeInterest {
+    protos::ChaincodeInterest {
+        chaincodes: vec![protos::ChaincodeCall { name: chaincode.to_owned(), ..Default::default() }],
+    }
+}
 
 impl Gateway {
-    /// Who may endorse first, in order: the gateway's own organisation, and then, in case none of its peers has the
-    /// chaincode, the others, unless the proposal must stay at home.
+    /// Who may endorse first, in order: peers of the gateway's own organisation that run the chaincode, and, where it has none,
+    /// those that satisfy the chaincode's policy, unless the proposal must stay at home.
     pub(crate) fn first_endorsers(&self, ledger: &Ledger, proposal: &Proposal) -> Result<VecDeque<Endorser>, Status> {
-        let mut peers = self.peers.endorsers(&ledger.config());
-        let mut candidates: VecDeque<_> = peers.remove(self.peers.local_org()).unwrap_or_default().into();
-        if proposal.audience == Audience::Anyone {
-            candidates.extend(peers.into_values().flatten());
+        let mut known = self.endorsers(ledger, &proposal.chaincode);
+        if let Some(own) = known.remove(self.peers.local_org()) {
+            return Ok(own.into());
         }
-        Ok(candidates)
+        if proposal.audience == Audience::Trusted {
+            let text = "no endorsers found in the gateway's organization; retry specifying endorsing organization(s) to protect transient data";
+            return Err(Status::failed_precondition(text));
+        }
+        let interest = interest_in(&proposal.chaincode);
+        let plan = self.plan(ledger, &interest).map_err(Status::failed_precondition)?;
+        Ok(plan.into_endorsers().into())
     }
 
     /// One peer of each named organisation.
-    pub(crate) fn plan_for_orgs(&self, ledger: Option<&Ledger>, orgs: &[String]) -> Result<Plan, Status> {
-        let mut peers = ledger.map(|ledger| self.peers.endorsers(&ledger.config())).unwrap_or_default();
-        let missing: Vec<_> =
-            orgs.iter().filter(|org| !peers.contains_key(&MspId::new(org))).map(String::as_str).collect();
+    pub(crate) fn plan_for_orgs(
+        &self,
+        ledger: Option<&Ledger>,
+        proposal: &Proposal,
+        orgs: &[String],
+    ) -> Result<Plan, Status> {
+        let mut known = ledger.map(|ledger| self.endorsers(ledger, &proposal.chaincode)).unwrap_or_default();
+        let orgs: Vec<_> = orgs.iter().map(|org| MspId::new(org)).collect();
+        let missing: Vec<_> = orgs.iter().filter(|org| !known.contains_key(org)).collect();
         if !missing.is_empty() {
-            let text = format!("failed to find any endorsing peers for org(s): {}", missing.join(", "));
-            return Err(Status::unavailable(text));
+            let names: Vec<_> = missing.iter().map(|org| org.as_str()).collect();
+            let text = format!("failed to find any endorsing peers for org(s): {}", names.join(", "));
+            return Err(Status::unavailable(self.explained(text, ledger, proposal, missing)));
         }
-        peers.retain(|org, _| orgs.iter().any(|named| MspId::new(named) == *org));
-        let groups: Vec<_> = (0..).map(Group).zip(peers.into_values()).collect();
+        known.retain(|org, _| orgs.contains(org));
+        let groups: Vec<_> = (0..).map(Group).zip(known.into_values()).collect();
         let layout = Layout { quantities_by_group: groups.iter().map(|(group, _)| (*group, 1)).collect() };
         Ok(Plan::new([layout], groups))
     }
 
+    /// Who may evaluate, in order: peers of the gateway's own organisation before others, and those with the highest ledger
+    /// first (Fabric: `registry.evaluator`). Without targets every organisation is one.
+    pub(crate) fn evaluators(&self, ledger: &Ledger, chaincode: &str, targets: &[MspId]) -> VecDeque<Endorser> {
+        let mut known = self.endorsers(ledger, chaincode);
+        if !targets.is_empty() {
+            known.retain(|org, _| targets.contains(org));
+        }
+        let own = known.remove(self.peers.local_org()).unwrap_or_default();
+        let mut others: Vec<_> = known.into_values().flatten().collect();
+        best_first(&mut others);
+        own.into_iter().chain(others).collect()
+    }
+
+    /// Puts behind Fabric's words which of these organisations lacks what, if the client may know.
+    pub(crate) fn explained<'a>(
+        &self,
+        text: String,
+        ledger: Option<&Ledger>,
+        proposal: &Proposal,
+        orgs: impl IntoIterator<Item = &'a MspId>,
+    ) -> String {
+        let Some(ledger) = ledger.filter(|ledger| self.may_know_peers(proposal, &ledger.config())) else {
+            return text;
+        };
+        match self.roster(ledger).lacking(orgs, &[&proposal.chaincode]) {
+            Some(lacking) => format!("{text}: {lacking}"),
+            None => text,
+        }
+    }
+
+    /// All that can run a chaincode, by organisation, best first.
+    fn endorsers(&self, ledger: &Ledger, chaincode: &str) -> BTreeMap<MspId, Vec<Endorser>> {
+        let roster = self.roster(ledger);
+        if roster.is_empty() { self.peers.endorsers(&ledger.config()) } else { roster.having(chaincode) }
+    }
+
     /// The combinations of peers that satisfy every policy of an interest; or, in words, that there are none.
     pub(crate) fn plan(&self, ledger: &Ledger, interest: &protos::ChaincodeInterest) -> Result<Plan, String> {
+        let roster = self.roster(ledger);
+        if roster.is_empty() {
+            return self.plan_by_anchor_peers(ledger, interest);
+        }
+        let mut descriptor = self.discovery.endorsement_plan(ledger.channel_id(), interest).map_err(|error| {
+            format!("no combination of peers can be derived which satisfy the endorsement policy: {error}")
+        })?;
+        // Clients that need not ask all organisations should not all ask the same ones.
+        descriptor.layouts.shuffle(&mut rand::rng());
+        descriptor.layouts.sort_by_key(|layout| layout.quantities_by_group.values().sum::<u32>());
+        Ok(roster.plan(descriptor))
+    }
+
+    /// The same before anything is known of other peers but their addresses in the configuration.
+    fn plan_by_anchor_peers(&self, ledger: &Ledger, interest: &protos::ChaincodeInterest) -> Result<Plan, String> {
         let underivable =
             |why: String| format!("no combination of peers can be derived which satisfy the endorsement policy: {why}");
         let config = ledger.config();

@@ -1,4 +1,5 @@
 use ripstop_proto::{common, protos};
+use ripstop_types::SignedData;
 
 /// Who may see a proposal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub(crate) struct Proposal {
     pub(crate) header: common::Header,
     pub(crate) channel: String,
     pub(crate) chaincode: String,
+    /// What is missing where it names no chaincode.
+    lacking: Option<&'static str>,
     pub(crate) audience: Audience,
     /// The bytes of the `ChaincodeInvocationSpec`.
     pub(crate) input: bytes::Bytes,
@@ -29,14 +32,31 @@ impl Proposal {
         let channel_header = decode::<common::ChannelHeader>(&header.channel_header, "ChannelHeader")?;
         let payload = decode::<protos::ChaincodeProposalPayload>(&proposal.payload, "ChaincodeProposalPayload")?;
         let spec = decode::<protos::ChaincodeInvocationSpec>(&payload.input, "ChaincodeInvocationSpec")?;
-        let chaincode = spec.chaincode_spec.and_then(|spec| spec.chaincode_id).map(|id| id.name);
+        let id = spec.chaincode_spec.map(|spec| spec.chaincode_id);
+        let lacking = match &id {
+            None => Some("chaincode spec"),
+            Some(None) => Some("chaincode id"),
+            Some(Some(id)) if id.name.is_empty() => Some("chaincode name"),
+            Some(Some(_)) => None,
+        };
         Ok(Self {
             header,
             channel: channel_header.channel_id,
-            chaincode: chaincode.unwrap_or_default(),
+            chaincode: id.flatten().unwrap_or_default().name,
+            lacking,
             audience: if payload.transient_map.is_empty() { Audience::Anyone } else { Audience::Trusted },
             input: payload.input,
             signed,
+        })
+    }
+
+    /// Who says to have signed it, and what; none if nobody does.
+    pub(crate) fn signed_data(&self) -> Option<SignedData> {
+        let header = decode::<common::SignatureHeader>(&self.header.signature_header, "SignatureHeader").ok()?;
+        Some(SignedData {
+            identity: header.creator,
+            message: self.signed.proposal_bytes.clone(),
+            signature: self.signed.signature.clone(),
         })
     }
 
@@ -45,10 +65,10 @@ impl Proposal {
         if self.channel.is_empty() {
             return Err("no channel id provided".to_owned());
         }
-        if self.chaincode.is_empty() {
-            return Err(format!("no chaincode name is provided, channel id [{}]", self.channel));
+        match self.lacking {
+            Some(what) => Err(format!("no {what} is provided, channel id [{}]", self.channel)),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

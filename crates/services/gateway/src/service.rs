@@ -1,8 +1,11 @@
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ripstop_channel_config::ChannelConfig;
 use ripstop_channel_config::acl::{self, Resource};
+use ripstop_discovery::Discovery;
+use ripstop_gossip::View;
 use ripstop_ledger::{Ledger, Ledgers};
 use ripstop_msp::LocalMsp;
 use ripstop_policy::Reader;
@@ -10,10 +13,16 @@ use ripstop_proto::gateway;
 use ripstop_proto::gateway::gateway_server::GatewayServer;
 use ripstop_transport::{BOUNDED_BY_LISTENER, ConcurrencyLimit};
 use ripstop_types::{ChannelId, SignedData};
+use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::peers::{PeerDirectory, Peers};
+use crate::proposal::Proposal;
+use crate::roster::Roster;
+
+/// How long after stale connections were looked for they are not looked for again: views change with every block.
+const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 
 /// How the gateway works.
 #[derive(Debug, Clone)]
@@ -31,14 +40,58 @@ pub struct GatewayConfig {
 pub struct Gateway {
     pub(crate) ledgers: Arc<Ledgers>,
     pub(crate) local_msp: Arc<LocalMsp>,
+    pub(crate) discovery: Discovery,
+    pub(crate) views: watch::Receiver<Arc<View>>,
     pub(crate) peers: Peers,
     pub(crate) config: Arc<GatewayConfig>,
 }
 
 impl Gateway {
-    /// A gateway over the channels of this peer.
-    pub fn new(ledgers: Arc<Ledgers>, local_msp: Arc<LocalMsp>, peers: PeerDirectory, config: GatewayConfig) -> Self {
-        Self { ledgers, local_msp, peers: Arc::new(peers), config: Arc::new(config) }
+    /// A gateway over the channels of this peer. `discovery` names endorsers, `views` is what the peer knows of others, `peers`
+    /// how it reaches them.
+    pub fn new(
+        ledgers: Arc<Ledgers>,
+        local_msp: Arc<LocalMsp>,
+        discovery: Discovery,
+        views: watch::Receiver<Arc<View>>,
+        peers: PeerDirectory,
+        config: GatewayConfig,
+    ) -> Self {
+        Self { ledgers, local_msp, discovery, views, peers: Arc::new(peers), config: Arc::new(config) }
+    }
+
+    /// Gives up the connections to peers and orderers that are gone, until views end. To be run as a task beside the service.
+    pub async fn close_stale_connections(self) -> Result<(), Infallible> {
+        let mut views = self.views.clone();
+        while views.changed().await.is_ok() {
+            views.borrow_and_update();
+            self.close_unneeded();
+            tokio::time::sleep(SWEEP_PAUSE).await;
+        }
+        Ok(())
+    }
+
+    fn close_unneeded(&self) {
+        if self.peers.is_idle() {
+            return;
+        }
+        let ledgers = self.ledgers.list().into_iter().filter_map(|channel| self.ledgers.get(&channel));
+        self.peers.close_stale(ledgers.map(|ledger| (ledger.config(), self.roster(&ledger).addresses())));
+    }
+
+    /// Who is in a channel now.
+    pub(crate) fn roster(&self, ledger: &Ledger) -> Roster {
+        let view = Arc::clone(&self.views.borrow());
+        let address = self.peers.local_address().to_owned();
+        Roster::new(view, ledger.channel_id().clone(), address, ledger.height())
+    }
+
+    /// Whether whoever signed a proposal may know which peers a channel has: its members may. Others are told no more than
+    /// Fabric tells everybody.
+    pub(crate) fn may_know_peers(&self, proposal: &Proposal, config: &ChannelConfig) -> bool {
+        proposal
+            .signed_data()
+            .is_some_and(|signed| acl::check(Resource::PeerPropose, Some(config), &self.local_msp, &signed).is_ok())
     }
 
     /// The gRPC service.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use prost::Message;
 use ripstop_channel_config::genesis;
 use ripstop_crypto::SigningIdentity;
+use ripstop_discovery::Discovery;
 use ripstop_gateway::{Gateway, GatewayConfig, LocalPeer, PeerDirectory};
 use ripstop_ledger::{LedgerOptions, Ledgers};
 use ripstop_msp::LocalMsp;
@@ -69,7 +70,9 @@ fn node() -> Node {
         broadcast_timeout: Duration::from_secs(60),
         limit: ConcurrencyLimit::new("/gateway.Gateway", 10),
     };
-    let gateway = Gateway::new(ledgers, local_msp, peers, config);
+    let (_, views) = tokio::sync::watch::channel(Arc::default());
+    let discovery = Discovery::new(Arc::clone(&ledgers), Arc::clone(&local_msp), views.clone());
+    let gateway = Gateway::new(ledgers, local_msp, discovery, views, peers, config);
     Node { gateway, client: org1.client("user"), stranger: orderer.client("user"), _directory: directory }
 }
 

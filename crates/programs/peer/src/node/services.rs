@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use ripstop_chaincode::ChaincodeHost;
 use ripstop_deliver::{DeliverConfig, DeliverService, ExpirationCheck, TlsBinding};
+use ripstop_discovery::Discovery;
 use ripstop_endorser::{EndorserConfig, EndorserService, Filters};
 use ripstop_gateway::{Gateway, GatewayConfig, LocalPeer, PeerDirectory};
 use ripstop_node_config::{PeerConfig, ProposalFilter};
+use ripstop_runtime::TaskKind;
 use ripstop_snapshot_service::SnapshotService;
 use ripstop_transport::{ConcurrencyLimit, Keepalive};
+use tokio::sync::watch;
 use tonic::service::Routes;
 
 use super::channels::PeerChannels;
@@ -25,7 +28,16 @@ pub(super) fn routes(peer: &Peer, channels: &PeerChannels, chaincode: &Chaincode
         .add_service(snapshots.into_server());
     if peer.config.gateway.enabled {
         tracing::info!(target: "nodeCmd", function = "serve", "Starting peer with Gateway enabled");
-        routes = routes.add_service(gateway(peer, channels, endorser).into_server());
+        let gateway = gateway(peer, channels, endorser);
+        let connections = gateway.clone().close_stale_connections();
+        let stopping = peer.tasks.servers.cancelled();
+        peer.tasks.servers.spawn(TaskKind::Isolated, "gateway connections", async move {
+            tokio::select! {
+                ended = connections => ended,
+                () = stopping => Ok(()),
+            }
+        });
+        routes = routes.add_service(gateway.into_server());
     }
     peer.node.metrics.observe(routes)
 }
@@ -75,7 +87,11 @@ fn gateway(peer: &Peer, channels: &PeerChannels, endorser: EndorserService) -> G
         broadcast_timeout: config.gateway.broadcast_timeout,
         limit: ConcurrencyLimit::new("/gateway.Gateway", config.limits.gateway_service),
     };
-    Gateway::new(Arc::clone(&peer.ledgers), Arc::clone(&identity.local_msp), peers, config)
+    let (ledgers, local_msp) = (Arc::clone(&peer.ledgers), Arc::clone(&identity.local_msp));
+    // A peer that knows nobody yet, not even itself.
+    let (_, views) = watch::channel(Arc::default());
+    let discovery = Discovery::new(Arc::clone(&ledgers), Arc::clone(&local_msp), views.clone());
+    Gateway::new(ledgers, local_msp, discovery, views, peers, config)
 }
 
 fn announce_limits(config: &PeerConfig) {

@@ -54,6 +54,7 @@ fn mismatch(first: &Bytes, other: &Bytes, heights: (u64, u64)) -> Mismatch {
     let endorser = |address: &str, height| Endorser {
         org: MspId::new("Org1MSP"),
         address: address.to_owned(),
+        name: address.to_owned(),
         identity: Bytes::new(),
         height,
         location: Location::Remote,

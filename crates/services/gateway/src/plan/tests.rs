@@ -11,6 +11,7 @@ fn endorser(org: &str, address: &str) -> Endorser {
     Endorser {
         org: MspId::new(org),
         address: address.to_owned(),
+        name: address.to_owned(),
         identity: Bytes::new(),
         height: 5,
         location: Location::Remote,
