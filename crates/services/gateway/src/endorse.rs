@@ -92,10 +92,14 @@ impl Gateway {
             let mut client = self.peers.client(&endorser, config).map_err(Status::unavailable)?;
             client.process_proposal(proposal.signed.clone()).await.map(tonic::Response::into_inner)
         };
-        let answer = tokio::time::timeout(limit, call).await;
-        let answer =
-            answer.unwrap_or_else(|_| Err(Status::deadline_exceeded(format!("no endorsement within {limit:?}"))));
-        let judged = judge(answer, *location);
+        let judged = match tokio::time::timeout(limit, call).await {
+            Ok(answer) => judge(answer, *location),
+            // Another peer may be quicker, wherever this one runs.
+            Err(_) => {
+                let late = Status::deadline_exceeded(format!("no endorsement within {limit:?}"));
+                judge(Err(late), Location::Remote)
+            }
+        };
         if let Err(EndorserRefusal { message, disconnect, .. }) = &judged {
             tracing::warn!(target: "gateway", channel, chaincode, MSPID = %org, endpoint = address, error = message, "Endorse call to endorser failed");
             if *disconnect && *location == Location::Remote {

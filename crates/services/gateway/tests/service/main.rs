@@ -1,6 +1,9 @@
 //! The gateway over a real ledger, with an endorser that answers as told.
 #![allow(clippy::unwrap_used, reason = "what cannot be set up fails the test")]
 
+mod peers;
+mod world;
+
 use std::sync::Arc;
 use std::time::Duration;
 
