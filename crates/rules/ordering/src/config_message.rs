@@ -93,12 +93,41 @@ pub fn propose_config(
     consenters: impl FnOnce(&ChannelConfig) -> Result<(), String>,
 ) -> Result<ProposedConfig, ConfigRefusal> {
     check(config, update, expiration).map_err(ConfigRefusal::Initial)?;
-    let refused = |reason| ConfigRefusal::Update { channel: config.channel_id().clone(), reason };
-    let proposed = apply(config, update).map_err(refused)?;
-    consensus_metadata::check(config, &proposed.next, now).map_err(|error| refused(error.into()))?;
-    consenters(&proposed.next).map_err(|text| refused(ConsensusRefusal::Consenters(text).into()))?;
-    maintenance::check(config, &proposed.next, update)?;
+    let proposed = apply(config, update).map_err(|reason| refused(config, reason))?;
+    check_next(config, &proposed.next, update, now, consenters)?;
     Ok(proposed)
+}
+
+/// Checks that a configuration that another orderer made of an update may follow the one in force, by the same rules: a
+/// block with one that may not would stop the channel everywhere.
+pub fn check_foreign_config(
+    config: &ChannelConfig,
+    content: &common::ConfigEnvelope,
+    now: i64,
+    consenters: impl FnOnce(&ChannelConfig) -> Result<(), String>,
+) -> Result<(), ConfigRefusal> {
+    let refuse = |error: update::UpdateError| refused(config, error.into());
+    let next = update::accept(config, content).map_err(refuse)?;
+    let update = Envelope::from_proto(content.last_update.clone().unwrap_or_default())
+        .map_err(|error| refuse(update::UpdateError::Envelope(error)))?;
+    check_next(config, &next, &update, now, consenters)
+}
+
+fn refused(config: &ChannelConfig, reason: UpdateRefusal) -> ConfigRefusal {
+    ConfigRefusal::Update { channel: config.channel_id().clone(), reason }
+}
+
+/// What is asked of a configuration beyond being what the update leads to.
+fn check_next(
+    config: &ChannelConfig,
+    next: &ChannelConfig,
+    update: &Envelope,
+    now: i64,
+    consenters: impl FnOnce(&ChannelConfig) -> Result<(), String>,
+) -> Result<(), ConfigRefusal> {
+    consensus_metadata::check(config, next, now).map_err(|error| refused(config, error.into()))?;
+    consenters(next).map_err(|text| refused(config, ConsensusRefusal::Consenters(text).into()))?;
+    Ok(maintenance::check(config, next, update)?)
 }
 
 fn apply(config: &ChannelConfig, update: &Envelope) -> Result<ProposedConfig, UpdateRefusal> {

@@ -23,7 +23,9 @@ mod rate;
 
 pub use assembly::{BlockToSign, NextBlock, consenter_metadata};
 pub use classify::{Message, MessageKind, Unprocessable, classify};
-pub use config_message::{ConfigRefusal, ProposedConfig, UpdateRefusal, check_produced, propose_config};
+pub use config_message::{
+    ConfigRefusal, ProposedConfig, UpdateRefusal, check_foreign_config, check_produced, propose_config,
+};
 pub use consensus_metadata::ConsensusRefusal;
 pub use cutter::{BatchLimits, BlockCutter, Cut};
 pub use filter::{ExpirationRule, Refusal, check, check_normal};

@@ -198,6 +198,29 @@ fn an_update_becomes_the_next_configuration() {
     assert!(refused.to_string().starts_with("config update for existing channel did not pass initial checks: "));
 }
 
+#[test]
+fn a_configuration_that_another_orderer_made_is_held_to_the_same_rules() {
+    let world = World::new();
+    let config = world.config(|_| {});
+    let check = |change: fn(&mut orderer::ConsensusType), consenters: Result<(), String>| {
+        let update = consensus_update(&world, &config, change).to_proto();
+        let next = ripstop_channel_config::update::extract(&update)
+            .and_then(|update| ripstop_channel_config::update::propose(&config, &update))
+            .unwrap();
+        let content = common::ConfigEnvelope { config: Some(next.config().clone()), last_update: Some(update) };
+        check_foreign_config(&config, &content, NOW, |_| consenters).map_err(|refusal| refusal.to_string())
+    };
+    assert_eq!(check(|consensus| consensus.state = 1, Ok(())), Ok(()));
+    let outside = check(|consensus| consensus.r#type = "BFT".into(), Ok(())).unwrap_err();
+    assert!(outside.contains("current config ConsensusType.State is not in maintenance mode"), "{outside}");
+    let unknown = check(|consensus| consensus.r#type = "solo".into(), Ok(())).unwrap_err();
+    assert!(unknown.contains("illegal consensus type detected"), "{unknown}");
+    let refused = check(|consensus| consensus.state = 1, Err("too few are alive".into())).unwrap_err();
+    assert!(refused.ends_with("too few are alive"), "{refused}");
+    let empty = common::ConfigEnvelope::default();
+    assert!(check_foreign_config(&config, &empty, NOW, |_| Ok(())).is_err());
+}
+
 fn consensus_update(
     world: &World,
     config: &ChannelConfig,

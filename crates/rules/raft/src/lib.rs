@@ -28,7 +28,7 @@ mod state;
 mod store;
 
 pub use inspect::BadMessage;
-pub use membership::{ConsenterChange, Consenters, ConsentersError};
+pub use membership::{ChangeRefused, ConsenterChange, Consenters, ConsentersError};
 pub use node::{Effect, Input, Note, NoteLevel, RaftNode, RaftOptions, Refused, Role};
 pub use state::{
     Committed, CorruptState, DurableState, Entry, EntryKind, HardState, MembershipChange, Message, NodeId, Persist,

@@ -36,6 +36,25 @@ pub enum ConsentersError {
     },
 }
 
+/// Why a running group does not take a new list of consenters.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeRefused {
+    /// No group can change like this.
+    #[error(transparent)]
+    Consenters(#[from] ConsentersError),
+    /// Too few of the consenters afterwards would be alive.
+    #[error("{active} out of {all} nodes are alive, configuration will result in quorum loss")]
+    QuorumLoss {
+        /// Consenters known to be alive.
+        active: usize,
+        /// Consenters in force.
+        all: usize,
+    },
+    /// Members are neither added nor removed yet.
+    #[error("this orderer cannot add or remove consenters yet: name them all in the genesis block")]
+    Membership,
+}
+
 /// What a new list of consenters means for the raft group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConsenterChange {
@@ -134,6 +153,16 @@ impl Consenters {
             rotated,
             added: added.first().map(|consenter| (*consenter).clone()),
         })
+    }
+
+    /// Checks that a running group, of which `active` are known to be alive, can change to the list of a new configuration
+    /// (Fabric: `ConsensusMetadata` validation in `etcdraft.Chain`).
+    pub fn check_change(&self, listed: &[Consenter], active: &[NodeId]) -> Result<(), ChangeRefused> {
+        let change = self.change_to(listed)?;
+        if change.loses_quorum(active) {
+            return Err(ChangeRefused::QuorumLoss { active: active.len(), all: self.len() });
+        }
+        if change.membership.is_some() { Err(ChangeRefused::Membership) } else { Ok(()) }
     }
 
     /// The membership change that a crashed leader left undone: `members` are those of the raft group.
@@ -245,6 +274,21 @@ mod tests {
         assert_eq!(Consenters::initial(Vec::new()).first_campaigner("mychannel"), None);
         assert_eq!(varint(&[0xac, 0x02, 0xff]), 300);
         assert_eq!(varint(&[0xff; 8]), 0);
+    }
+
+    #[test]
+    fn a_running_group_takes_another_certificate_and_no_other_change() {
+        let three = Consenters::initial(list(&["a", "b", "c"]));
+        let check = |names: &[&str], active: &[u64]| {
+            three.check_change(&list(names), &active.iter().copied().map(id).collect::<Vec<_>>())
+        };
+        assert_eq!(check(&["a", "b", "c"], &[]), Ok(()));
+        assert_eq!(check(&["a", "b", "x"], &[1, 2, 3]), Ok(()));
+        assert_eq!(check(&["a", "b", "x"], &[1, 3]), Err(ChangeRefused::QuorumLoss { active: 2, all: 3 }));
+        assert_eq!(check(&["a", "b", "c", "d"], &[1, 2, 3]), Err(ChangeRefused::Membership));
+        assert_eq!(check(&["a", "b"], &[1, 2, 3]), Err(ChangeRefused::Membership));
+        let error = ConsentersError::TooMany { added: 2, removed: 2 };
+        assert_eq!(check(&["a", "x", "y"], &[1, 2, 3]), Err(error.into()));
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Making the configuration transaction of an update.
 
 use bytes::Bytes;
-use ripstop_channel_config::{ChannelConfig, ConsensusType, update};
+use ripstop_channel_config::{ChannelConfig, ConsensusType};
 use ripstop_crypto::SigningIdentity;
 use ripstop_keys::{EnvelopeHeader, sign_envelope};
-use ripstop_ordering::{ConfigRefusal, ExpirationRule, Message, check_produced, propose_config};
+use ripstop_ordering::{ConfigRefusal, ExpirationRule, Message, check_foreign_config, check_produced, propose_config};
 use ripstop_policy::Reader;
 use ripstop_proto::common::Status;
 use ripstop_proto::{common, etcdraft};
@@ -78,11 +78,13 @@ impl Producer<'_> {
         Ok(message)
     }
 
-    /// Checks that a configuration that another orderer made may follow; a block with one that may not would stop the
-    /// channel everywhere.
-    pub(crate) fn check_foreign(&self, config: &ChannelConfig, content: &common::ConfigEnvelope) -> Result<(), String> {
-        let next = update::accept(config, content).map_err(|error| error.to_string())?;
-        self.check_consenters(&next)
+    /// Checks that a configuration that another orderer made may follow.
+    pub(crate) fn check_foreign(
+        &self,
+        config: &ChannelConfig,
+        content: &common::ConfigEnvelope,
+    ) -> Result<(), ConfigRefusal> {
+        check_foreign_config(config, content, self.now, |next| self.check_consenters(next))
     }
 
     fn check_consenters(&self, next: &ChannelConfig) -> Result<(), String> {
@@ -90,15 +92,8 @@ impl Producer<'_> {
         if orderer.consensus_type != ConsensusType::EtcdRaft {
             return Err(format!("this orderer cannot run {} consensus yet, only etcdraft", orderer.consensus_type));
         }
-        let change = self.consenters.change_to(&raft_consenters(next)?).map_err(|error| error.to_string())?;
-        if change.loses_quorum(self.active) {
-            let (active, all) = (self.active.len(), self.consenters.len());
-            return Err(format!("{active} out of {all} nodes are alive, configuration will result in quorum loss"));
-        }
-        if change.membership.is_some() {
-            return Err("this orderer cannot add or remove consenters yet: name them all in the genesis block".into());
-        }
-        Ok(())
+        let listed = raft_consenters(next)?;
+        self.consenters.check_change(&listed, self.active).map_err(|refused| refused.to_string())
     }
 }
 

@@ -372,10 +372,10 @@ fn a_configuration_that_another_orderer_made_may_not_change_the_consenters() {
     let update = Envelope::from_proto(anchor_update(&world.org1)).unwrap();
     let message = producer(&alone).produce(&config, &update).unwrap();
     let content = common::ConfigEnvelope::decode(message.envelope.data.clone()).unwrap();
-    let check = |consenters| producer(consenters).check_foreign(&config, &content);
+    let check = |consenters| producer(consenters).check_foreign(&config, &content).map_err(|error| error.to_string());
     assert_eq!(check(&alone), Ok(()));
-    assert!(check(&one_more).unwrap_err().starts_with("this orderer cannot add or remove consenters yet"));
-    assert!(check(&others).unwrap_err().starts_with("update of more than one consenter at a time"));
+    assert!(check(&one_more).unwrap_err().contains("this orderer cannot add or remove consenters yet"));
+    assert!(check(&others).unwrap_err().contains("update of more than one consenter at a time"));
 }
 
 #[test]

@@ -195,7 +195,9 @@ impl Consensus {
         let message = self.checked_again(&config, &order.message, order.kind, validated_at)?;
         if foreign && order.kind == OrderKind::Config {
             let content = config_content(&message)?;
-            self.producer(&self.shared.active.load()).check_foreign(&config, &content).map_err(bad)?;
+            self.producer(&self.shared.active.load())
+                .check_foreign(&config, &content)
+                .map_err(|refusal| OrderError::Refused { status: refusal.status(), text: refusal.to_string() })?;
         }
         Ok(message)
     }
