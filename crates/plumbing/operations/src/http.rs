@@ -67,20 +67,28 @@ pub struct Operations {
     pub metrics: Option<Metrics>,
 }
 
+/// Who may see metrics and change the logging.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Administrators {
+    Everybody,
+    /// Whoever shows a client certificate.
+    WithCertificate,
+}
+
 impl Operations {
     /// Serves until `shutdown` completes. With TLS, `/logspec` and `/metrics` want a client certificate, as in Fabric.
     pub async fn serve(self, listener: Listener, tls: Option<ServerTls>, shutdown: impl Future<Output = ()> + Send) {
-        let secured = tls.is_some();
-        serve_http(listener, tls, self.router(secured), shutdown).await;
+        let administrators = if tls.is_some() { Administrators::WithCertificate } else { Administrators::Everybody };
+        serve_http(listener, tls, self.router(administrators), shutdown).await;
     }
 
-    fn router(self, secured: bool) -> Router {
+    fn router(self, administrators: Administrators) -> Router {
         let mut admin = Router::new().route("/logspec", any(logspec));
         if let Some(metrics) = &self.metrics {
             let scrapes = Scrapes::new(metrics);
             admin = admin.route("/metrics", any(move || scrapes.clone().answer()));
         }
-        if secured {
+        if administrators == Administrators::WithCertificate {
             admin = admin.route_layer(axum::middleware::from_fn(require_certificate));
         }
         Router::new()

@@ -156,7 +156,7 @@ impl Consenters {
     }
 
     /// Checks that a running group, of which `active` are known to be alive, can change to the list of a new configuration
-    /// (Fabric: `ConsensusMetadata` validation in `etcdraft.Chain`).
+    /// (Fabric: `Chain.ValidateConsensusMetadata`).
     pub fn check_change(&self, listed: &[Consenter], active: &[NodeId]) -> Result<(), ChangeRefused> {
         let change = self.change_to(listed)?;
         if change.loses_quorum(active) {

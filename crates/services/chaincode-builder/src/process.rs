@@ -259,6 +259,16 @@ mod tests {
                 .is_ok_and(|stat| stat.contains(") Z "))
     }
 
+    /// Waits for what another process does.
+    async fn until(mut happened: impl FnMut() -> bool) {
+        let waiting = async {
+            while !happened() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it happens within a minute");
+    }
+
     #[tokio::test]
     async fn the_end_of_a_program_is_told_in_gos_words() {
         let free = Limits::default();
@@ -305,9 +315,7 @@ mod tests {
         let script = format!("sleep 600 & echo $! > {}", file.display());
         assert_eq!(run(&script, Limits::default()).await, Ok(()));
         let left = fs::read_to_string(&file).unwrap();
-        while is_alive(&left) {
-            tokio::task::yield_now().await;
-        }
+        until(|| !is_alive(&left)).await;
     }
 
     #[tokio::test]
@@ -315,21 +323,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("pid");
         let mut waiting = Box::pin(run_text(format!("echo $$ > {}; sleep 600", file.display())));
-        let pid = loop {
-            tokio::select! {
-                _ = &mut waiting => panic!("the program sleeps"),
-                () = tokio::task::yield_now() => {}
-            }
-            if let Ok(pid) = fs::read_to_string(&file)
-                && pid.ends_with('\n')
-            {
-                break pid;
-            }
-        };
-        drop(waiting);
-        while is_alive(&pid) {
-            tokio::task::yield_now().await;
+        let read = || fs::read_to_string(&file).unwrap_or_default();
+        tokio::select! {
+            _ = &mut waiting => panic!("the program sleeps"),
+            () = until(|| read().ends_with('\n')) => {}
         }
+        let pid = read();
+        drop(waiting);
+        until(|| !is_alive(&pid)).await;
     }
 
     async fn run_text(script: String) -> Result<(), String> {
@@ -345,9 +346,7 @@ mod tests {
             file.display()
         );
         let running = shell(&script, Limits::default()).start(tempfile::tempdir().unwrap()).await.unwrap();
-        while !fs::read_to_string(&file).is_ok_and(|said| said == "ready\n") {
-            tokio::task::yield_now().await;
-        }
+        until(|| fs::read_to_string(&file).is_ok_and(|said| said == "ready\n")).await;
         assert_eq!(running.stop().await.map(|exit| exit.code()), Some(7));
         assert_eq!(fs::read_to_string(&file).unwrap(), "ready\nasked\n");
     }

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use prost::Message as _;
 use ripstop_block_store::{BlockStore, BlockStoreOptions};
-use ripstop_channel_config::{ChannelConfig, ConsensusState};
+use ripstop_channel_config::{ChannelConfig, ConsensusState, RaftOptions as ChannelOptions};
 use ripstop_crypto::SigningIdentity;
 use ripstop_deliver::{BlockForm, BlockSource, Refusal, SourceError};
 use ripstop_ordering::consenter_metadata;
@@ -106,49 +106,27 @@ pub(crate) fn open(
     config_changed: watch::Sender<u64>,
 ) -> Result<Opened, OpenError> {
     let places = Places::new(config, id);
-    let store = Arc::new(BlockStore::open(&places.blocks, BlockStoreOptions::default())?);
-    let tip = last_block(&store)?;
-    let last_config = match tip.number() {
-        BlockNumber::GENESIS => BlockNumber::GENESIS,
-        _ => tip.metadata.last_config().map_err(|error| OpenError::Metadata(error.to_string()))?,
-    };
-    let channel_config = ChannelConfig::from_block(&*block(&store, last_config)?)?;
-    let consenters = consenters(&tip, &channel_config)?;
-    let node = own_number(&consenters, &config.tls_certificate).ok_or_else(|| {
+    let chain = Chain::read(&places.blocks)?;
+    let node = own_number(&chain.consenters, &config.tls_certificate).ok_or_else(|| {
         OpenError::Consensus("this node's TLS certificate is that of none of the channel's consenters".into())
     })?;
+    let (batch_bytes, options) = consensus_options(&chain.config)?;
     let (mut wal, recovered) = Wal::open(&places.wal, &places.snapshots)?;
-    let is_new = recovered.is_missing() && tip.number() == BlockNumber::GENESIS;
-    let recovered = begin(&mut wal, recovered, &tip, &consenters)?;
-    let orderer = channel_config
-        .orderer()
-        .ok_or_else(|| OpenError::Consensus("config does not contain orderer config".into()))?;
-    let raft_config = orderer.raft().map_err(|error| OpenError::Consensus(error.to_string()))?;
-    let options = RaftOptions {
-        election_tick: raft_config.options.election_tick as usize,
-        heartbeat_tick: raft_config.options.heartbeat_tick as usize,
-        max_inflight_messages: raft_config.options.max_inflight_blocks as usize,
-        max_message_bytes: u64::from(orderer.batch_size.preferred_max_bytes),
-        seed: rand::random(),
-    };
-    let first_campaign = (is_new && consenters.len() > 1 && consenters.first_campaigner(id.as_str()) == Some(node))
-        .then(|| FirstCampaign { interval: u64::from(raft_config.options.heartbeat_tick) * 2, elapsed: 0 });
-    if first_campaign.is_some() {
-        tracing::info!(target: LOG, "This node is picked to start campaign channel={id} node={node}");
-    }
-    let missing = recovered.raft.snapshot.clone().filter(|snapshot| is_ahead(snapshot, &tip));
-    let raft = RaftNode::new(node, options, recovered.raft)?
+    let is_new = recovered.is_missing() && chain.tip.number() == BlockNumber::GENESIS;
+    let recovered = begin(&mut wal, recovered, &chain.tip, &chain.consenters)?;
+    let missing = recovered.raft.snapshot.clone().filter(|snapshot| is_ahead(snapshot, &chain.tip));
+    let raft = RaftNode::new(node, raft_options(&options, batch_bytes), recovered.raft)?
         .refusing_snapshots_unless(|data| Block::parse(data.clone()).is_ok());
     let raft = if missing.is_some() { raft.behind_its_snapshot() } else { raft };
     let shared = Arc::new(Shared {
         id: id.clone(),
-        store,
-        config: ArcSwap::from_pointee(channel_config),
-        consenters: ArcSwap::from_pointee(consenters.clone()),
-        members: ArcSwap::from_pointee(Members::of(&consenters)),
+        store: chain.store,
+        config: ArcSwap::from_pointee(chain.config),
+        consenters: ArcSwap::from_pointee(chain.consenters.clone()),
+        members: ArcSwap::from_pointee(Members::of(&chain.consenters)),
         active: ArcSwap::default(),
         // Until somebody leads; with up to two consenters the channel is readable without.
-        errored: watch::Sender::new(consenters.len() > 2),
+        errored: watch::Sender::new(chain.consenters.len() > 2),
         config_changed,
         failed: AtomicBool::new(false),
     });
@@ -156,28 +134,83 @@ pub(crate) fn open(
         raft,
         wal,
         accepted: recovered.accepted,
-        consenters,
-        tip,
-        last_config,
+        first_campaign: if is_new { first_campaign(id, node, &chain.consenters, &options) } else { None },
+        consenters: chain.consenters,
+        tip: chain.tip,
+        last_config: chain.last_config,
         signer,
         expired: config.expiration,
         metrics,
         missing,
-        first_campaign,
         forwarding_limit: i64::try_from(config.cluster.rpc_timeout.as_secs()).unwrap_or(i64::MAX),
     };
-    let tick = match config.tick_interval {
-        None => raft_config.options.tick_interval,
-        Some(tick) => {
-            tracing::info!(
-                target: LOG,
-                "TickIntervalOverride is set, overriding channel configuration tick interval to {}",
-                GoDuration::from(tick)
-            );
-            tick
-        }
-    };
+    let tick = tick(config, &options);
     Ok(Opened { consensus: Consensus::new(Arc::clone(&shared), start), shared, node, tick })
+}
+
+/// What a channel's blocks say.
+struct Chain {
+    store: Arc<BlockStore>,
+    tip: Arc<Block>,
+    last_config: BlockNumber,
+    config: ChannelConfig,
+    consenters: Consenters,
+}
+
+impl Chain {
+    fn read(directory: &Path) -> Result<Self, OpenError> {
+        let store = Arc::new(BlockStore::open(directory, BlockStoreOptions::default())?);
+        let tip = last_block(&store)?;
+        let last_config = match tip.number() {
+            BlockNumber::GENESIS => BlockNumber::GENESIS,
+            _ => tip.metadata.last_config().map_err(|error| OpenError::Metadata(error.to_string()))?,
+        };
+        let config = ChannelConfig::from_block(&*block(&store, last_config)?)?;
+        let consenters = consenters(&tip, &config)?;
+        Ok(Self { store, tip, last_config, config, consenters })
+    }
+}
+
+/// The preferred size of a block, in bytes, and the channel's options of consensus.
+fn consensus_options(config: &ChannelConfig) -> Result<(u32, ChannelOptions), OpenError> {
+    let orderer =
+        config.orderer().ok_or_else(|| OpenError::Consensus("config does not contain orderer config".into()))?;
+    let raft = orderer.raft().map_err(|error| OpenError::Consensus(error.to_string()))?;
+    Ok((orderer.batch_size.preferred_max_bytes, raft.options))
+}
+
+fn raft_options(options: &ChannelOptions, batch_bytes: u32) -> RaftOptions {
+    RaftOptions {
+        election_tick: options.election_tick as usize,
+        heartbeat_tick: options.heartbeat_tick as usize,
+        max_inflight_messages: options.max_inflight_blocks as usize,
+        max_message_bytes: u64::from(batch_bytes),
+        seed: rand::random(),
+    }
+}
+
+/// In a new channel one of several consenters does not wait for an election timeout; whether it is this one.
+fn first_campaign(
+    id: &ChannelId,
+    node: NodeId,
+    consenters: &Consenters,
+    options: &ChannelOptions,
+) -> Option<FirstCampaign> {
+    if consenters.len() == 1 || consenters.first_campaigner(id.as_str()) != Some(node) {
+        return None;
+    }
+    tracing::info!(target: LOG, "This node is picked to start campaign channel={id} node={node}");
+    Some(FirstCampaign { interval: u64::from(options.heartbeat_tick) * 2, elapsed: 0 })
+}
+
+fn tick(config: &OrderingConfig, options: &ChannelOptions) -> Duration {
+    let Some(tick) = config.tick_interval else { return options.tick_interval };
+    tracing::info!(
+        target: LOG,
+        "TickIntervalOverride is set, overriding channel configuration tick interval to {}",
+        GoDuration::from(tick)
+    );
+    tick
 }
 
 fn block(store: &BlockStore, number: BlockNumber) -> Result<Arc<Block>, OpenError> {

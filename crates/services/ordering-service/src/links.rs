@@ -173,6 +173,15 @@ impl Links {
     }
 }
 
+/// How the attempt before ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// Well, or there was none.
+    Untroubled,
+    /// The stream broke.
+    Failed,
+}
+
 /// What a stream is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Operation {
@@ -209,7 +218,8 @@ impl Way {
         loop {
             let Some(first) = self.queue.recv().await else { return };
             let mut sent = 0u64;
-            let Err(reason) = self.converse(first, &mut sent, failures > 0).await else { return };
+            let before = if failures > 0 { Before::Failed } else { Before::Untroubled };
+            let Err(reason) = self.converse(first, &mut sent, before).await else { return };
             failures = if sent > 1 { 1 } else { failures.saturating_add(1) };
             self.failed(&reason, failures).await;
             let pause = FIRST_PAUSE.saturating_mul(1 << (failures - 1).min(16)).min(LONGEST_PAUSE);
@@ -226,7 +236,7 @@ impl Way {
     }
 
     /// Sends until the stream breaks; ends well when there is nothing more to send.
-    async fn converse(&mut self, first: StepRequest, sent: &mut u64, failed_before: bool) -> Result<(), String> {
+    async fn converse(&mut self, first: StepRequest, sent: &mut u64, before: Before) -> Result<(), String> {
         let channel = self.endpoint()?.channel();
         let mut client = ClusterClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_SIZE)
@@ -242,7 +252,7 @@ impl Way {
         let _stream = Counted::new(self.metrics.egress_streams.with_label_values(&channel_label));
         let _worker = Counted::new(self.metrics.queue_workers.with_label_values(&channel_label));
         let _connection = Counted::new(self.metrics.connections.with_label_values::<&str>(&[]));
-        let send = self.send(first, sender, sent, failed_before);
+        let send = self.send(first, sender, sent, before);
         match select(std::pin::pin!(answers), std::pin::pin!(send)).await {
             Either::Left((Err(status), _)) => Err(describe_failure(&status)),
             Either::Right((ended, _)) => ended,
@@ -255,7 +265,7 @@ impl Way {
         first: StepRequest,
         stream: mpsc::Sender<StepRequest>,
         sent: &mut u64,
-        failed_before: bool,
+        before: Before,
     ) -> Result<(), String> {
         let limit = self.config.rpc_timeout;
         let labels = [self.member.address.clone(), self.shared.id.as_str().to_owned()];
@@ -271,7 +281,7 @@ impl Way {
             }
             *sent += 1;
             // The second message fits only when the first one is on its way.
-            if *sent == 2 && failed_before {
+            if *sent == 2 && before == Before::Failed {
                 tracing::info!(target: LOG, "Successfully sent StepRequest to {} after failed attempt(s) {}", self.member.id, self.log_suffix);
             }
             next = self.queue.recv().await;

@@ -106,7 +106,6 @@ impl Consensus {
     /// Signs a block, which goes to disk with the other blocks of its batch of entries.
     fn sign(&mut self, block: Block, consensus: Bytes) -> Result<(), Fault> {
         let number = block.number();
-        let is_config = block.config_envelope().is_some();
         let to_sign = BlockToSign::new(block, self.last_config, consensus, signature_header(&self.signer));
         let signature = self
             .signer
@@ -114,14 +113,14 @@ impl Consensus {
             .map_err(|error| Fault::Sign { block: number.get(), reason: error.to_string() })?;
         let block = to_sign.signed(signature);
         self.written.extend_from_slice(&block.data);
-        self.push(block, is_config);
+        self.push(block);
         Ok(())
     }
 
     /// Puts a block behind the last one. It is stored with those that come together with it.
-    pub(super) fn push(&mut self, block: Block, is_config: bool) {
+    pub(super) fn push(&mut self, block: Block) {
         self.tip = block.header.clone();
-        self.tip_is_config = is_config;
+        self.tip_is_config = block.config_envelope().is_some();
         self.signed.push(Arc::new(block));
     }
 

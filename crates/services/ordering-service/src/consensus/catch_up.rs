@@ -75,7 +75,7 @@ impl Consensus {
         };
         tracing::info!(target: LOG, "Writing block [{number}] fetched from {} to ledger {}", pulled.orderer(), self.log_suffix());
         self.written.extend_from_slice(&pulled.block.data);
-        self.push(pulled.block, successor.is_some());
+        self.push(pulled.block);
         if let Some(Successor { config, consenters }) = successor {
             self.append_signed()?;
             self.last_config = number;

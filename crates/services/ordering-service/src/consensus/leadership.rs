@@ -23,6 +23,13 @@ pub(crate) struct FirstCampaign {
     pub(crate) elapsed: u64,
 }
 
+/// Whether the consenters that a leader hears of are as many as a tick before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Activity {
+    Same,
+    Changed,
+}
+
 /// Which consenters a leader hears of, and whom it has told.
 #[derive(Debug, Default)]
 pub(super) struct ActiveNodes {
@@ -33,9 +40,9 @@ pub(super) struct ActiveNodes {
 
 impl ActiveNodes {
     /// Whether a number of consenters has been the same for long enough.
-    fn is_stable(&mut self, changed: bool) -> bool {
-        let stable = !changed && self.unchanged >= STABLE_TICKS;
-        self.unchanged = if changed || stable { 0 } else { self.unchanged + 1 };
+    fn is_stable(&mut self, activity: Activity) -> bool {
+        let stable = activity == Activity::Same && self.unchanged >= STABLE_TICKS;
+        self.unchanged = if activity == Activity::Changed || stable { 0 } else { self.unchanged + 1 };
         stable
     }
 
@@ -144,9 +151,8 @@ impl Consensus {
             return;
         }
         let current = self.raft.active_members();
-        let changed = current.len() != self.shared.active.load().len();
-        let stable = self.active.is_stable(changed);
-        if stable {
+        let same = current.len() == self.shared.active.load().len();
+        if self.active.is_stable(if same { Activity::Same } else { Activity::Changed }) {
             tracing::debug!(target: LOG, "Current active nodes in cluster are: {} {}", spaced(&current), self.log_suffix());
             self.metrics.active_nodes.with_label_values(&[self.channel()]).set(current.len() as i64);
             self.active.announce(&current);

@@ -226,3 +226,50 @@ fn an_orderer_that_crashes_while_it_catches_up_still_votes_and_leads() {
         group.assert_goes_on(leader, expected);
     }
 }
+
+#[test]
+fn a_later_snapshot_is_caught_up_with_instead_and_what_was_not_wanted_before_is_asked_for_again() {
+    let mut group = Group::new();
+    let order = |group: &mut Group, texts: std::ops::Range<u64>| {
+        for text in texts {
+            group.order(id(1), &text.to_string());
+            group.settle(&[1, 2]);
+        }
+    };
+    let meet = |group: &mut Group| {
+        for _ in 0..3 {
+            group.tick(id(1));
+            group.settle(&[1, 3]);
+        }
+    };
+    order(&mut group, 0..9);
+    meet(&mut group);
+    assert!(group.node(id(3)).catching_up);
+    group.fetch();
+    assert_eq!(group.height(id(3)), 2);
+    order(&mut group, 9..18);
+    let pulled = |group: &Group, number| {
+        let block = group.node(id(1)).shared.store.block(BlockNumber::new(number)).unwrap().unwrap();
+        let origin = BlockOrigin::new("another");
+        (origin.clone(), Input::Pulled(origin.pulled(Block::clone(&block))))
+    };
+    // Beyond the first snapshot.
+    let (origin, block) = pulled(&group, 10);
+    group.step(id(3), vec![block]);
+    assert!(!origin.is_refused());
+    meet(&mut group);
+    (0..8).for_each(|_| group.fetch());
+    assert_eq!(group.height(id(3)), 10);
+    assert!(group.node(id(3)).catching_up, "there is a later snapshot");
+    // The one that was passed over is missing in what the same orderer sends next.
+    let (origin, block) = pulled(&group, 11);
+    group.step(id(3), vec![block]);
+    assert!(origin.is_refused());
+    (0..9).for_each(|_| group.fetch());
+    assert!(!group.node(id(3)).catching_up);
+    meet(&mut group);
+    group.order(id(1), "after");
+    group.settle(&[1, 3]);
+    assert_eq!(group.all_texts(id(3)), group.all_texts(id(1)));
+    assert_eq!(group.height(id(3)), 20);
+}
