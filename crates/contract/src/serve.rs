@@ -245,11 +245,7 @@ impl ServerTlsFiles {
         let key_pair = KeyPair::from_pem(&read(&self.certificate)?, &read(&self.key)?)?;
         let client_auth = match &self.client_roots {
             None => ClientAuth::Requested,
-            Some(path) => {
-                let roots = ClientRoots::new();
-                roots.replace([read(path)?.as_slice()])?;
-                ClientAuth::Required(roots)
-            }
+            Some(path) => ClientAuth::Required(ClientRoots::new([read(path)?.into()])?),
         };
         Ok(ServerTls::new(key_pair, client_auth)?)
     }

@@ -7,8 +7,8 @@
 //!
 //! It stands below the programs and above the other machinery, which it puts together as `core.yaml` and `orderer.yaml` say.
 //!
-//! Invariants: a file is read once, whatever it is used for; a certificate that was renewed on the disk is shown without a
-//! restart; a signal never ends the process in the middle of its work.
+//! Invariants: a key pair is read once, whatever it is used for; a certificate that was renewed on the disk is shown, and
+//! roots for clients that were changed there are taken up, without a restart; a signal never ends the process in the middle of its work.
 //!
 //! Absent: the work of the node.
 
@@ -25,8 +25,8 @@ use ripstop_operations::{
 use ripstop_proto::FABRIC_RELEASE;
 use ripstop_runtime::{TaskGroup, TaskKind};
 use ripstop_transport::{
-    BindError, ClientAuth, ClientRoots, ConnectionCounts, KeyFiles, KeyFilesError, KeyPair, Listener, MessageLimits,
-    ServerKeepalive, ServerOptions, ServerTls, TlsError,
+    BindError, ClientAuth, ClientRoots, ConnectionCounts, KeyPair, Listener, MessageLimits, ServerKeepalive,
+    ServerOptions, ServerTls, TlsError, TlsFiles, TlsFilesError,
 };
 
 pub use signals::{PartFailed, until_stopped};
@@ -42,9 +42,9 @@ pub enum NodeError {
     /// The profiling endpoint cannot listen.
     #[error("the profiling server: {0}")]
     Profiling(BindError),
-    /// A TLS certificate or its key cannot be used.
+    /// TLS files cannot be used.
     #[error(transparent)]
-    KeyFiles(#[from] KeyFilesError),
+    Files(#[from] TlsFilesError),
     /// TLS cannot be set up.
     #[error("{role}: {source}")]
     Tls {
@@ -52,14 +52,6 @@ pub enum NodeError {
         role: &'static str,
         /// Why not.
         source: TlsError,
-    },
-    /// A file of root certificates cannot be read.
-    #[error("cannot read {}: {source}", .path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
     },
 }
 
@@ -71,7 +63,7 @@ pub struct Node {
     /// What must hold for the node to be healthy.
     pub health: Health,
     logging: LogControl,
-    files: KeyFiles,
+    files: TlsFiles,
     connections: ConnectionCounts,
 }
 
@@ -83,12 +75,18 @@ impl Node {
         metrics.observe_process();
         metrics.observe_connections(&connections);
         logging.count_lines(&metrics);
-        Self { metrics, health: Health::default(), logging, files: KeyFiles::new(), connections }
+        Self { metrics, health: Health::default(), logging, files: TlsFiles::default(), connections }
     }
 
     /// The key pair in two files, which is renewed when they change. `role` says in the log what it is used for.
     pub fn key_pair(&mut self, role: &'static str, certificate: &Path, key: &Path) -> Result<KeyPair, NodeError> {
-        Ok(self.files.load(role, certificate, key)?)
+        Ok(self.files.key_pair(role, certificate, key)?)
+    }
+
+    /// Roots that clients are verified against: those in files, which are read again when they change, and those that
+    /// channels will name.
+    pub fn client_roots(&mut self, paths: &[PathBuf]) -> Result<ClientRoots, NodeError> {
+        Ok(self.files.client_roots(paths)?)
     }
 
     /// TLS of a gRPC listener. Under mutual TLS, clients must chain to `roots`.
@@ -107,9 +105,7 @@ impl Node {
 
     /// TLS of an HTTP listener. A client that shows a certificate must chain to the roots that the configuration names.
     pub fn http_tls(&mut self, role: &'static str, config: &ServerTlsConfig) -> Result<ServerTls, NodeError> {
-        let pems = config.client_root_cas.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
-        let roots = ClientRoots::new();
-        roots.replace(pems.iter().map(Vec::as_slice)).map_err(|source| NodeError::Tls { role, source })?;
+        let roots = self.client_roots(&config.client_root_cas)?;
         let auth = match config.client_auth_required {
             true => ClientAuth::Required(roots),
             false => ClientAuth::VerifiedIfGiven(roots),
@@ -209,7 +205,7 @@ impl Node {
         });
     }
 
-    /// Keeps the TLS certificates fresh and tells when certificates end; that with which the node signs ends at
+    /// Keeps what comes of TLS files fresh and tells when certificates end; that with which the node signs ends at
     /// `enrollment`, in Unix seconds. Call it when all TLS is set up.
     pub fn watch_certificates(&mut self, enrollment: i64, tasks: &TaskGroup) {
         let certificates = Certificates::new(enrollment, std::mem::take(&mut self.files));
@@ -218,8 +214,4 @@ impl Node {
             tokio::select! { watched = certificates.watch() => watched, () = stopping => Ok(()) }
         });
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, NodeError> {
-    std::fs::read(path).map_err(|source| NodeError::Read { path: path.to_owned(), source })
 }

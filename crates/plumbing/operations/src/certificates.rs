@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ripstop_crypto::Certificate;
-use ripstop_transport::{KeyFiles, KeyPair, Renewal};
+use ripstop_transport::{KeyPair, Renewal, TlsFiles, TlsFilesError};
 use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio::signal::unix::{SignalKind, signal};
@@ -74,13 +74,13 @@ impl End {
 #[derive(Debug)]
 pub struct Certificates {
     ends: BTreeMap<&'static str, End>,
-    files: KeyFiles,
+    files: TlsFiles,
 }
 
 impl Certificates {
     /// The certificate with which the node signs ends at `enrollment`, in Unix seconds; those for TLS come from `files`.
-    pub fn new(enrollment: i64, files: KeyFiles) -> Self {
-        let mut certificates = Self { ends: BTreeMap::new(), files: KeyFiles::new() };
+    pub fn new(enrollment: i64, files: TlsFiles) -> Self {
+        let mut certificates = Self { ends: BTreeMap::new(), files: TlsFiles::default() };
         certificates.take("enrollment", enrollment);
         for (roles, pair) in files.pairs() {
             for role in roles {
@@ -101,7 +101,7 @@ impl Certificates {
     }
 
     /// Watches the certificates for as long as the node runs. Says when they end, warns when one has a week left (Fabric:
-    /// `crypto.TrackExpiration`), and takes up TLS certificates whose files change, at once on SIGHUP.
+    /// `crypto.TrackExpiration`), and takes up TLS files that change, at once on SIGHUP.
     ///
     /// # Errors
     /// The operating system refuses to tell about signals.
@@ -122,7 +122,7 @@ impl Certificates {
             let Ok((files, renewals)) = looked.await else { return Ok(()) };
             self.files = files;
             if asked && renewals.is_empty() {
-                tracing::info!(target: LOG, "Received SIGHUP: the files of the TLS certificates are as they were");
+                tracing::info!(target: LOG, "Received SIGHUP: the TLS files are as they were");
             }
             for renewal in renewals {
                 self.renewed(&renewal);
@@ -131,17 +131,29 @@ impl Certificates {
     }
 
     fn renewed(&mut self, renewal: &Renewal) {
-        let roles = renewal.roles.join(" and ");
-        match &renewal.outcome {
+        match renewal {
+            Renewal::KeyPair { roles, outcome } => self.pair_renewed(roles, outcome),
+            Renewal::ClientRoots { paths, outcome: Ok(()) } => {
+                tracing::info!(target: LOG, "TLS clients are verified against the new root certificates in {paths}");
+            }
+            Renewal::ClientRoots { outcome: Err(error), .. } => {
+                tracing::warn!(target: LOG, "TLS clients are verified as before, because changed files cannot be used: {error}");
+            }
+        }
+    }
+
+    fn pair_renewed(&mut self, roles: &[&'static str], outcome: &Result<KeyPair, TlsFilesError>) {
+        let names = roles.join(" and ");
+        match outcome {
             Ok(pair) => {
-                tracing::info!(target: LOG, "The {roles} certificate was replaced, because its files changed");
-                for role in &renewal.roles {
+                tracing::info!(target: LOG, "The {names} certificate was replaced, because its files changed");
+                for role in roles {
                     self.take_pair(role, pair);
                 }
             }
             Err(error) => {
                 // Not an error of the node: between the two writes of a renewal the files do not fit each other.
-                tracing::warn!(target: LOG, "The {roles} certificate stays as it is, because its changed files cannot be used: {error}");
+                tracing::warn!(target: LOG, "The {names} certificate stays as it is, because its changed files cannot be used: {error}");
             }
         }
     }

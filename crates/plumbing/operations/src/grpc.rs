@@ -9,7 +9,6 @@ use http::{HeaderMap, Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use prometheus::IntCounterVec;
 use prometheus::core::{AtomicU64, GenericCounter};
-use ripstop_crypto::Certificate;
 use ripstop_transport::{MessageScanner, PeerInfo};
 use tonic::body::Body;
 use tonic::service::Routes;
@@ -232,9 +231,8 @@ impl Call {
         let kind = if self.streams { "streaming" } else { "unary" };
         let (service, method) = (self.service.replace('_', "."), &self.method);
         let peer = self.peer.as_ref().map(|peer| peer.address().to_string()).unwrap_or_default();
-        let certificate = self.peer.as_ref().and_then(|peer| Certificate::from_der(peer.certificate()?).ok());
-        let subject = certificate.map(|certificate| format!(" grpc.peer_subject=\"{}\"", certificate.subject()));
-        let subject = subject.unwrap_or_default();
+        let subject = self.peer.as_ref().and_then(PeerInfo::certificate_subject);
+        let subject = subject.map(|subject| format!(" grpc.peer_subject=\"{subject}\"")).unwrap_or_default();
         let error = match self.error.as_str() {
             "" => String::new(),
             error => format!(" error={error:?}"),

@@ -162,8 +162,9 @@ mod tests {
     use tokio_rustls::{TlsAcceptor, TlsConnector};
 
     use super::*;
+    use crate::ClientRoots;
     use crate::KeyPair;
-    use crate::tls::{ClientAuth, ClientRoots, ClientTls, ServerTls};
+    use crate::tls::{ClientAuth, ClientTls, ServerTls};
 
     type Authority = CertifiedIssuer<'static, Key>;
 
@@ -187,8 +188,8 @@ mod tests {
 
     /// What a server that trusts clients of `ours` says of this one.
     async fn refusal(ours: &Authority, client: Option<KeyPair>) -> String {
-        let (roots, own) = (ClientRoots::new(), ours.pem());
-        roots.replace([own.as_bytes()]).unwrap();
+        let own = ours.pem();
+        let roots = ClientRoots::new([own.clone().into()]).unwrap();
         let server = ServerTls::new(issue(ours, "server", 4000), ClientAuth::Required(roots)).unwrap();
         let client = ClientTls::new([own.as_bytes()], client).unwrap();
         let (near, far) = tokio::io::duplex(1 << 16);

@@ -9,17 +9,19 @@
 //! Invariants:
 //! - the cryptography provider is handed over explicitly, so nothing depends on a process-wide default;
 //! - the roots that client certificates are verified against can change while the server runs ([`ClientRoots`]), because
-//!   they come from channel configurations; a change affects handshakes that begin after it;
+//!   they come from files and channel configurations; a change affects handshakes that begin after it;
 //! - so can the certificate that this process shows: a [`KeyPair`] is renewed in place when its files change
-//!   ([`KeyFiles::renew`]);
+//!   ([`TlsFiles::renew`]);
 //! - every request carries a [`PeerInfo`] extension, also without TLS;
 //! - a slow or hostile handshake occupies one of a bounded number of slots for a bounded time.
 //!
 //! Absent: any Fabric rule. Whether a certificate may do something is decided above.
 
+mod client_roots;
 mod counts;
 mod datagram;
 mod endpoint;
+mod files;
 mod frames;
 mod handshake;
 mod key_pair;
@@ -30,17 +32,19 @@ mod server;
 mod status;
 mod tls;
 
+pub use client_roots::ClientRoots;
 pub use counts::ConnectionCounts;
 pub use datagram::DatagramTarget;
 pub use endpoint::{ConnectError, Endpoint, InvalidAddress, Keepalive, describe_failure, host_and_port, local_ip};
+pub use files::{Renewal, TlsFiles, TlsFilesError};
 pub use frames::MessageScanner;
-pub use key_pair::{KeyFiles, KeyFilesError, KeyPair, Renewal};
+pub use key_pair::KeyPair;
 pub use limit::{ConcurrencyLimit, Permit, TooManyRequests};
 pub use listener::{BindError, Connection, Listener, PeerInfo};
 pub use message_limits::MessageLimits;
 pub use server::{ServeError, ServerKeepalive, ServerOptions, serve_grpc, serve_http, with_health};
 pub use status::in_go_words;
-pub use tls::{ClientAuth, ClientRoots, ClientTls, ServerTls, TlsError};
+pub use tls::{ClientAuth, ClientTls, ServerTls, TlsError};
 
 /// The largest gRPC message that is sent or accepted unless said otherwise, in bytes (Fabric: `internal/pkg/comm`
 /// `DefaultMaxRecvMsgSize`). Set it on every generated client.

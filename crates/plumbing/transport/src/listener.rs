@@ -1,10 +1,11 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use ripstop_crypto::Certificate;
 use ripstop_types::Digest;
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -125,22 +126,36 @@ async fn handshake(
     let stream = tokio::time::timeout(timeout, explained(Side::Server, tls.accept(stream))).await.map_err(|_| {
         io::Error::new(io::ErrorKind::TimedOut, "the client did not finish the TLS handshake in time")
     })??;
-    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let certificates = certificates.iter().map(|certificate| certificate.clone().into_owned()).collect();
-    Ok(Connection::new(stream, PeerInfo { address, certificates }))
+    let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    let certificate = leaf.map(|leaf| Arc::new(Shown::new(leaf.clone().into_owned())));
+    Ok(Connection::new(stream, PeerInfo { address, certificate }))
 }
 
 /// Who is at the other end of a server's connection. Every request carries it as an extension.
 #[derive(Debug, Clone)]
 pub struct PeerInfo {
     address: SocketAddr,
-    certificates: Arc<[CertificateDer<'static>]>,
+    certificate: Option<Arc<Shown>>,
+}
+
+/// A certificate that a client presented, and what is known of it. Each is found out once for the whole connection.
+#[derive(Debug)]
+struct Shown {
+    der: CertificateDer<'static>,
+    hash: OnceLock<Digest>,
+    subject: OnceLock<Option<String>>,
+}
+
+impl Shown {
+    const fn new(der: CertificateDer<'static>) -> Self {
+        Self { der, hash: OnceLock::new(), subject: OnceLock::new() }
+    }
 }
 
 impl PeerInfo {
     /// A client without a certificate.
     pub fn without_certificate(address: SocketAddr) -> Self {
-        Self { address, certificates: [].into() }
+        Self { address, certificate: None }
     }
 
     /// The client's address.
@@ -151,12 +166,19 @@ impl PeerInfo {
     /// The DER of the client's certificate, where it presented one. Under [`crate::ClientAuth::Requested`] nobody has
     /// verified its chain.
     pub fn certificate(&self) -> Option<&[u8]> {
-        self.certificates.first().map(AsRef::as_ref)
+        self.certificate.as_ref().map(|shown| shown.der.as_ref())
+    }
+
+    /// The subject of [`Self::certificate`]; none also where that cannot be read.
+    pub fn certificate_subject(&self) -> Option<&str> {
+        let shown = self.certificate.as_ref()?;
+        let read = || Certificate::from_der(&shown.der).ok().map(|certificate| certificate.subject().to_string());
+        shown.subject.get_or_init(read).as_deref()
     }
 
     /// The SHA-256 of [`Self::certificate`]: what a channel header's `tls_cert_hash` must equal under mutual TLS.
     pub fn certificate_hash(&self) -> Option<Digest> {
-        self.certificate().map(Digest::of)
+        self.certificate.as_ref().map(|shown| *shown.hash.get_or_init(|| Digest::of(&shown.der)))
     }
 
     /// The peer of a request.

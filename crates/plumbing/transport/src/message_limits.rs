@@ -23,6 +23,15 @@ impl Default for MessageLimits {
     }
 }
 
+impl MessageLimits {
+    /// These or the default, whichever lets more through: for a client whose servers send what Fabric's clients take,
+    /// which know no other limit than the default.
+    pub fn or_default(self) -> Self {
+        let default = Self::default();
+        Self { receive: self.receive.max(default.receive), send: self.send.max(default.send) }
+    }
+}
+
 /// A body that ends with Go's refusal where a message in it is too large.
 pub(crate) struct Limited<B> {
     body: B,

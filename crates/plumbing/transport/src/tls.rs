@@ -1,19 +1,18 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use arc_swap::ArcSwapOption;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
 
-use crate::KeyPair;
 use crate::handshake::refused;
+use crate::{ClientRoots, KeyPair};
 
 /// The application protocols a server offers: HTTP/2 for gRPC, HTTP/1.1 for the operations endpoint.
 const ALPN_HTTP2: &[u8] = b"h2";
@@ -54,7 +53,7 @@ pub(crate) fn certificates_from_pem(pem: &[u8], what: &'static str) -> Result<Ve
 }
 
 /// Collects trust anchors. Like Go, takes any certificate as an anchor, also an intermediate one.
-fn root_store<'a>(pems: impl IntoIterator<Item = &'a [u8]>) -> Result<RootCertStore, TlsError> {
+pub(crate) fn root_store<'a>(pems: impl IntoIterator<Item = &'a [u8]>) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
     for pem in pems {
         for certificate in certificates_from_pem(pem, "a TLS root certificate")? {
@@ -62,36 +61,6 @@ fn root_store<'a>(pems: impl IntoIterator<Item = &'a [u8]>) -> Result<RootCertSt
         }
     }
     Ok(store)
-}
-
-/// The roots that client certificates must chain to. All clones share one set, which may be replaced while servers run.
-#[derive(Debug, Clone, Default)]
-pub struct ClientRoots {
-    roots: Arc<ArcSwapOption<Roots>>,
-}
-
-#[derive(Debug)]
-struct Roots(Arc<dyn ClientCertVerifier>);
-
-impl ClientRoots {
-    /// No roots: every client certificate is refused until [`Self::replace`] is called.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Replaces the set by the certificates in these PEM texts. On an error the old set stays.
-    pub fn replace<'a>(&self, pems: impl IntoIterator<Item = &'a [u8]>) -> Result<(), TlsError> {
-        let store = root_store(pems)?;
-        if store.is_empty() {
-            self.roots.store(None);
-            return Ok(());
-        }
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider())
-            .build()
-            .map_err(|error| TlsError::Verifier(error.to_string()))?;
-        self.roots.store(Some(Arc::new(Roots(verifier))));
-        Ok(())
-    }
 }
 
 /// What a server asks of its clients.
@@ -183,7 +152,7 @@ impl ClientCertVerifier for PeerVerifier {
             ClientAuth::Requested => return Ok(ClientCertVerified::assertion()),
             ClientAuth::VerifiedIfGiven(roots) | ClientAuth::Required(roots) => roots,
         };
-        match &*roots.roots.load() {
+        match &*roots.verifier() {
             Some(roots) => roots.0.verify_client_cert(end_entity, intermediates, now),
             None => Err(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)),
         }

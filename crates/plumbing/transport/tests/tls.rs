@@ -11,8 +11,8 @@ use ripstop_proto::protos;
 use ripstop_proto::protos::endorser_client::EndorserClient;
 use ripstop_proto::protos::endorser_server::{Endorser, EndorserServer};
 use ripstop_transport::{
-    ClientAuth, ClientRoots, ClientTls, Endpoint, KeyFiles, KeyPair, Listener, PeerInfo, ServerKeepalive, ServerTls,
-    describe_failure, serve_grpc,
+    ClientAuth, ClientRoots, ClientTls, Endpoint, KeyPair, Listener, PeerInfo, Renewal, ServerKeepalive, ServerTls,
+    TlsFiles, describe_failure, serve_grpc,
 };
 use tokio::sync::oneshot;
 use tonic::service::Routes;
@@ -130,8 +130,7 @@ async fn without_mutual_tls_a_certificate_is_seen_but_not_needed() {
 #[tokio::test]
 async fn a_certificate_that_need_not_be_shown_can_still_be_verified() {
     let (ours, theirs) = (Authority::new(), Authority::new());
-    let roots = ClientRoots::new();
-    roots.replace([ours.pem().as_bytes()]).unwrap();
+    let roots = ClientRoots::new([ours.pem().into()]).unwrap();
     let tls = ServerTls::new(ours.issue(), ClientAuth::VerifiedIfGiven(roots)).unwrap();
     assert!(!tls.requires_client_certificate());
     let (address, _stop) = serve(Some(tls)).await;
@@ -170,7 +169,7 @@ async fn a_client_may_expect_one_server_or_any_but_itself() {
 #[tokio::test]
 async fn roots_of_clients_can_change_while_the_server_runs() {
     let (ours, theirs) = (Authority::new(), Authority::new());
-    let roots = ClientRoots::new();
+    let roots = ClientRoots::default();
     let tls = ServerTls::new(ours.issue(), ClientAuth::Required(roots.clone())).unwrap();
     assert!(tls.requires_client_certificate());
     let (address, _stop) = serve(Some(tls)).await;
@@ -181,12 +180,12 @@ async fn roots_of_clients_can_change_while_the_server_runs() {
         Endpoint::new(&address).unwrap().tls(tls)
     };
     assert!(ask(endpoint(Some(client.clone()))).await.is_err(), "no roots yet");
-    roots.replace([ours.pem().as_bytes(), theirs.pem().as_bytes()]).unwrap();
+    roots.replace_of_channels([ours.pem().into(), theirs.pem().into()]).unwrap();
     assert!(ask(endpoint(Some(client.clone()))).await.is_ok());
     assert!(ask(endpoint(None)).await.is_err(), "a certificate is required");
-    assert!(roots.replace([b"no certificate".as_slice()]).is_err());
+    assert!(roots.replace_of_channels([b"no certificate".as_slice().into()]).is_err());
     assert!(ask(endpoint(Some(client.clone()))).await.is_ok(), "a wrong set changes nothing");
-    roots.replace([ours.pem().as_bytes()]).unwrap();
+    roots.replace_of_channels([ours.pem().into()]).unwrap();
     let refused = ask(endpoint(Some(client))).await.unwrap_err();
     let words = "remote error: tls: unknown certificate authority: the server does not accept this client's certificate, or lack of one";
     assert!(describe_failure(&refused).ends_with(words), "no longer trusted: {}", describe_failure(&refused));
@@ -219,24 +218,25 @@ async fn a_certificate_whose_files_change_is_shown_from_then_on_by_servers_and_c
         std::fs::write(&key, secret).unwrap();
     };
     put(&old.issue_pem(|_| ()));
-    let mut files = KeyFiles::new();
-    let pair = files.load("server TLS", &certificate, &key).unwrap();
-    let shared = files.load("client TLS", &certificate, &key).unwrap();
+    let mut files = TlsFiles::default();
+    let pair = files.key_pair("server TLS", &certificate, &key).unwrap();
+    let shared = files.key_pair("client TLS", &certificate, &key).unwrap();
     assert_eq!(files.pairs().count(), 1, "one pair of files is one pair");
     let (address, _stop) = serve(Some(ServerTls::new(pair.clone(), ClientAuth::Requested).unwrap())).await;
     let trusting = |authority: &Authority| {
         let tls = ClientTls::new([authority.pem().as_bytes()], Some(shared.clone())).unwrap();
         ask(Endpoint::new(&address).unwrap().tls(tls))
     };
-    let shown = ripstop_types::Digest::of(&pair.leaf());
+    let shown = pair.leaf_hash();
     assert_eq!(trusting(&old).await.unwrap(), shown.as_bytes());
     assert!(files.renew().is_empty(), "nothing changed");
 
     // A certificate without its key, as between the two writes of a renewal.
     let renewed = new.issue_pem(|_| ());
     std::fs::write(&certificate, &renewed.0).unwrap();
-    let outcome = &files.renew()[0].outcome;
-    assert!(outcome.as_ref().unwrap_err().to_string().contains("tls.crt"), "{outcome:?}");
+    let renewals = files.renew();
+    let [Renewal::KeyPair { outcome: Err(why), .. }] = &renewals[..] else { panic!("{renewals:?}") };
+    assert!(why.to_string().contains("tls.crt"), "{why}");
     assert!(files.renew().is_empty(), "said once");
     assert_eq!(trusting(&old).await.unwrap(), shown.as_bytes());
     std::fs::remove_file(&key).unwrap();
@@ -244,9 +244,38 @@ async fn a_certificate_whose_files_change_is_shown_from_then_on_by_servers_and_c
 
     put(&renewed);
     let renewals = files.renew();
-    assert_eq!(renewals[0].roles, ["server TLS", "client TLS"]);
-    assert!(renewals[0].outcome.is_ok());
+    let [Renewal::KeyPair { roles, outcome: Ok(_) }] = &renewals[..] else { panic!("{renewals:?}") };
+    assert_eq!(roles, &["server TLS", "client TLS"]);
     assert!(trusting(&old).await.is_err(), "the old issuer no longer vouches for the server");
     assert_ne!(pair.leaf().as_ref(), b"");
-    assert_eq!(trusting(&new).await.unwrap(), ripstop_types::Digest::of(&pair.leaf()).as_bytes());
+    assert_eq!(trusting(&new).await.unwrap(), pair.leaf_hash().as_bytes());
+}
+
+#[tokio::test]
+async fn clients_are_verified_against_what_files_and_channels_name_now() {
+    let [ours, of_channel, of_file, of_new_file] = [(); 4].map(|()| Authority::new());
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ca.pem");
+    std::fs::write(&path, of_file.pem()).unwrap();
+    let mut files = TlsFiles::default();
+    let roots = files.client_roots(std::slice::from_ref(&path)).unwrap();
+    roots.replace_of_channels([of_channel.pem().into()]).unwrap();
+    let (address, _stop) = serve(Some(ServerTls::new(ours.issue(), ClientAuth::Required(roots)).unwrap())).await;
+    let (server_root, address) = (&ours.pem(), &address);
+    let is_let_in = async |client: &Authority| {
+        let tls = ClientTls::new([server_root.as_bytes()], Some(client.issue())).unwrap();
+        ask(Endpoint::new(address).unwrap().tls(tls)).await.is_ok()
+    };
+    assert!(is_let_in(&of_channel).await && is_let_in(&of_file).await && !is_let_in(&of_new_file).await);
+
+    std::fs::write(&path, "half a certif").unwrap();
+    let renewals = files.renew();
+    assert!(matches!(&renewals[..], [Renewal::ClientRoots { outcome: Err(_), .. }]), "{renewals:?}");
+    assert!(is_let_in(&of_file).await, "what cannot be used changes nothing");
+
+    std::fs::write(&path, of_new_file.pem()).unwrap();
+    let renewals = files.renew();
+    assert!(matches!(&renewals[..], [Renewal::ClientRoots { outcome: Ok(()), .. }]), "{renewals:?}");
+    assert!(is_let_in(&of_channel).await && !is_let_in(&of_file).await && is_let_in(&of_new_file).await);
+    assert!(files.renew().is_empty());
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use ripstop_node::Node;
 use ripstop_node_config::OrdererConfig;
-use ripstop_ordering_service::{ClusterConfig, ClusterService, OrderingService, TrustedRoots};
+use ripstop_ordering_service::{ClusterConfig, ClusterService, OrderingService};
 use ripstop_runtime::{TaskGroup, TaskKind};
 use ripstop_transport::{ClientAuth, ClientRoots, Listener, ServerTls, host_and_port, serve_grpc};
 use tonic::service::Routes;
@@ -58,7 +58,7 @@ impl ClusterListener {
     /// `roots`.
     pub(crate) fn prepare(
         config: &OrdererConfig,
-        roots: &mut Vec<TrustedRoots>,
+        roots: &mut Vec<ClientRoots>,
         node: &mut Node,
     ) -> anyhow::Result<Option<Self>> {
         let cluster = &config.cluster;
@@ -68,9 +68,9 @@ impl ClusterListener {
             tracing::info!(target: LOG, "Cluster listener is not configured, defaulting to use the general listener on port {}", config.listen_port);
             return Ok(None);
         };
-        let trusted = TrustedRoots { live: ClientRoots::new(), fixed: read_files(&cluster.root_cas)? };
+        let trusted = node.client_roots(&cluster.root_cas)?;
         let pair = node.key_pair("cluster server TLS", certificate, key)?;
-        let tls = ServerTls::new(pair, ClientAuth::Required(trusted.live.clone()))?;
+        let tls = ServerTls::new(pair, ClientAuth::Required(trusted.clone()))?;
         roots.push(trusted);
         Ok(Some(Self {
             address: host_and_port(host, *port),

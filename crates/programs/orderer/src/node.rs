@@ -12,7 +12,7 @@ use ripstop_node_config::{Environment, OrdererConfig, ServerTlsConfig};
 use ripstop_operations::{LogControl, start_logging};
 use ripstop_ordering_service::{
     AtomicBroadcastService, ClusterConfig, ClusterService, ExpiredClients, OrderingConfig, OrderingService, Throttle,
-    TrustedRoots, participation_routes,
+    participation_routes,
 };
 use ripstop_proto::FABRIC_RELEASE;
 use ripstop_runtime::{Signals, TaskGroup, TaskKind};
@@ -93,9 +93,9 @@ async fn serve(config: OrdererConfig, logging: LogControl) -> anyhow::Result<()>
 }
 
 /// TLS of the listener for clients. Under mutual TLS they come from authorities that the file or a channel names.
-fn clients_tls(tls: &ServerTlsConfig, roots: &mut Vec<TrustedRoots>, node: &mut Node) -> anyhow::Result<ServerTls> {
-    let trusted = TrustedRoots { live: ClientRoots::new(), fixed: read_files(&tls.client_root_cas)? };
-    let server_tls = node.grpc_tls("server TLS", tls, &trusted.live)?;
+fn clients_tls(tls: &ServerTlsConfig, roots: &mut Vec<ClientRoots>, node: &mut Node) -> anyhow::Result<ServerTls> {
+    let trusted = node.client_roots(&tls.client_root_cas)?;
+    let server_tls = node.grpc_tls("server TLS", tls, &trusted)?;
     roots.push(trusted);
     Ok(server_tls)
 }

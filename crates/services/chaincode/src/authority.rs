@@ -63,8 +63,7 @@ impl ChaincodeAuthority {
         };
         let certificate = self.authority.issue(&request, key.public_key())?;
         let pair = KeyPair::from_pem(certificate.to_pem().as_bytes(), key.to_pem()?.as_bytes())?;
-        let roots = ClientRoots::new();
-        roots.replace([self.authority.certificate().to_pem().as_bytes()])?;
+        let roots = ClientRoots::new([self.authority.certificate().to_pem().into()])?;
         Ok(ServerTls::new(pair, ClientAuth::Required(roots))?)
     }
 

@@ -8,7 +8,7 @@ use rand::seq::IndexedRandom;
 use ripstop_keys::{EnvelopeHeader, SigningIdentity, sign_envelope};
 use ripstop_proto::orderer::atomic_broadcast_client::AtomicBroadcastClient;
 use ripstop_proto::{common, orderer};
-use ripstop_transport::{ClientTls, Endpoint, Keepalive, KeyPair, MAX_MESSAGE_SIZE, describe_failure};
+use ripstop_transport::{ClientTls, Endpoint, Keepalive, KeyPair, MessageLimits, describe_failure};
 use ripstop_types::{Block, BlockError, BlockNumber, ChannelId, Digest, HeaderType, Timestamp};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -54,6 +54,8 @@ pub struct PullConfig {
     pub connect_timeout: Duration,
     /// When silent orderers are pinged (`peer.keepalive.deliveryClient`).
     pub keepalive: Keepalive,
+    /// How large messages may be: blocks above it cannot be pulled.
+    pub messages: MessageLimits,
     /// The longest pause between attempts (`peer.deliveryclient.reConnectBackoffThreshold`).
     pub max_pause: Duration,
     /// How long an orderer may be silent before another one is asked. None for whoever waits for blocks that do not exist
@@ -294,8 +296,8 @@ impl BlockPuller {
         let orderer = self.choose()?;
         let address = orderer.address.clone();
         let mut client = AtomicBroadcastClient::new(self.endpoint(&orderer)?.channel())
-            .max_decoding_message_size(MAX_MESSAGE_SIZE)
-            .max_encoding_message_size(MAX_MESSAGE_SIZE);
+            .max_decoding_message_size(self.config.messages.receive)
+            .max_encoding_message_size(self.config.messages.send);
         let mut next = self.target.next_block();
         let request = self.request(next)?;
         // The requests end behind the only one: requests that go on for ever would keep stream and connection open after
@@ -453,6 +455,7 @@ mod tests {
             tls: None,
             connect_timeout: Duration::ZERO,
             keepalive: Keepalive::default(),
+            messages: MessageLimits::default(),
             max_pause: Duration::ZERO,
             silence: None,
             time_shift: Duration::ZERO,

@@ -48,7 +48,7 @@ pub use error::{ChannelError, OpenError};
 pub use info::{ChannelInfo, ConsensusRelation, Status};
 pub use join::{InvalidJoinBlock, JoinBlock};
 pub use participation::participation_routes;
-pub use registry::{OrderingService, TrustedRoots};
+pub use registry::OrderingService;
 pub use throttle::Throttle;
 pub use wal::WalError;
 

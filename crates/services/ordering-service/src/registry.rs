@@ -13,7 +13,7 @@ use ripstop_crypto::SigningIdentity;
 use ripstop_deliver::{BlockSource, Channels, PullConfig};
 use ripstop_operations::Metrics;
 use ripstop_runtime::{TaskGroup, TaskKind};
-use ripstop_transport::{ClientRoots, Keepalive};
+use ripstop_transport::{ClientRoots, Keepalive, MessageLimits};
 use ripstop_types::{Block, BlockNumber, ChannelId, SignedData};
 use tokio::sync::{mpsc, watch};
 
@@ -56,17 +56,9 @@ pub(crate) struct Inner {
     entries: RwLock<BTreeMap<ChannelId, Entry>>,
     config_changed: watch::Sender<u64>,
     /// For each listener that verifies its clients.
-    roots: Vec<TrustedRoots>,
+    roots: Vec<ClientRoots>,
     /// Held while this node runs.
     _lock: File,
-}
-
-/// The roots of TLS clients: fixed ones and those of all channels' organisations.
-pub struct TrustedRoots {
-    /// What the servers verify against.
-    pub live: ClientRoots,
-    /// PEM texts that are always trusted.
-    pub fixed: Vec<Vec<u8>>,
 }
 
 enum Entry {
@@ -89,7 +81,7 @@ impl OrderingService {
         config: OrderingConfig,
         signer: SigningIdentity,
         metrics: &Metrics,
-        roots: Vec<TrustedRoots>,
+        roots: Vec<ClientRoots>,
         tasks: TaskGroup,
     ) -> Result<Self, OpenError> {
         let lock = lock_directory(&config.ledger_directory)?;
@@ -156,8 +148,7 @@ impl OrderingService {
             }
         }
         for roots in &self.inner.roots {
-            let all = roots.fixed.iter().map(Vec::as_slice).chain(pems.iter().map(Bytes::as_ref));
-            if let Err(error) = roots.live.replace(all) {
+            if let Err(error) = roots.replace_of_channels(pems.iter().cloned()) {
                 tracing::error!(target: "orderer.common.server", "Failed updating trusted client roots, the previous ones stay: {error}");
             }
         }
@@ -349,6 +340,7 @@ impl OrderingService {
             tls: Some(cluster.key_pair.clone()),
             connect_timeout: cluster.dial_timeout,
             keepalive: Keepalive::default(),
+            messages: MessageLimits::default(),
             max_pause: cluster.retry_pause,
             silence: Some(cluster.pull_timeout),
             time_shift: cluster.time_shift,

@@ -31,7 +31,7 @@ use crate::consensus::OrderKind;
 use crate::error::OrderError;
 use crate::produce::{Producer, raft_consenters};
 use crate::{
-    AtomicBroadcastService, ClusterConfig, ExpiredClients, JoinBlock, OrderingConfig, OrderingService, TrustedRoots,
+    AtomicBroadcastService, ClusterConfig, ExpiredClients, JoinBlock, OrderingConfig, OrderingService,
     participation_routes,
 };
 
@@ -97,7 +97,7 @@ impl World {
     fn counted_node<T>(&self, metrics: &Metrics, work: impl AsyncFnOnce(OrderingService) -> T) -> T {
         let runtime = Runtime::new().unwrap();
         runtime.block_on(async {
-            let roots = TrustedRoots { live: ClientRoots::new(), fixed: Vec::new() };
+            let roots = ClientRoots::default();
             let tasks = TaskGroup::root("orderer");
             let signer = self.orderer.orderer("osn");
             let service = OrderingService::open(self.config(), signer, metrics, vec![roots], tasks).await.unwrap();
@@ -682,7 +682,7 @@ fn all_clients_that_wait_are_counted() {
 fn two_nodes_cannot_share_ledgers() {
     let world = World::new();
     world.node(async |_first| {
-        let roots = TrustedRoots { live: ClientRoots::new(), fixed: Vec::new() };
+        let roots = ClientRoots::default();
         let (signer, tasks) = (world.orderer.orderer("osn"), TaskGroup::root("second"));
         let second = OrderingService::open(world.config(), signer, &Metrics::new(), vec![roots], tasks).await;
         assert!(second.err().unwrap().to_string().starts_with("another orderer process uses the ledger directory"));
@@ -694,7 +694,7 @@ fn an_orderer_whose_blocks_nobody_would_accept_does_not_join() {
     let world = World::new();
     let runtime = Runtime::new().unwrap();
     runtime.block_on(async {
-        let roots = TrustedRoots { live: ClientRoots::new(), fixed: Vec::new() };
+        let roots = ClientRoots::default();
         let (signer, tasks) = (world.stranger.orderer("osn"), TaskGroup::root("orderer"));
         let service = OrderingService::open(world.config(), signer, &Metrics::new(), vec![roots], tasks).await.unwrap();
         let refusal = service.join(world.join_block()).await.unwrap_err().to_string();

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use prometheus::IntGaugeVec;
 use ripstop_chaincode::JoinChannel;
@@ -38,8 +37,6 @@ struct Shared {
     overrides: Vec<AddressOverride>,
     /// The roots of TLS clients.
     roots: ClientRoots,
-    /// Those of the roots that come from no channel.
-    configured_roots: Vec<Bytes>,
     tasks: TaskGroup,
     health: Health,
     heights: IntGaugeVec,
@@ -66,7 +63,6 @@ impl PeerChannels {
             first_pause: delivery.minimal_reconnect_interval,
             overrides: orderers::overrides(&peer.config)?,
             roots: tls.map(|tls| tls.client_roots.clone()).unwrap_or_default(),
-            configured_roots: tls.map(|tls| tls.configured_roots.clone()).unwrap_or_default(),
             tasks: peer.tasks.channels.clone(),
             health: peer.node.health.clone(),
             heights: metrics.gauge("ledger_blockchain_height", "Height of the chain in blocks.", &["channel"]),
@@ -204,9 +200,7 @@ impl PeerChannels {
         let ledgers = &self.0.ledgers;
         let joined = ledgers.list();
         let configs = joined.iter().filter_map(|channel| ledgers.get(channel)).map(|ledger| ledger.config());
-        let mut pems = self.0.configured_roots.clone();
-        pems.extend(configs.flat_map(|config| config.tls_roots()));
-        if let Err(error) = self.0.roots.replace(pems.iter().map(AsRef::as_ref)) {
+        if let Err(error) = self.0.roots.replace_of_channels(configs.flat_map(|config| config.tls_roots())) {
             tracing::error!(target: "core.peer", "TLS clients are verified as before, because the channels' TLS certificates cannot be used: {error}");
         }
     }

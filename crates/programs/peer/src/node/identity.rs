@@ -1,6 +1,6 @@
 //! Who the peer is: its address, its MSP folder and its TLS files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -62,8 +62,6 @@ pub(super) struct Tls {
     pub(super) chaincode: ServerTls,
     /// What clients' certificates are verified against under mutual TLS: those of the configuration and of all channels.
     pub(super) client_roots: ClientRoots,
-    /// Certificates from the configuration that clients' certificates may come from, whatever channels say.
-    pub(super) configured_roots: Vec<Bytes>,
 }
 
 impl Tls {
@@ -71,18 +69,14 @@ impl Tls {
         let server = &config.server;
         // Without mutual TLS nobody verifies clients, and the sample configuration names a file that does not exist.
         let client_cas = if server.client_auth_required { server.client_root_cas.as_slice() } else { &[] };
-        let configured_roots: Vec<Bytes> =
-            server.root_cas.iter().chain(client_cas).map(|path| read(path)).collect::<Result<_, _>>()?;
-        let client_roots = ClientRoots::new();
-        let pems = configured_roots.iter().map(AsRef::as_ref);
-        client_roots.replace(pems).map_err(at("peer.tls: root certificates"))?;
+        let paths: Vec<PathBuf> = server.root_cas.iter().chain(client_cas).cloned().collect();
+        let client_roots = node.client_roots(&paths).map_err(at("peer.tls"))?;
         let for_chaincode = ServerTlsConfig { client_auth_required: false, ..server.clone() };
         Ok(Self {
             server: node.grpc_tls("server TLS", server, &client_roots)?,
             client: node.key_pair("client TLS", &config.client_certificate, &config.client_private_key)?,
             chaincode: node.grpc_tls("server TLS", &for_chaincode, &client_roots)?,
             client_roots,
-            configured_roots,
         })
     }
 }

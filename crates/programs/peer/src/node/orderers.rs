@@ -11,6 +11,7 @@ use ripstop_transport::Keepalive;
 use ripstop_types::{BlockNumber, ChannelId};
 
 use super::identity;
+use super::listeners::message_limits;
 use super::parts::Peer;
 
 /// The addresses to use instead of those that channels name (`peer.deliveryclient.addressOverrides`).
@@ -30,6 +31,7 @@ pub(super) fn pull_config(peer: &Peer) -> PullConfig {
         tls: peer.identity.client_tls().cloned(),
         connect_timeout: client.connection_timeout,
         keepalive: Keepalive { interval: client.keepalive.interval, timeout: client.keepalive.timeout },
+        messages: message_limits(&peer.config).or_default(),
         max_pause: client.reconnect_backoff_threshold,
         silence: None,
         time_shift: Duration::ZERO,

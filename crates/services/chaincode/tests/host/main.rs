@@ -556,8 +556,7 @@ async fn a_contract_may_be_served_with_mutual_tls() {
     let credentials = operator.tls("chaincode", &["chaincode.example.com"]);
     let client = operator.tls("peer", &["peer0.example.com"]);
     let key_pair = KeyPair::from_pem(credentials.certificate.as_bytes(), credentials.key.as_bytes()).unwrap();
-    let roots = ClientRoots::new();
-    roots.replace([operator.tls_root().as_bytes()]).unwrap();
+    let roots = ClientRoots::new([operator.tls_root().as_bytes().to_vec().into()]).unwrap();
     let tls = ServerTls::new(key_pair, ClientAuth::Required(roots)).unwrap();
     let listener = Listener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.address().to_string();
