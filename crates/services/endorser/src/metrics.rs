@@ -1,5 +1,12 @@
+use std::collections::HashSet;
+
+use parking_lot::RwLock;
 use prometheus::IntCounterVec;
+use ripstop_chaincode::is_system_chaincode;
 use ripstop_operations::{HistogramVec, Metrics};
+
+/// The label of chaincode that has never run here.
+const UNKNOWN: &str = "unknown";
 
 /// The endorser's metrics, under Fabric's names.
 pub(crate) struct EndorserMetrics {
@@ -11,6 +18,28 @@ pub(crate) struct EndorserMetrics {
     pub(crate) endorsement_failures: IntCounterVec,
     pub(crate) duplicates: IntCounterVec,
     pub(crate) simulation_failures: IntCounterVec,
+    pub(crate) names: Names,
+}
+
+/// The chaincodes that may be named in labels: those that ran here once. What clients make up must not become labels, each
+/// of which stays in memory; channels define no more chaincodes than their administrators agree on.
+#[derive(Default)]
+pub(crate) struct Names(RwLock<HashSet<String>>);
+
+impl Names {
+    /// A chaincode ran.
+    pub(crate) fn ran(&self, name: &str) {
+        // Looked up first: this is asked for every proposal.
+        let known = self.0.read().contains(name);
+        if !known {
+            self.0.write().insert(name.to_owned());
+        }
+    }
+
+    /// How labels name a chaincode.
+    pub(crate) fn label<'a>(&self, name: &'a str) -> &'a str {
+        if is_system_chaincode(name) || self.0.read().contains(name) { name } else { UNKNOWN }
+    }
 }
 
 /// The label values of a metric without labels.
@@ -52,6 +81,22 @@ impl EndorserMetrics {
                 "The number of failed proposal simulations",
                 &call,
             ),
+            names: Names::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_name_what_ran_here_and_not_what_clients_make_up() {
+        let names = Names::default();
+        assert_eq!(names.label("asset-transfer"), UNKNOWN);
+        names.ran("asset-transfer");
+        for (name, label) in [("asset-transfer", "asset-transfer"), ("qscc", "qscc"), ("made-up", UNKNOWN)] {
+            assert_eq!(names.label(name), label);
         }
     }
 }

@@ -108,7 +108,8 @@ impl Inner {
         if successful {
             self.metrics.successful.with_label_values(&NONE).inc();
         }
-        let labels = [proposal.channel(), proposal.chaincode.as_str(), if successful { "true" } else { "false" }];
+        let chaincode = self.metrics.names.label(&proposal.chaincode);
+        let labels = [proposal.channel(), chaincode, if successful { "true" } else { "false" }];
         self.metrics.duration.with_label_values(&labels).observe(started.elapsed().as_secs_f64());
         Ok(answer)
     }
@@ -127,7 +128,7 @@ impl Inner {
         let config = ledger.map(Ledger::config);
         proposal.check(config.as_deref(), &self.config.local_msp)?;
         let Some(ledger) = ledger else { return Ok(()) };
-        let labels = [proposal.channel(), proposal.chaincode.as_str()];
+        let labels = [proposal.channel(), self.metrics.names.label(&proposal.chaincode)];
         let known =
             ledger.validation_code(proposal.tx_id()).map_err(|error| ProposalError::Ledger(error.to_string()))?;
         if known.is_some() {
@@ -155,7 +156,6 @@ impl Inner {
         ledger: Option<Arc<Ledger>>,
     ) -> Result<protos::ProposalResponse, String> {
         let started = Instant::now();
-        let labels = [proposal.channel(), proposal.chaincode.as_str()];
         let invocation = Invocation {
             ledger: ledger.clone(),
             tx_id: proposal.tx_id().clone(),
@@ -175,9 +175,11 @@ impl Inner {
             started.elapsed().as_millis()
         );
         let Execution { response, event, chaincode, results, interest } = executed.map_err(|error| {
+            let labels = [proposal.channel(), self.metrics.names.label(&proposal.chaincode)];
             self.metrics.simulation_failures.with_label_values(&labels).inc();
             error.to_string()
         })?;
+        self.metrics.names.ran(&proposal.chaincode);
         let has_results = results.is_some();
         let results = match (results, &ledger) {
             (Some(results), Some(ledger)) => {
@@ -195,7 +197,10 @@ impl Inner {
             .map_err(|error| format!("endorsing with plugin failed: {error}"))?;
         if scope == Scope::Channel && answer.endorsement.is_none() {
             tracing::debug!(target: "endorser", "chaincode error {status}");
-            self.metrics.endorsement_failures.with_label_values(&[labels[0], labels[1], "true"]).inc();
+            self.metrics
+                .endorsement_failures
+                .with_label_values(&[proposal.channel(), &proposal.chaincode, "true"])
+                .inc();
         }
         Ok(answer)
     }
