@@ -271,9 +271,10 @@ impl Members {
         Learned::News
     }
 
-    /// The state infos that a peer of an organisation may see: peers of the own organisation without an external endpoint
+    /// The state infos that a peer of the organisation `reader` may see: peers of the own organisation without an external endpoint
     /// are nobody else's concern.
-    pub(crate) fn snapshot(&self, surroundings: &mut Surroundings<'_>, for_own: bool) -> Vec<wire::Envelope> {
+    pub(crate) fn snapshot(&self, surroundings: &mut Surroundings<'_>, reader: &MspId) -> Vec<wire::Envelope> {
+        let for_own = surroundings.is_own(reader);
         let mut first = [0; 32];
         surroundings.random.fill(&mut first);
         let first = PkiId::claimed(Bytes::copy_from_slice(&first));

@@ -166,7 +166,7 @@ impl Channel {
                 made.message.clone()
             }
             Some(_) | None => {
-                let mut elements = self.members.snapshot(surroundings, is_own);
+                let mut elements = self.members.snapshot(surroundings, &to.organization);
                 if is_own || !surroundings.me.member.endpoint.is_empty() {
                     self.own.sign(surroundings);
                     elements.push(self.own.message().envelope().clone());
