@@ -4,7 +4,9 @@ use ripstop_types::MspId;
 use crate::definition::LocalPackage;
 use crate::query::{context, current_sequence};
 use crate::record::{self, RecordError, Value};
-use crate::{ChaincodeParameters, Committed, QueryError, ReadState, committed_definitions, definition, keys};
+use crate::{
+    ChaincodeParameters, Committed, NAMESPACE, QueryError, ReadState, Scope, committed_definitions, definition, keys,
+};
 
 /// What runs when a chaincode is called on this peer.
 #[derive(Debug, Clone, PartialEq)]
@@ -125,6 +127,47 @@ pub fn references(
         }
     }
     Ok(found)
+}
+
+/// The chaincodes that a peer of an organization announces to others as those it can run: committed, approved by its
+/// organization, with a package that is installed on it; and `_lifecycle` itself. Each with what others take for its version:
+/// the sequence of its definition, because any part of a definition may change while its version stays (Fabric:
+/// `MetadataManager`). Definitions that make no sense are not announced.
+///
+/// # Errors
+/// When the state cannot be read.
+pub fn announced(
+    state: &mut dyn ReadState,
+    org: &MspId,
+    installed: &[&str],
+) -> Result<Vec<(String, String)>, QueryError> {
+    let names = record::read_all_metadata(state, &Scope::Public, keys::NAMESPACES)
+        .map_err(context("could not query namespace metadata"))?;
+    let mut announced = Vec::new();
+    for name in names.into_keys() {
+        match can_run(state, org, &name, installed) {
+            Ok(Some(sequence)) => announced.push((name, sequence.to_string())),
+            Ok(None) => {}
+            Err(error @ QueryError::Record { error: RecordError::State { .. }, .. }) => return Err(error),
+            Err(_) => {}
+        }
+    }
+    announced.push((NAMESPACE.to_owned(), "1".to_owned()));
+    Ok(announced)
+}
+
+/// The sequence of a definition that the organization approved with a package which is installed.
+fn can_run(state: &mut dyn ReadState, org: &MspId, name: &str, installed: &[&str]) -> Result<Option<i64>, QueryError> {
+    let Some(definition) = definition(state, name)? else { return Ok(None) };
+    let private_name = keys::private_name(name, definition.sequence);
+    let unreadable = || context(format!("could not check opaque org state for '{name}'"));
+    let mismatches = record::compare_hashes(state, org, keys::NAMESPACES, &private_name, &definition.parameters)
+        .map_err(unreadable())?;
+    if !mismatches.is_empty() {
+        return Ok(None);
+    }
+    let package = approved_package(state, org, &private_name, installed.iter().copied()).map_err(unreadable())?;
+    Ok(package.map(|_| definition.sequence))
 }
 
 /// Which of the installed packages the organization approved, found by the hash of its id.

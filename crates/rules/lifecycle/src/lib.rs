@@ -9,7 +9,7 @@
 //! the queries while it simulates; `chaincode` asks [`execution`] which package runs a name; `validation` asks
 //! [`validation_info`] and [`collection_endorsement_policy`] which policy a transaction had to satisfy; `ledger` asks
 //! [`all_collections`] which collections exist and for their [`Lifetimes`], and `committer` asks for the [`eligibility`] of its
-//! organization.
+//! organization; gossip tells other peers which chaincodes are [`announced`].
 //!
 //! Invariants: keys and values in the state are Fabric's bytes (see [`keys`]), because organizations compare hashes of
 //! them; reads happen in Fabric's order and number, because they become part of the read/write set that all endorsers
@@ -44,7 +44,7 @@ pub use collection::{
 };
 pub use definition::{ApprovedDefinition, ChaincodeDefinition, ChaincodeParameters, PackageSource, ParameterMismatch};
 pub use dissemination::{NotDisseminated, check_dissemination};
-pub use execution::{Execution, ExecutionError, execution, references};
+pub use execution::{Execution, ExecutionError, announced, execution, references};
 pub use input::{InputError, InvalidCollection, check_input, is_label};
 pub use lifetime::Lifetimes;
 pub use membership::{

@@ -5,9 +5,9 @@ use prost::Message;
 use ripstop_channel_config::ChannelConfig;
 use ripstop_lifecycle::{
     Access, ApproveError, ChaincodeDefinition, ChaincodeParameters, CommitError, InputError, MemoryLifecycleState,
-    PackageSource, QueryError, ReadState, Scope, approve, approved_definition, approved_definitions, check_input,
-    check_readiness, commit, committed_definition, committed_definitions, default_endorsement_policy, definition, keys,
-    org_approvals,
+    PackageSource, QueryError, ReadState, Scope, announced, approve, approved_definition, approved_definitions,
+    check_input, check_readiness, commit, committed_definition, committed_definitions, default_endorsement_policy,
+    definition, keys, org_approvals,
 };
 use ripstop_msp::Role;
 use ripstop_policy::{dsl, envelope::signed_by_any};
@@ -219,6 +219,34 @@ fn approvals_can_be_read_back() {
     let all: Vec<_> = all.into_iter().map(|((name, sequence), found)| (name, sequence, found.source)).collect();
     assert_eq!(all, [("basic".to_owned(), 1, package()), ("other".to_owned(), 1, PackageSource::Unavailable)]);
     assert!(approved_definitions(&mut state, &org(2)).expect("they can be read").is_empty());
+}
+
+#[test]
+fn a_peer_announces_what_is_committed_approved_and_installed() {
+    let (channel, mut state) = (channel(), MemoryLifecycleState::default());
+    let announced = |state: &mut MemoryLifecycleState, number: u8, installed: &[&str]| {
+        let found = announced(state, &org(number), installed).expect("memory can be read");
+        found.into_iter().map(|(name, version)| format!("{name} {version}")).collect::<Vec<_>>()
+    };
+    let itself = ["_lifecycle 1"];
+    let agree = |state: &mut MemoryLifecycleState, number: u8, sequence: i64, source: &PackageSource| {
+        approve(state, &channel, &org(number), "basic", proposed(sequence, "1.0"), source).expect("it follows");
+    };
+    agree(&mut state, 1, 1, &package());
+    agree(&mut state, 2, 1, &PackageSource::Unavailable);
+    assert_eq!(announced(&mut state, 1, &[PACKAGE]), itself);
+    commit(&mut state, &channel, &org(1), "basic", proposed(1, "1.0")).expect("all approved");
+    assert_eq!(announced(&mut state, 1, &["other:00", PACKAGE]), ["basic 1", "_lifecycle 1"]);
+    assert_eq!(announced(&mut state, 1, &[]), itself);
+    // Approved without a package, and not approved at all.
+    assert_eq!(announced(&mut state, 2, &[PACKAGE]), itself);
+    assert_eq!(announced(&mut state, 3, &[PACKAGE]), itself);
+    // The version stays, the sequence is another one.
+    agree(&mut state, 1, 2, &package());
+    agree(&mut state, 2, 2, &package());
+    commit(&mut state, &channel, &org(2), "basic", proposed(2, "1.0")).expect("all approved");
+    assert_eq!(announced(&mut state, 1, &[PACKAGE]), ["basic 2", "_lifecycle 1"]);
+    assert_eq!(announced(&mut state, 2, &[PACKAGE]), ["basic 2", "_lifecycle 1"]);
 }
 
 fn collection(name: &str, policy: common::SignaturePolicyEnvelope) -> StaticCollectionConfig {
