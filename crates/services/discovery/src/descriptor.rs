@@ -3,6 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ripstop_proto::discovery;
 use ripstop_proto::gossip::Envelope;
 use ripstop_types::MspId;
 
@@ -18,7 +19,7 @@ impl fmt::Display for Group {
 }
 
 /// One way to satisfy all policies of a call: how many different peers of each group endorse. A peer may belong to several
-/// groups, but it counts in one of them only.
+/// groups.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Layout {
     /// How many endorsements of each group, at least one each.
@@ -50,8 +51,42 @@ pub struct Descriptor {
     /// The first chaincode of the interest.
     pub chaincode: String,
     /// The ways to satisfy the policies, never empty, those with the fewest endorsements first. The peers in `groups`
-    /// suffice for each of them.
+    /// suffice for each group of each of them.
     pub layouts: Vec<Layout>,
     /// The peers of each group that a layout names, those with the highest ledger first.
     pub groups: BTreeMap<Group, Vec<Arc<Candidate>>>,
+}
+
+impl From<&Candidate> for discovery::Peer {
+    fn from(candidate: &Candidate) -> Self {
+        Self {
+            state_info: Some(candidate.state_info.clone()),
+            membership_info: Some(candidate.alive.clone()),
+            identity: candidate.identity.clone(),
+        }
+    }
+}
+
+impl From<Descriptor> for discovery::EndorsementDescriptor {
+    fn from(descriptor: Descriptor) -> Self {
+        let peers = |candidates: &[Arc<Candidate>]| discovery::Peers {
+            peers: candidates.iter().map(|candidate| candidate.as_ref().into()).collect(),
+        };
+        let layout = |layout: Layout| discovery::Layout {
+            quantities_by_group: layout
+                .quantities_by_group
+                .into_iter()
+                .map(|(group, quantity)| (group.to_string(), quantity))
+                .collect(),
+        };
+        Self {
+            chaincode: descriptor.chaincode,
+            endorsers_by_groups: descriptor
+                .groups
+                .iter()
+                .map(|(group, candidates)| (group.to_string(), peers(candidates)))
+                .collect(),
+            layouts: descriptor.layouts.into_iter().map(layout).collect(),
+        }
+    }
 }

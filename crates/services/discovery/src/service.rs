@@ -1,39 +1,199 @@
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ripstop_gossip::View;
-use ripstop_ledger::Ledgers;
-use ripstop_msp::LocalMsp;
+use ripstop_msp::LocalPolicy;
+use ripstop_proto::discovery::discovery_server::{Discovery as DiscoveryRpc, DiscoveryServer};
+use ripstop_proto::discovery::query::Query as Question;
+use ripstop_proto::discovery::query_result::Result as Answer;
+use ripstop_proto::discovery::{
+    AuthInfo, ChaincodeQuery, ChaincodeQueryResult, Error, Query, QueryResult, Request, Response, SignedRequest,
+};
 use ripstop_proto::protos::ChaincodeInterest;
-use ripstop_types::ChannelId;
-use tokio::sync::watch;
+use ripstop_transport::{BOUNDED_BY_LISTENER, PeerInfo};
+use ripstop_types::{ChannelId, SignedData};
+use tokio::sync::Semaphore;
+use tonic::Status;
 
-use crate::{Descriptor, PlanError};
+use crate::access::Access;
+use crate::cache::CacheSize;
+use crate::config::config_result;
+use crate::peers::Audience;
+use crate::refusal::Refusal;
+use crate::{Discovery, text};
 
-/// The discovery service of one peer. Clones are the same service.
-#[derive(Clone)]
-pub struct Discovery {
-    ledgers: Arc<Ledgers>,
-    local_msp: Arc<LocalMsp>,
-    view: watch::Receiver<Arc<View>>,
+/// How many queries one request may hold.
+const MAX_QUERIES: usize = 64;
+/// How many interests one query may hold.
+const MAX_INTERESTS: usize = 64;
+/// How many requests are worked on at once; others wait for their turn.
+const AT_ONCE: usize = 4;
+
+/// Whether requests must name the client's TLS certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsBinding {
+    /// With TLS, mutual or not: the client has to present a certificate, and to sign its hash.
+    Required,
+    /// Without TLS.
+    NotChecked,
 }
 
-impl Discovery {
-    /// Serves what the ledgers of this peer and its view of others say.
-    pub fn new(ledgers: Arc<Ledgers>, local_msp: Arc<LocalMsp>, view: watch::Receiver<Arc<View>>) -> Self {
-        Self { ledgers, local_msp, view }
+/// How the service works.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DiscoveryConfig {
+    /// Whether requests are bound to the TLS connection.
+    pub binding: TlsBinding,
+    /// Whom of the peer's own organisation it tells of peers as such (`peer.discovery.orgMembersAllowedAccess`).
+    pub local_policy: LocalPolicy,
+    /// The memory of who may ask; none when each request is checked anew (`peer.discovery.authCacheEnabled`).
+    pub cache: Option<CacheSize>,
+}
+
+/// `discovery.Discovery`. Clones are the same service.
+#[derive(Clone)]
+pub struct DiscoveryService(Arc<Shared>);
+
+struct Shared {
+    discovery: Discovery,
+    access: Access,
+    binding: TlsBinding,
+    turns: Semaphore,
+}
+
+impl DiscoveryService {
+    /// Answers applications.
+    pub fn new(discovery: Discovery, config: DiscoveryConfig) -> Self {
+        let access = Access::new(discovery.local_msp(), config.local_policy, config.cache);
+        Self(Arc::new(Shared { discovery, access, binding: config.binding, turns: Semaphore::new(AT_ONCE) }))
     }
 
-    /// Which peers have to endorse a call that touches what `interest` lists. No access check: the gateway asks for its own
-    /// client.
-    ///
-    /// # Errors
-    /// When no peers can be named; the text says what is lacking.
-    pub fn endorsement_plan(
-        &self,
-        _channel: &ChannelId,
-        _interest: &ChaincodeInterest,
-    ) -> Result<Descriptor, PlanError> {
-        let _ = (&self.ledgers, &self.local_msp, self.view.borrow());
-        Err(PlanError::NotAvailable)
+    /// The gRPC service.
+    pub fn into_server(self) -> DiscoveryServer<Self> {
+        DiscoveryServer::new(self)
+            .max_decoding_message_size(BOUNDED_BY_LISTENER)
+            .max_encoding_message_size(BOUNDED_BY_LISTENER)
     }
+}
+
+#[tonic::async_trait]
+impl DiscoveryRpc for DiscoveryService {
+    async fn discover(&self, request: tonic::Request<SignedRequest>) -> Result<tonic::Response<Response>, Status> {
+        let client = PeerInfo::of(&request).cloned();
+        let address = client.as_ref().map(PeerInfo::address);
+        let signed = request.into_inner();
+        let accepted = accept(&signed, self.0.binding, client.as_ref()).map_err(|refusal| {
+            tracing::warn!(target: "discovery", "Request from {} is malformed or invalid: {refusal}", named(address));
+            Status::from(refusal)
+        })?;
+        let _turn = self.0.turns.acquire().await.map_err(|_| Status::unavailable("the peer is stopping"))?;
+        let shared = Arc::clone(&self.0);
+        let work =
+            move || accepted.queries.iter().map(|query| shared.answer(query, &accepted.signed, address)).collect();
+        let results: Vec<QueryResult> = tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|error| Status::internal(format!("the request could not be answered to its end: {error}")))?;
+        Ok(tonic::Response::new(Response { results }))
+    }
+}
+
+/// A request in the right form: what is asked, and what was signed by whom.
+struct Accepted {
+    queries: Vec<Query>,
+    signed: SignedData,
+}
+
+/// Checks a request's form and its binding to the connection, in Fabric's order.
+fn accept(request: &SignedRequest, binding: TlsBinding, client: Option<&PeerInfo>) -> Result<Accepted, Refusal> {
+    let Request { authentication, queries } =
+        ripstop_proto::read(request.payload.clone()).map_err(|error| Refusal::Malformed(error.to_string()))?;
+    let AuthInfo { client_identity, client_tls_cert_hash: claimed } =
+        authentication.ok_or(Refusal::NoAuthentication)?;
+    if client_identity.is_empty() {
+        return Err(Refusal::NoIdentity);
+    }
+    if binding == TlsBinding::Required {
+        let actual = client.and_then(PeerInfo::certificate_hash).ok_or(Refusal::NoCertificate)?;
+        if claimed.as_ref() != actual.as_bytes() {
+            return Err(Refusal::OtherCertificate { claimed, actual });
+        }
+    }
+    if queries.len() > MAX_QUERIES {
+        return Err(Refusal::TooManyQueries { found: queries.len(), most: MAX_QUERIES });
+    }
+    let signed = SignedData {
+        identity: client_identity,
+        message: request.payload.clone(),
+        signature: request.signature.clone(),
+    };
+    Ok(Accepted { queries, signed })
+}
+
+impl Shared {
+    /// Answers one query, if whoever signed the request may ask it.
+    fn answer(&self, query: &Query, signed: &SignedData, address: Option<SocketAddr>) -> QueryResult {
+        let (name, client) = (query.channel.as_str(), named(address));
+        let channel = ChannelId::new(name).ok();
+        let config = channel.as_ref().and_then(|channel| self.discovery.ledger(channel)).map(|ledger| ledger.config());
+        if !name.is_empty() && config.is_none() {
+            tracing::warn!(target: "discovery", "got query for channel {name} from {client} but it doesn't exist");
+            return error(self.access.denial(name));
+        }
+        if let Err(why) = self.access.check(config.as_deref(), signed) {
+            tracing::warn!(target: "discovery", "got query for channel {name} from {client} but it isn't eligible: {why}");
+            return error(self.access.denial(name));
+        }
+        let result = match (channel, config, &query.query) {
+            (None, _, Some(Question::LocalPeers(_))) => Ok(Answer::Members(self.discovery.local_members())),
+            (Some(_), Some(config), Some(Question::ConfigQuery(_))) => config_result(config.config())
+                .map(Answer::ConfigResult)
+                .map_err(|error| format!("failed fetching config for channel {name}: {error}")),
+            (Some(channel), _, Some(Question::PeerQuery(asked))) => {
+                let anything = ChaincodeInterest::default();
+                let members = self.discovery.channel_members(&channel, asked.filter.as_ref().unwrap_or(&anything));
+                members.map(Answer::Members).map_err(|error| error.to_string())
+            }
+            (Some(channel), _, Some(Question::CcQuery(asked))) => {
+                self.descriptors(&channel, asked).map(Answer::CcQueryRes)
+            }
+            _ => Err("unknown or missing request type".to_owned()),
+        };
+        match result {
+            Ok(answer) => QueryResult { result: Some(answer) },
+            Err(text) => error(text),
+        }
+    }
+
+    fn descriptors(&self, channel: &ChannelId, query: &ChaincodeQuery) -> Result<ChaincodeQueryResult, String> {
+        let interests = &query.interests;
+        if interests.is_empty() {
+            return Err("chaincode query must have at least one chaincode interest".to_owned());
+        }
+        if interests.len() > MAX_INTERESTS {
+            return Err(format!("chaincode query has {} interests, and may have {MAX_INTERESTS}", interests.len()));
+        }
+        for interest in interests {
+            if interest.chaincodes.is_empty() {
+                return Err("chaincode interest must contain at least one chaincode".to_owned());
+            }
+            if interest.chaincodes.iter().any(|call| call.name.is_empty()) {
+                return Err("chaincode name in interest cannot be empty".to_owned());
+            }
+        }
+        let planned = interests.iter().map(|interest| {
+            let planned = self.discovery.plan(channel, interest, Audience::Applications);
+            planned.map(Into::into).map_err(|error| {
+                let interest = text::interest(interest);
+                tracing::error!(target: "discovery", "Failed constructing descriptor for chaincode {interest}: {error}");
+                format!("failed constructing descriptor for {interest}: {error}")
+            })
+        });
+        Ok(ChaincodeQueryResult { content: planned.collect::<Result<_, _>>()? })
+    }
+}
+
+fn error(content: String) -> QueryResult {
+    QueryResult { result: Some(Answer::Error(Error { content })) }
+}
+
+fn named(address: Option<SocketAddr>) -> String {
+    address.map_or_else(|| "somewhere".to_owned(), |address| address.to_string())
 }
