@@ -1,6 +1,7 @@
 //! The gateway over a real ledger, with an endorser that answers as told.
 #![allow(clippy::unwrap_used, reason = "what cannot be set up fails the test")]
 
+mod orderers;
 mod peers;
 mod world;
 

@@ -48,12 +48,17 @@ pub(crate) enum Behaviour {
 #[derive(Clone)]
 struct Told {
     name: &'static str,
-    behaviours: Behaviours,
+    script: SharedScript,
 }
 
 /// What each peer does, and who was asked so far.
-#[derive(Clone, Default)]
-struct Behaviours(Arc<Mutex<(HashMap<&'static str, Behaviour>, Vec<&'static str>)>>);
+#[derive(Default)]
+struct Script {
+    behaviours: HashMap<&'static str, Behaviour>,
+    asked: Vec<&'static str>,
+}
+
+type SharedScript = Arc<Mutex<Script>>;
 
 #[tonic::async_trait]
 impl Endorser for Told {
@@ -62,9 +67,9 @@ impl Endorser for Told {
         _: Request<protos::SignedProposal>,
     ) -> Result<Response<protos::ProposalResponse>, Status> {
         let behaviour = {
-            let mut told = self.behaviours.0.lock();
-            told.1.push(self.name);
-            told.0.get(self.name).cloned().unwrap_or(Behaviour::Endorse("result"))
+            let mut script = self.script.lock();
+            script.asked.push(self.name);
+            script.behaviours.get(self.name).cloned().unwrap_or(Behaviour::Endorse("result"))
         };
         let (status, message, result) = match behaviour {
             Behaviour::Endorse(result) => (200, "", Some(result)),
@@ -94,7 +99,7 @@ pub(crate) type Described = (&'static str, &'static str, u64);
 
 pub(crate) struct World {
     pub(crate) gateway: Gateway,
-    behaviours: Behaviours,
+    script: SharedScript,
     views: watch::Sender<Arc<View>>,
     organizations: BTreeMap<&'static str, Organization>,
     /// The names of peers, by address.
@@ -103,22 +108,33 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A channel whose peers all have the chaincode `basic`. The first one is the gateway's own.
+    /// A channel whose peers all have the chaincode `basic`. The first one is the gateway's own. Nobody orders.
     pub(crate) async fn new(peers: &[Described]) -> Self {
+        Self::ordered(peers, vec!["127.0.0.1:1".to_owned()], "etcdraft").await
+    }
+
+    /// The same with orderers at these addresses, which agree in this way.
+    pub(crate) async fn ordered(peers: &[Described], orderers: Vec<String>, consensus: &str) -> Self {
         let organizations: BTreeMap<_, _> =
             ["Org1MSP", "Org2MSP", "Org3MSP"].map(|name| (name, Organization::new(name))).into();
         let orderer = Organization::new("OrdererMSP");
         let directory = tempfile::tempdir().unwrap();
         let ledgers = Arc::new(Ledgers::open(directory.path(), LedgerOptions::default()).unwrap());
         let mut channel = Channel::new(&orderer, organizations.values());
-        channel.orderer_endpoints = vec!["127.0.0.1:1".to_owned()];
+        channel.orderer_endpoints = orderers;
+        let mut group = channel.group();
+        let ordering = &mut group.groups.get_mut("Orderer").unwrap().values;
+        let agreed = ripstop_proto::orderer::ConsensusType { r#type: consensus.to_owned(), ..Default::default() };
+        if consensus != "etcdraft" {
+            ordering.extend([ripstop_testkit::value("ConsensusType", &agreed)]);
+        }
         let id = ChannelId::new(CHANNEL).unwrap();
-        ledgers.create(genesis::block(&id, channel.group(), [7; 24], Timestamp { seconds: 1, nanos: 0 })).unwrap();
+        ledgers.create(genesis::block(&id, group, [7; 24], Timestamp { seconds: 1, nanos: 0 })).unwrap();
 
-        let behaviours = Behaviours::default();
+        let script = SharedScript::default();
         let (mut view, mut members, mut names) = (View::default(), BTreeMap::new(), HashMap::new());
         for (index, &(name, org, height)) in peers.iter().enumerate() {
-            let told = Told { name, behaviours: behaviours.clone() };
+            let told = Told { name, script: Arc::clone(&script) };
             let address = if index == 0 { "localhost:7051".to_owned() } else { serve(told).await };
             names.insert(address.clone(), name);
             let identity = organizations[org].peer(name).identity().clone();
@@ -132,7 +148,7 @@ impl World {
         view.channels.insert(id, members);
         let (views, receiver) = watch::channel(Arc::new(view));
 
-        let local = Told { name: peers[0].0, behaviours: behaviours.clone() };
+        let local = Told { name: peers[0].0, script: Arc::clone(&script) };
         let local_msp = Arc::new(LocalMsp::new(&organizations["Org1MSP"].msp_config()).unwrap());
         let local = LocalPeer::new(local_msp.id().clone(), "localhost:7051".to_owned(), EndorserServer::new(local));
         let directory_of_peers = PeerDirectory::new(local, None, PATIENCE, Keepalive::default(), Vec::new());
@@ -143,16 +159,16 @@ impl World {
         };
         let discovery = Discovery::new(Arc::clone(&ledgers), Arc::clone(&local_msp), receiver.clone());
         let gateway = Gateway::new(ledgers, local_msp, discovery, receiver, directory_of_peers, config);
-        Self { gateway, behaviours, views, organizations, names, _directory: directory }
+        Self { gateway, script, views, organizations, names, _directory: directory }
     }
 
     pub(crate) fn tell(&self, peer: &'static str, behaviour: Behaviour) {
-        self.behaviours.0.lock().0.insert(peer, behaviour);
+        self.script.lock().behaviours.insert(peer, behaviour);
     }
 
     /// Who was asked, in order.
     pub(crate) fn asked(&self) -> Vec<&'static str> {
-        self.behaviours.0.lock().1.clone()
+        self.script.lock().asked.clone()
     }
 
     /// Lets a peer vanish from the view.
@@ -213,13 +229,28 @@ impl World {
         Ok(names)
     }
 
+    pub(crate) async fn submit(&self) -> Result<(), Refusal> {
+        let envelope = common::Envelope { payload: "transaction".into(), signature: "signature".into() };
+        let request = gateway::SubmitRequest {
+            channel_id: CHANNEL.to_owned(),
+            prepared_transaction: Some(envelope),
+            ..Default::default()
+        };
+        self.gateway.submit(Request::new(request)).await.map(drop).map_err(|status| self.refusal(&status))
+    }
+
+    /// The name of a peer; orderers have none.
+    fn name(&self, address: &str) -> &'static str {
+        self.names.get(address).copied().unwrap_or("orderer")
+    }
+
     fn refusal(&self, status: &Status) -> Refusal {
         let details = RpcStatus::decode(status.details()).unwrap().details;
         let details = details.into_iter().map(|detail| gateway::ErrorDetail::decode(detail.value.as_slice()).unwrap());
         Refusal {
             code: status.code(),
             message: status.message().to_owned(),
-            details: details.map(|detail| (self.names[&detail.address], detail.msp_id, detail.message)).collect(),
+            details: details.map(|detail| (self.name(&detail.address), detail.msp_id, detail.message)).collect(),
         }
     }
 }
