@@ -28,6 +28,7 @@ mod node;
 mod options;
 mod parse;
 mod peer;
+mod pull;
 mod roster;
 mod signed;
 mod transfer;

@@ -3,8 +3,6 @@
 //! Blocks that peers push or send when asked wait here for those before them. None is verified: the committer does that, and
 //! says so when it refuses one. Then whoever sent it is asked last, and another peer's block is tried.
 
-#![allow(dead_code, reason = "blocks are not pulled yet")]
-
 mod ask;
 mod credit;
 mod slots;
@@ -110,9 +108,9 @@ impl Transfer {
         }
     }
 
-    /// Whether a block waits for the committer, or is committed.
-    pub(crate) fn has(&self, number: u64) -> bool {
-        number < self.height || self.slots.has(number)
+    /// Whether a block would be taken that is not here yet.
+    pub(crate) fn wants(&self, number: u64) -> bool {
+        number >= self.height && number - self.height < self.window() && !self.slots.has(number)
     }
 
     /// Takes a block that nobody asked for, unless it is too far ahead: those before it would have to wait in memory.

@@ -39,6 +39,7 @@ pub(crate) struct Members {
     present: Roster,
     companions: Roster,
     revision: u64,
+    shape: u64,
 }
 
 /// A state info that was verified.
@@ -49,6 +50,15 @@ struct Held {
     // Since when the peer is not alive. It may come back with the same state info.
     gone_since: Option<Moment>,
     news: Allowance,
+}
+
+/// Whom state infos are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// Peers of the own organisation.
+    Colleagues,
+    /// Peers of other organisations.
+    Others,
 }
 
 /// What became of a state info.
@@ -91,6 +101,7 @@ impl Members {
             present: Roster::default(),
             companions: Roster::default(),
             revision: 0,
+            shape: 0,
         }
     }
 
@@ -122,6 +133,11 @@ impl Members {
     /// A number that grows whenever something changed.
     pub(crate) const fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// A number that grows whenever somebody came or went, or what is known of a peer otherwise than by its state info.
+    pub(crate) const fn shape(&self) -> u64 {
+        self.shape
     }
 
     /// The greatest height that a member claims.
@@ -178,6 +194,7 @@ impl Members {
         self.heights.clear();
         self.per_organization.clear();
         self.revision += 1;
+        self.shape += 1;
         for (peer, mut held) in std::mem::take(&mut self.held) {
             let living = surroundings.alive.get(&peer);
             let believed = self.has_organization(&held.organization)
@@ -203,6 +220,7 @@ impl Members {
             return;
         }
         self.neighbours.add(id);
+        self.shape += 1;
         if let Some(held) = self.held.get_mut(id) {
             held.gone_since = None;
             self.place(surroundings, id);
@@ -212,6 +230,7 @@ impl Members {
     /// A peer is not alive any more. What it said is kept for a while.
     pub(crate) fn vanished(&mut self, peer: &PkiId, now: Moment) {
         self.displace(peer);
+        self.shape += 1;
         self.neighbours.remove(peer);
         self.colleagues.remove(peer);
         if let Some(held) = self.held.get_mut(peer) {
@@ -257,24 +276,23 @@ impl Members {
             return Learned::Refused("it is too large");
         }
         let count = self.per_organization.get(&peer.organization).copied().unwrap_or_default();
-        if let Some(held) = self.held.get_mut(&info.pki_id) {
-            if !held.news.take(surroundings.now, NEWS) {
-                return Learned::Stale;
-            }
-        } else if count >= STATE_INFOS_PER_ORGANIZATION {
+        if count >= STATE_INFOS_PER_ORGANIZATION && !self.held.contains_key(&info.pki_id) {
             return Learned::Refused("there are too many");
         }
         if !self.believes(surroundings, peer, message) {
             return Learned::Refused("its sender does not satisfy the channel's readers policy");
         }
+        // Only what is verified counts: others could use up a peer's allowance by what they make up.
+        if self.held.get_mut(&info.pki_id).is_some_and(|held| !held.news.take(surroundings.now, NEWS)) {
+            return Learned::Stale;
+        }
         self.hold(surroundings, peer, message);
         Learned::News
     }
 
-    /// The state infos that a peer of the organisation `reader` may see: peers of the own organisation without an external endpoint
-    /// are nobody else's concern.
-    pub(crate) fn snapshot(&self, surroundings: &mut Surroundings<'_>, reader: &MspId) -> Vec<wire::Envelope> {
-        let for_own = surroundings.is_own(reader);
+    /// The state infos that some may see: peers of the own organisation without an external endpoint are nobody else's
+    /// concern.
+    pub(crate) fn snapshot(&self, surroundings: &mut Surroundings<'_>, audience: Audience) -> Vec<wire::Envelope> {
         let mut first = [0; 32];
         surroundings.random.fill(&mut first);
         let first = PkiId::claimed(Bytes::copy_from_slice(&first));
@@ -282,7 +300,9 @@ impl Members {
         let mut elements = Vec::new();
         for (peer, held) in self.held.range(&first..).chain(self.held.range(..&first)) {
             let Some(living) = surroundings.alive.get(peer) else { continue };
-            let shown = for_own || !living.member.endpoint.is_empty() || !surroundings.is_own(&living.organization);
+            let shown = audience == Audience::Colleagues
+                || !living.member.endpoint.is_empty()
+                || !surroundings.is_own(&living.organization);
             if held.gone_since.is_some() || !shown {
                 continue;
             }
@@ -311,6 +331,7 @@ impl Members {
 
     fn hold(&mut self, surroundings: &Surroundings<'_>, peer: &KnownPeer, message: &SignedMessage) {
         let id = &peer.member.pki_id;
+        let was_present = self.present.contains(id);
         self.displace(id);
         match self.held.get_mut(id) {
             Some(held) => {
@@ -329,6 +350,9 @@ impl Members {
             }
         }
         self.place(surroundings, id);
+        if was_present != self.present.contains(id) {
+            self.shape += 1;
+        }
     }
 
     fn place(&mut self, surroundings: &Surroundings<'_>, peer: &PkiId) {

@@ -11,11 +11,13 @@ mod emitter;
 mod leading;
 pub(crate) mod members;
 mod own;
+mod pulling;
 mod receive;
 mod tracker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ripstop_types::ChannelId;
@@ -28,10 +30,11 @@ use self::own::Own;
 use self::receive::{Conduct, Snapshot};
 use self::tracker::Tracker;
 use crate::allowance::Allowance;
+use crate::pull::Pull;
 use crate::transfer::{Accepted, Origin, Transfer};
 use crate::{
-    AnnouncedChaincode, ChannelInput, ChannelMember, ChannelOrganizations, Content, KnownPeer, Message, Moment,
-    NoteLevel, Options, PkiId, SignedMessage, StatePayload, Surroundings, Tag,
+    AnnouncedChaincode, ChannelInput, ChannelMember, ChannelOrganizations, Content, DataKind, KnownPeer, Message,
+    Moment, NoteLevel, Options, PkiId, SignedMessage, StatePayload, Surroundings, Tag,
 };
 
 /// The logger of what concerns a channel's members.
@@ -39,6 +42,12 @@ const LOGGER: &str = "gossip.channel";
 
 /// How many state infos wait for the alive message of their sender. The one with the lowest PKI-ID goes when there are more.
 const EARLY: usize = 64;
+
+/// How many members are so many that what is told of them is not made anew with each change.
+const MANY: usize = 128;
+
+/// For how long it is not made anew.
+const VIEW_AGE: Duration = Duration::from_millis(500);
 
 /// The machine of one channel that this peer is in, or was in.
 #[derive(Debug)]
@@ -48,7 +57,7 @@ pub(crate) struct Channel {
     sequence: u64,
     own: Own,
     members: Members,
-    viewed: Option<u64>,
+    viewed: Option<Viewed>,
     early: BTreeMap<PkiId, SignedMessage>,
     conduct: BTreeMap<PkiId, Conduct>,
     complaints: Allowance,
@@ -57,11 +66,28 @@ pub(crate) struct Channel {
     tracker: Tracker,
     emitter: Emitter,
     blocks: BlockStore,
+    pull: Pull,
     transfer: Transfer,
     leading: Leading,
     // Blocks below were perhaps committed as they came from the orderers, not as peers sent them.
     own_blocks_below: u64,
     timers: Timers,
+}
+
+/// What was told of the members.
+#[derive(Debug)]
+struct Viewed {
+    at: Moment,
+    revision: u64,
+    shape: u64,
+}
+
+impl Viewed {
+    /// Whether it need not be told again.
+    fn holds(&self, now: &Self, members: usize) -> bool {
+        let is_recent = members >= MANY && now.at.since(self.at) < VIEW_AGE;
+        self.revision == now.revision || (self.shape == now.shape && is_recent)
+    }
 }
 
 /// When something happens again.
@@ -89,6 +115,7 @@ impl Channel {
             tracker: Tracker::default(),
             emitter: Emitter::default(),
             blocks: BlockStore::default(),
+            pull: Pull::new(now, DataKind::Blocks, Some(id.clone()), &options),
             transfer: Transfer::new(now, id.clone(), &options, 0),
             leading: Leading::Never,
             own_blocks_below: 0,
@@ -172,6 +199,11 @@ impl Channel {
         self.blocks.expire(now, self.options.block_lifetime());
         self.leading.wake(surroundings, &self.id, &self.members);
         self.transfer.wake(surroundings, &self.members);
+        if !self.own.has_left() {
+            let (companions, count) = (self.members.companions(), self.options.pull_peer_num);
+            let choose = |random: &mut fastrand::Rng| companions.choose(random, count, count, |_| true);
+            self.pull.wake(surroundings, self.options.pull_interval, choose);
+        }
         self.note_role();
     }
 
@@ -179,16 +211,19 @@ impl Channel {
     pub(crate) fn wake_at(&self) -> Option<Moment> {
         let Timers { publish, request, sweep, track } = self.timers;
         let blocks = self.blocks.expires_at(self.options.block_lifetime());
-        let machines = [self.emitter.wake_at(), self.leading.wake_at(), self.transfer.wake_at(), blocks];
+        let pull = (!self.own.has_left()).then(|| self.pull.wake_at());
+        let machines = [self.emitter.wake_at(), self.leading.wake_at(), self.transfer.wake_at(), blocks, pull];
         [publish, request, sweep, track].into_iter().chain(machines).flatten().min()
     }
 
-    /// The members of the channel that are alive, this peer among them, if that changed since the last call.
+    /// The members of the channel that are alive, this peer among them, if that changed since the last call. Where there are
+    /// many, it does not count for a while that they say something new of themselves.
     pub(crate) fn members(&mut self, surroundings: &Surroundings<'_>) -> Option<BTreeMap<PkiId, ChannelMember>> {
-        let revision = self.members.revision() + self.own.revision();
-        if self.viewed.replace(revision) == Some(revision) {
+        let now = Viewed { at: surroundings.now, revision: self.revision(), shape: self.members.shape() };
+        if self.viewed.as_ref().is_some_and(|before| before.holds(&now, self.members.present().len())) {
             return None;
         }
+        self.viewed = Some(now);
         if self.own.has_left() {
             return Some(BTreeMap::new());
         }
@@ -348,6 +383,10 @@ impl Channel {
         self.emitter.add(surroundings, &self.members, &self.options, (message, from, route));
     }
 
+    fn revision(&self) -> u64 {
+        self.members.revision() + self.own.revision()
+    }
+
     /// While this peer leads, and for what is on its way when it stops, blocks come from the orderers, too.
     fn note_role(&mut self) {
         if self.leading.leads() {
@@ -357,10 +396,10 @@ impl Channel {
 }
 
 /// Whether a moment came; the next one is later by an interval.
-fn due(timer: &mut Option<Moment>, now: Moment, interval: std::time::Duration) -> bool {
+fn due(timer: &mut Option<Moment>, now: Moment, interval: Duration) -> bool {
     let is_due = timer.is_some_and(|at| at <= now);
     if is_due {
-        *timer = Some(now + interval.max(std::time::Duration::from_millis(1)));
+        *timer = Some(now + interval.max(Duration::from_millis(1)));
     }
     is_due
 }

@@ -1,10 +1,11 @@
 use std::time::Duration;
 
+use bytes::Bytes;
 use ripstop_proto::gossip as wire;
 
 use super::emitter::Route;
-use super::members::{Learned, channel_mac, state_info};
-use super::{Channel, EARLY, LOGGER};
+use super::members::{Audience, Learned, channel_mac, state_info};
+use super::{Channel, EARLY, LOGGER, MANY};
 use crate::allowance::{Allowance, Rate};
 use crate::transfer::{Offered, Origin};
 use crate::{Contact, Content, Message, Moment, NoteLevel, SignedMessage, Surroundings, Tag};
@@ -18,14 +19,21 @@ const SNAPSHOTS: Rate = Rate { burst: 8, every: Duration::from_millis(500) };
 /// How often one peer gets a range of blocks.
 const RANGES: Rate = Rate { burst: 100, every: Duration::from_millis(10) };
 
+/// How often one peer is heard about who leads.
+const LEADERSHIP: Rate = Rate { burst: 32, every: Duration::from_millis(200) };
+
+/// How many state infos that are not believed one peer may send. If it sends more, its state infos are not verified for
+/// [`MUTED`].
+const REFUSALS: Rate = Rate { burst: 32, every: Duration::from_secs(1) };
+
+/// For how long state infos of a peer are not looked at that sent too many bad ones.
+const MUTED: Duration = Duration::from_secs(10);
+
 /// How often a line is logged about messages that are not taken.
 const COMPLAINTS: Rate = Rate { burst: 10, every: Duration::from_secs(1) };
 
 /// For how long an answer with many state infos is given again though some of them changed.
 const SNAPSHOT_AGE: Duration = Duration::from_secs(1);
-
-/// How many state infos are many.
-const MANY: usize = 128;
 
 /// How a peer at the other end of a stream behaves.
 #[derive(Debug, Default)]
@@ -35,6 +43,10 @@ pub(crate) struct Conduct {
     snapshots_given: Allowance,
     snapshots_taken: Allowance,
     ranges: Allowance,
+    leadership: Allowance,
+    refusals: Allowance,
+    // Until when its state infos are not looked at.
+    muted_until: Moment,
 }
 
 /// An answer with state infos that may be given again.
@@ -44,6 +56,12 @@ pub(crate) struct Snapshot {
     made_at: Moment,
     revision: u64,
     elements: usize,
+}
+
+impl Snapshot {
+    fn is_fresh(&self, now: Moment, revision: u64) -> bool {
+        self.revision == revision || (self.elements >= MANY && now.since(self.made_at) < SNAPSHOT_AGE)
+    }
 }
 
 impl Channel {
@@ -63,9 +81,7 @@ impl Channel {
         }
         let nonce = message.message().nonce;
         match &message.message().content {
-            Content::StateInfoRequest { channel_mac: mac } if *mac == channel_mac(&from.pki_id, &self.id) => {
-                self.give_snapshot(surroundings, from);
-            }
+            Content::StateInfoRequest { channel_mac } => self.give_snapshot(surroundings, from, channel_mac),
             Content::StateInfoSnapshot(elements) => self.take_snapshot(surroundings, from, elements),
             _ if self.own.has_left() || message.message().channel.as_ref() != Some(&self.id) => {}
             Content::Block(payload) => {
@@ -75,18 +91,13 @@ impl Channel {
                     self.complain(surroundings, &text);
                 }
             }
-            Content::StateRequest { start, end } if self.conduct_of(from).ranges.take(surroundings.now, RANGES) => {
-                self.transfer.serve(surroundings, &from.pki_id, nonce, (*start, *end));
-            }
+            Content::StateRequest { start, end } => self.serve(surroundings, from, nonce, (*start, *end)),
             Content::StateResponse(payloads) => {
                 let answer = (nonce, payloads.clone());
                 self.transfer.answered(surroundings, &self.members, &from.pki_id, answer);
             }
-            Content::Leadership(_) => {
-                self.leading.receive(surroundings, &self.id, &self.members, (from, message));
-                self.note_role();
-            }
-            _ => {}
+            Content::Leadership(_) => self.hear_leadership(surroundings, from, message),
+            _ => self.receive_pull(surroundings, from, message),
         }
     }
 
@@ -97,7 +108,7 @@ impl Channel {
         from: Option<&Contact>,
         message: &SignedMessage,
     ) {
-        match self.learn(surroundings, message) {
+        match self.learn(surroundings, from, message) {
             Learned::News => {
                 let Some(info) = state_info(message) else { return };
                 let has_external = |peer: &crate::KnownPeer| !peer.member.endpoint.is_empty();
@@ -113,6 +124,19 @@ impl Channel {
         }
     }
 
+    fn serve(&mut self, surroundings: &mut Surroundings<'_>, to: &Contact, nonce: u64, range: (u64, u64)) {
+        if self.conduct_of(to).ranges.take(surroundings.now, RANGES) {
+            self.transfer.serve(surroundings, &to.pki_id, nonce, range);
+        }
+    }
+
+    fn hear_leadership(&mut self, surroundings: &mut Surroundings<'_>, from: &Contact, message: &SignedMessage) {
+        if self.conduct_of(from).leadership.take(surroundings.now, LEADERSHIP) {
+            self.leading.receive(surroundings, &self.id, &self.members, (from, message));
+            self.note_role();
+        }
+    }
+
     fn take_snapshot(&mut self, surroundings: &mut Surroundings<'_>, from: &Contact, elements: &[wire::Envelope]) {
         if !self.conduct_of(from).snapshots_taken.take(surroundings.now, SNAPSHOTS) {
             return;
@@ -122,18 +146,32 @@ impl Channel {
                 let text = format!("Channel {} : StateInfo snapshot of {from:?} contains an invalid message", self.id);
                 return self.complain(surroundings, &text);
             };
-            if self.learn(surroundings, &message) == Learned::Unknown {
+            if self.learn(surroundings, Some(from), &message) == Learned::Unknown {
                 self.keep_early(&message);
             }
         }
         self.transfer.learned_heights(surroundings, &self.members);
     }
 
-    fn learn(&mut self, surroundings: &mut Surroundings<'_>, message: &SignedMessage) -> Learned {
+    fn learn(
+        &mut self,
+        surroundings: &mut Surroundings<'_>,
+        from: Option<&Contact>,
+        message: &SignedMessage,
+    ) -> Learned {
+        let now = surroundings.now;
+        if from.is_some_and(|from| self.conduct_of(from).muted_until > now) {
+            return Learned::Stale;
+        }
         let learned = self.members.learn(surroundings, message);
-        if let (Learned::Refused(why), Some(info)) = (&learned, state_info(message)) {
-            let text = format!("State info of {} is not taken: {why}", info.pki_id);
-            self.complain(surroundings, &text);
+        if let Learned::Refused(why) = learned {
+            if let Some(conduct) = from.map(|from| self.conduct_of(from))
+                && !conduct.refusals.take(now, REFUSALS)
+            {
+                conduct.muted_until = now + MUTED;
+            }
+            let about = state_info(message).map(|info| info.pki_id.to_string()).unwrap_or_default();
+            self.complain(surroundings, &format!("State info of {about} is not taken: {why}"));
         }
         learned
     }
@@ -151,38 +189,39 @@ impl Channel {
     }
 
     /// Answers with the state infos that a peer of that organisation may see.
-    fn give_snapshot(&mut self, surroundings: &mut Surroundings<'_>, to: &Contact) {
+    fn give_snapshot(&mut self, surroundings: &mut Surroundings<'_>, to: &Contact, mac: &Bytes) {
         let now = surroundings.now;
-        if !self.conduct_of(to).snapshots_given.take(now, SNAPSHOTS) {
+        if *mac != channel_mac(&to.pki_id, &self.id) || !self.conduct_of(to).snapshots_given.take(now, SNAPSHOTS) {
             return;
         }
-        let is_own = surroundings.is_own(&to.organization);
-        let revision = self.members.revision() + self.own.revision();
-        let slot = usize::from(!is_own);
+        let (audience, slot) = match surroundings.is_own(&to.organization) {
+            true => (Audience::Colleagues, 0),
+            false => (Audience::Others, 1),
+        };
         let message = match &self.snapshots[slot] {
-            Some(made)
-                if made.revision == revision || (made.elements >= MANY && now.since(made.made_at) < SNAPSHOT_AGE) =>
-            {
-                made.message.clone()
-            }
-            Some(_) | None => {
-                let mut elements = self.members.snapshot(surroundings, &to.organization);
-                if is_own || !surroundings.me.member.endpoint.is_empty() {
-                    self.own.sign(surroundings);
-                    elements.push(self.own.message().envelope().clone());
-                }
-                let revision = self.members.revision() + self.own.revision();
-                let count = elements.len();
-                let content = Content::StateInfoSnapshot(elements);
-                let channel = Some(self.id.clone());
-                let tag = Tag::ChannelOrOrganization;
-                let message = SignedMessage::unsigned(Message { nonce: 0, channel, tag, content });
-                let made = Snapshot { message: message.clone(), made_at: now, revision, elements: count };
-                self.snapshots[slot] = Some(made);
-                message
-            }
+            Some(made) if made.is_fresh(now, self.revision()) => made.message.clone(),
+            Some(_) | None => self.make_snapshot(surroundings, audience, slot),
         };
         surroundings.send(&to.pki_id, message);
+    }
+
+    fn make_snapshot(&mut self, surroundings: &mut Surroundings<'_>, audience: Audience, slot: usize) -> SignedMessage {
+        let mut elements = self.members.snapshot(surroundings, audience);
+        if audience == Audience::Colleagues || !surroundings.me.member.endpoint.is_empty() {
+            self.own.sign(surroundings);
+            elements.push(self.own.message().envelope().clone());
+        }
+        let count = elements.len();
+        let content = Content::StateInfoSnapshot(elements);
+        let (channel, tag) = (Some(self.id.clone()), Tag::ChannelOrOrganization);
+        let message = SignedMessage::unsigned(Message { nonce: 0, channel, tag, content });
+        self.snapshots[slot] = Some(Snapshot {
+            message: message.clone(),
+            made_at: surroundings.now,
+            revision: self.revision(),
+            elements: count,
+        });
+        message
     }
 
     /// Whether a peer satisfies the channel's readers policy, by what it began its stream with.

@@ -57,8 +57,8 @@ fn nothing_is_said_when_nothing_changes_but_requests_and_their_answers() {
     network.run(10 * SECOND);
     let before = network.sent;
     network.run(40 * SECOND);
-    // Ten times each of three peers asks both others.
-    assert_eq!(network.sent - before, 10 * 3 * 2 * 2);
+    // Ten times each of three peers asks both others, and those of one organisation whether there are blocks.
+    assert_eq!(network.sent - before, 10 * (3 * 2 * 2 + 2));
 }
 
 #[test]
@@ -278,4 +278,78 @@ fn who_leads_another_organisation_is_nobodys_leader() {
     // The lower peer leads, whoever did before.
     network.receive(leader, other, &declaration(&network, other, other, 4));
     assert_eq!(network.peers[leader].leads, network.id(leader) < network.id(other));
+}
+
+#[test]
+fn blocks_that_are_pushed_and_lost_are_pulled() {
+    for seed in 0..5 {
+        let mut network = Network::new(seed, &["Org1"; 8], &elected());
+        network.join();
+        network.run(40 * SECOND);
+        network.loss = 0.1;
+        for _ in 0..40 {
+            network.ordered += 1;
+            network.run(2 * SECOND);
+        }
+        network.run(20 * SECOND);
+        let heights: Vec<_> = network.peers.iter().map(|peer| peer.height).collect();
+        assert_eq!(heights, [41; 8], "seed {seed}");
+        assert!(network.peers.iter().all(|peer| peer.served == 0));
+    }
+}
+
+#[test]
+fn blocks_are_pulled_within_the_organisation_only() {
+    let mut network = Network::new(1, &["Org1", "Org1", "Org2"], &elected());
+    network.join();
+    network.run(40 * SECOND);
+    let follower = (0..2).find(|peer| !network.peers[*peer].leads).unwrap();
+    // The block came to the leader of one organisation only.
+    network.input(1 - follower, ChannelInput::Pulled { number: 1, block: block(1) });
+    network.run(20 * SECOND);
+    assert_eq!(network.peers[follower].height, 2);
+    assert_eq!(network.peers[2].height, 1);
+}
+
+#[test]
+fn the_members_of_a_small_channel_are_told_with_each_change() {
+    let mut network = Network::new(1, &["Org1", "Org2"], &followers());
+    network.join();
+    network.run(10 * SECOND);
+    let heights = |network: &mut Network| {
+        let mut heights = None;
+        network.with(0, |channel, surroundings| {
+            let members = channel.members(surroundings);
+            heights = members.map(|members| members.into_values().map(|member| member.height).max());
+        });
+        heights
+    };
+    assert_eq!(heights(&mut network), Some(Some(1)));
+    assert_eq!(heights(&mut network), None);
+    network.input(1, ChannelInput::Height(5));
+    network.run(4 * SECOND);
+    assert_eq!(heights(&mut network), Some(Some(5)));
+    network.input(0, ChannelInput::Left);
+    assert_eq!(heights(&mut network), Some(None));
+}
+
+#[test]
+fn who_sends_state_infos_that_nobody_signed_is_not_verified_any_more() {
+    let mut network = Network::new(1, &["Org1", "Org1", "Org2"], &followers());
+    network.join();
+    network.run(10 * SECOND);
+    for step in 1..200 {
+        let message = state_info(&network, 2, |info| info.time.sequence += step);
+        let forged = network.signed(1, message);
+        network.receive(0, 1, &forged);
+    }
+    let news = |info: &mut StateInfo| {
+        later(info);
+        info.height = 9;
+    };
+    let true_one = network.signed(2, state_info(&network, 2, news));
+    network.receive(0, 1, &true_one);
+    assert_eq!(network.seen_by(0)[&2], 1, "who forges is heard");
+    network.receive(0, 2, &true_one);
+    assert_eq!(network.seen_by(0)[&2], 9, "others are not heard");
 }
