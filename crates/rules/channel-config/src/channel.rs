@@ -7,6 +7,7 @@ use ripstop_policy::PolicyTree;
 use ripstop_proto::common;
 use ripstop_types::{Block, ChannelId, Envelope, HeaderType};
 
+use crate::endpoint::OrdererEndpoint;
 use crate::group::{Group, check_names};
 use crate::organization::MspBuilder;
 use crate::{
@@ -38,15 +39,6 @@ pub enum HashingAlgorithm {
     Sha256,
     /// `SHA3_256`.
     Sha3_256,
-}
-
-/// Where an orderer can be reached, and how to tell that it is one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OrdererEndpoint {
-    /// Host and port.
-    pub address: String,
-    /// CA certificates that its TLS certificate may come from, PEM.
-    pub tls_roots: Arc<[Bytes]>,
 }
 
 impl ChannelConfig {

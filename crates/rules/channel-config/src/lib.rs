@@ -23,6 +23,7 @@ mod application;
 mod capabilities;
 mod channel;
 mod consensus;
+mod endpoint;
 mod error;
 pub mod genesis;
 mod group;
@@ -37,8 +38,9 @@ pub use capabilities::{
     ApplicationCapabilities, ApplicationCapability, ChannelCapabilities, ChannelCapability, OrdererCapabilities,
     OrdererCapability,
 };
-pub use channel::{ChannelConfig, HashingAlgorithm, OrdererEndpoint};
+pub use channel::{ChannelConfig, HashingAlgorithm};
 pub use consensus::{ConsensusMetadataError, RaftConsenter, RaftMetadata, RaftOptions};
+pub use endpoint::{AddressOverride, OrdererEndpoint};
 pub use error::{ConfigError, ConfigFault};
 pub use names::{ILLEGAL_CONFIG_NAMES, MAX_CONFIG_NAME_LENGTH, key};
 pub use orderer::{BatchSize, ConsensusState, ConsensusType, Consenter, OrdererConfig, OrdererOrganization};

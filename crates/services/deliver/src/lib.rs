@@ -22,8 +22,6 @@ mod source;
 mod tests;
 
 pub use filtered::{FilterError, filtered_block};
-pub use pull::{
-    BlockOrigin, BlockPuller, ErrorResponse, OrdererEndpoint, PullConfig, PullError, PullTarget, PulledBlock,
-};
+pub use pull::{BlockOrigin, BlockPuller, ErrorResponse, PullConfig, PullError, PullTarget, PulledBlock};
 pub use service::{DeliverConfig, DeliverService, Delivery, ExpirationCheck, PeerDeliver, TlsBinding};
 pub use source::{BlockForm, BlockSource, Channels, Refusal, SourceError};

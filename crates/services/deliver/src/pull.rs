@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use prost::Message;
 use rand::seq::IndexedRandom;
+use ripstop_channel_config::OrdererEndpoint;
 use ripstop_keys::{EnvelopeHeader, SigningIdentity, sign_envelope};
 use ripstop_proto::orderer::atomic_broadcast_client::AtomicBroadcastClient;
 use ripstop_proto::{common, orderer};
@@ -21,15 +22,6 @@ const PAUSE_GROWTH: f64 = 1.2;
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How often a connection's orderer is looked up in the configuration, which may have dropped it.
 const RECHECK: Duration = Duration::from_secs(10);
-
-/// An orderer as the channel's configuration names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OrdererEndpoint {
-    /// `host:port`.
-    pub address: String,
-    /// PEM certificates that its TLS certificate must chain to.
-    pub tls_roots: Vec<Bytes>,
-}
 
 /// The chain that wants blocks: a peer's ledger, or an orderer that follows a channel.
 pub trait PullTarget: Send + Sync + 'static {

@@ -31,5 +31,5 @@ mod roster;
 mod service;
 mod submit;
 
-pub use peers::{AddressOverride, LocalPeer, PeerDirectory};
+pub use peers::{LocalPeer, PeerDirectory};
 pub use service::{Gateway, GatewayConfig};

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ripstop_channel_config::{ChannelConfig, OrdererEndpoint};
+use ripstop_channel_config::{AddressOverride, ChannelConfig};
 use ripstop_proto::gateway::ErrorDetail;
 use ripstop_proto::orderer::atomic_broadcast_client::AtomicBroadcastClient;
 use ripstop_proto::protos::endorser_client::EndorserClient;
 use ripstop_proto::protos::endorser_server::{self, EndorserServer};
-use ripstop_transport::{Keepalive, KeyPair, MAX_MESSAGE_SIZE};
+use ripstop_transport::{Keepalive, KeyPair, MessageLimits};
 use ripstop_types::MspId;
 use tonic::body::Body;
 use tonic::transport::Channel;
@@ -40,25 +40,16 @@ impl LocalPeer {
     pub fn new<E: endorser_server::Endorser>(org: MspId, address: String, endorser: EndorserServer<E>) -> Self {
         let never = |never: Infallible| -> ConnectionError { match never {} };
         let service = tower::ServiceExt::<http::Request<Body>>::map_err(endorser, never);
-        Self { org, address, client: client(BoxCloneSyncService::new(service)) }
+        let client = client(BoxCloneSyncService::new(service), IN_THIS_PROCESS);
+        Self { org, address, client }
     }
 }
 
-fn client(transport: EndorserTransport) -> EndorserClient<EndorserTransport> {
-    EndorserClient::new(transport)
-        .max_decoding_message_size(MAX_MESSAGE_SIZE)
-        .max_encoding_message_size(MAX_MESSAGE_SIZE)
-}
+/// What the peer says to itself was bounded when it came in.
+const IN_THIS_PROCESS: MessageLimits = MessageLimits { receive: usize::MAX, send: usize::MAX };
 
-/// An orderer's address in the channel's configuration, and where it really is (`peer.deliveryclient.addressOverrides`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AddressOverride {
-    /// The address in the configuration.
-    pub from: String,
-    /// The address to connect to.
-    pub to: String,
-    /// PEM certificates to trust there; those of the configuration where there are none.
-    pub tls_roots: Vec<Bytes>,
+fn client(transport: EndorserTransport, messages: MessageLimits) -> EndorserClient<EndorserTransport> {
+    EndorserClient::new(transport).max_decoding_message_size(messages.receive).max_encoding_message_size(messages.send)
 }
 
 /// An orderer that can be handed a transaction.
@@ -80,6 +71,7 @@ pub struct PeerDirectory {
     local: LocalPeer,
     overrides: Vec<AddressOverride>,
     connections: Connections,
+    messages: MessageLimits,
 }
 
 impl PeerDirectory {
@@ -91,7 +83,14 @@ impl PeerDirectory {
         keepalive: Keepalive,
         overrides: Vec<AddressOverride>,
     ) -> Self {
-        Self { local, overrides, connections: Connections::new(tls, dial_timeout, keepalive) }
+        let (connections, messages) = (Connections::new(tls, dial_timeout, keepalive), MessageLimits::default());
+        Self { local, overrides, connections, messages }
+    }
+
+    /// Says how large the messages to and from others may be.
+    pub const fn messages(mut self, limits: MessageLimits) -> Self {
+        self.messages = limits;
+        self
     }
 
     pub(crate) const fn local_org(&self) -> &MspId {
@@ -155,26 +154,26 @@ impl PeerDirectory {
             tracing::info!(target: "gateway", "Added peer to registry: {}", endorser.address);
         }
         let channel = tower::ServiceExt::<http::Request<Body>>::map_err(channel, ConnectionError);
-        Ok(client(BoxCloneSyncService::new(channel)))
+        Ok(client(BoxCloneSyncService::new(channel), self.messages))
     }
 
     /// The orderers of a channel: those that can be tried, and how many there are.
     pub(crate) fn orderers(&self, config: &ChannelConfig) -> (Vec<Orderer>, usize) {
         let endpoints = config.orderer_endpoints();
         let orderers = endpoints.iter().filter_map(|endpoint| {
-            let (target, roots) = self.target(endpoint);
-            let address = match target == endpoint.address {
-                false => format!("{target} (mapped from {})", endpoint.address),
+            let target = endpoint.overridden(&self.overrides);
+            let address = match target.address == endpoint.address {
+                false => format!("{} (mapped from {})", target.address, endpoint.address),
                 true => endpoint.address.clone(),
             };
-            match self.connections.to(target, roots) {
+            match self.connections.to(&target.address, &target.tls_roots) {
                 Ok((channel, novelty)) => {
                     if novelty == Novelty::New {
                         tracing::info!(target: "gateway", address, "Added orderer to registry");
                     }
                     let client = AtomicBroadcastClient::new(channel)
-                        .max_decoding_message_size(MAX_MESSAGE_SIZE)
-                        .max_encoding_message_size(MAX_MESSAGE_SIZE);
+                        .max_decoding_message_size(self.messages.receive)
+                        .max_encoding_message_size(self.messages.send);
                     Some(Orderer { org: org_of_orderer(config, &endpoint.address), address, client })
                 }
                 Err(error) => {
@@ -184,15 +183,6 @@ impl PeerDirectory {
             }
         });
         (orderers.collect(), endpoints.len())
-    }
-
-    /// Where an orderer of the configuration really is, and by which certificates it is known there.
-    fn target<'a>(&'a self, endpoint: &'a OrdererEndpoint) -> (&'a str, &'a [Bytes]) {
-        match self.overrides.iter().find(|replaced| replaced.from == endpoint.address) {
-            Some(replaced) if replaced.tls_roots.is_empty() => (&replaced.to, &endpoint.tls_roots),
-            Some(replaced) => (&replaced.to, &replaced.tls_roots),
-            None => (&endpoint.address, &endpoint.tls_roots),
-        }
     }
 
     /// Gives up the connections to a peer that failed; the next request makes a new one.
@@ -218,8 +208,8 @@ impl PeerDirectory {
                 needed.entry(address).or_default().extend(org.map(|(_, org)| Arc::clone(&org.tls_roots)));
             }
             for endpoint in config.orderer_endpoints() {
-                let (target, roots) = self.target(&endpoint);
-                needed.entry(target.to_owned()).or_default().push(roots.into());
+                let target = endpoint.overridden(&self.overrides);
+                needed.entry(target.address).or_default().push(target.tls_roots);
             }
         }
         let closed = self.connections.retain(|address, roots| {

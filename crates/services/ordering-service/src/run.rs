@@ -2,7 +2,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ripstop_deliver::{BlockPuller, ErrorResponse, OrdererEndpoint, PullConfig, PullTarget, PulledBlock};
+use ripstop_channel_config::OrdererEndpoint;
+use ripstop_deliver::{BlockPuller, ErrorResponse, PullConfig, PullTarget, PulledBlock};
 use ripstop_raft::NodeId;
 use ripstop_runtime::TaskGroup;
 use ripstop_types::{BlockNumber, ChannelId};
@@ -188,12 +189,8 @@ impl PullTarget for Target {
     /// All but this one, as far as it can be told by its address as a consenter.
     fn orderers(&self) -> Vec<OrdererEndpoint> {
         let own = self.shared.members.load().address(self.own).map(str::to_owned);
-        let endpoint = |endpoint: ripstop_channel_config::OrdererEndpoint| OrdererEndpoint {
-            address: endpoint.address,
-            tls_roots: endpoint.tls_roots.to_vec(),
-        };
         let endpoints = self.shared.config.load().orderer_endpoints();
-        endpoints.into_iter().filter(|endpoint| Some(&endpoint.address) != own.as_ref()).map(endpoint).collect()
+        endpoints.into_iter().filter(|endpoint| Some(&endpoint.address) != own.as_ref()).collect()
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ripstop_deliver::{OrdererEndpoint, PullConfig, PullTarget};
-use ripstop_gateway::AddressOverride;
+use ripstop_channel_config::{AddressOverride, OrdererEndpoint};
+use ripstop_deliver::{PullConfig, PullTarget};
 use ripstop_ledger::Ledger;
 use ripstop_node_config::PeerConfig;
 use ripstop_transport::Keepalive;
@@ -54,15 +54,7 @@ impl PullTarget for LedgerTarget {
     }
 
     fn orderers(&self) -> Vec<OrdererEndpoint> {
-        let replace = |endpoint: ripstop_channel_config::OrdererEndpoint| {
-            let replaced = self.overrides.iter().find(|replaced| replaced.from == endpoint.address);
-            let tls_roots = match replaced {
-                Some(replaced) if !replaced.tls_roots.is_empty() => replaced.tls_roots.clone(),
-                _ => endpoint.tls_roots.to_vec(),
-            };
-            let address = replaced.map_or(endpoint.address, |replaced| replaced.to.clone());
-            OrdererEndpoint { address, tls_roots }
-        };
-        self.ledger.config().orderer_endpoints().into_iter().map(replace).collect()
+        let named = self.ledger.config().orderer_endpoints();
+        named.iter().map(|endpoint| endpoint.overridden(&self.overrides)).collect()
     }
 }

@@ -16,6 +16,7 @@ use tonic::service::Routes;
 
 use super::channels::PeerChannels;
 use super::deliver::DeliverChannels;
+use super::listeners::message_limits;
 use super::parts::Peer;
 
 /// Endorser, deliver, snapshots and, unless switched off, the gateway.
@@ -81,7 +82,8 @@ fn gateway(peer: &Peer, channels: &PeerChannels, endorser: EndorserService) -> G
     let ping = config.client_keepalive;
     let keepalive = Keepalive { interval: ping.interval, timeout: ping.timeout };
     let (tls, overrides) = (identity.client_tls().cloned(), channels.orderer_overrides().to_vec());
-    let peers = PeerDirectory::new(local, tls, config.gateway.dial_timeout, keepalive, overrides);
+    let peers = PeerDirectory::new(local, tls, config.gateway.dial_timeout, keepalive, overrides)
+        .messages(message_limits(config).or_default());
     let config = GatewayConfig {
         endorsement_timeout: config.gateway.endorsement_timeout,
         broadcast_timeout: config.gateway.broadcast_timeout,
