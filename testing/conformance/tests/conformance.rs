@@ -20,6 +20,7 @@ fn main() -> ExitCode {
     suites::config_updates(&mut report);
     suites::json(&mut report);
     suites::snapshots(&mut report);
+    suites::discover(&mut report);
     suites::chains(&mut report);
     suites::metrics(&mut report);
     println!("{report}");

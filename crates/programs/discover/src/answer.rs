@@ -10,7 +10,10 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 /// The peers of a channel, or, without one, those around the peer that answers.
-pub(crate) fn peers(answer: &Answer, channel: Option<&str>) -> anyhow::Result<String> {
+///
+/// # Errors
+/// When it is another answer, or peers in it say nothing that can be read.
+pub fn peers(answer: &Answer, channel: Option<&str>) -> anyhow::Result<String> {
     let Answer::Members(members) = answer else {
         bail!("expected QueryResult of either PeerMembershipResult or Error but got something else instead");
     };
@@ -49,7 +52,10 @@ fn alive_endpoint(peer: &discovery::Peer) -> anyhow::Result<String> {
 }
 
 /// The members and orderers of a channel.
-pub(crate) fn config(answer: &Answer) -> anyhow::Result<String> {
+///
+/// # Errors
+/// When it is another answer.
+pub fn config(answer: &Answer) -> anyhow::Result<String> {
     let Answer::ConfigResult(config) = answer else {
         bail!("expected QueryResult of either ConfigResult or Error but got something else instead");
     };
@@ -69,7 +75,10 @@ pub(crate) fn config(answer: &Answer) -> anyhow::Result<String> {
 }
 
 /// Which peers can endorse together.
-pub(crate) fn endorsers(answer: &Answer) -> anyhow::Result<String> {
+///
+/// # Errors
+/// When it is another answer.
+pub fn endorsers(answer: &Answer) -> anyhow::Result<String> {
     let Answer::CcQueryRes(result) = answer else {
         bail!("server returned response of unexpected type: *discovery.QueryResult");
     };

@@ -6,9 +6,9 @@
 //! Invariants: the JSON has Fabric's names and order; a refusal by the peer is printed in the peer's words, with exit
 //! status 1. What an answer says about peers was checked by the peer that answers; signatures in it are not checked again.
 //!
-//! Absent: the service itself. Ripstop's peer does not offer it yet; the command says so.
+//! Absent: the service itself (`discovery`).
 
-mod answer;
+pub mod answer;
 mod client;
 mod command;
 mod settings;

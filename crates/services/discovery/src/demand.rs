@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 use ripstop_channel_config::ChannelConfig;
 use ripstop_lifecycle::{
@@ -23,11 +25,10 @@ const MAX_COLLECTIONS: usize = 64;
 const MAX_KEY_POLICIES: usize = 256;
 
 /// A channel as its ledger has it at a moment.
-#[derive(Clone, Copy)]
-pub(crate) struct Channel<'a> {
-    pub(crate) id: &'a ChannelId,
-    pub(crate) state: &'a dyn StateView,
-    pub(crate) config: &'a ChannelConfig,
+pub(crate) struct ChannelState {
+    pub(crate) id: ChannelId,
+    pub(crate) state: Arc<dyn StateView>,
+    pub(crate) config: Arc<ChannelConfig>,
 }
 
 /// What a call of a chaincode asks of every peer that endorses it.
@@ -58,27 +59,27 @@ struct Definition {
     collections: CollectionConfigPackage,
 }
 
-/// What each call of an interest asks of every endorser. An interest without calls asks for nothing.
-pub(crate) fn requirements(channel: Channel<'_>, interest: &ChaincodeInterest) -> Result<Vec<Requirement>, PlanError> {
-    check_size("chaincode calls", interest.chaincodes.len(), MAX_CALLS)?;
-    interest.chaincodes.iter().map(|call| channel.requirement(call)).collect()
-}
-
-/// What all endorsements of an interest together have to satisfy.
-pub(crate) fn policies(channel: Channel<'_>, interest: &ChaincodeInterest) -> Result<Policies, PlanError> {
-    check_size("chaincode calls", interest.chaincodes.len(), MAX_CALLS)?;
-    let mut policies = Policies::default();
-    for call in &interest.chaincodes {
-        channel.add_policies(call, &mut policies)?;
-    }
-    Ok(policies)
-}
-
 fn check_size(what: &'static str, found: usize, most: usize) -> Result<(), PlanError> {
     if found > most { Err(PlanError::TooLarge { what, found, most }) } else { Ok(()) }
 }
 
-impl Channel<'_> {
+impl ChannelState {
+    /// What each call of an interest asks of every endorser. An interest without calls asks for nothing.
+    pub(crate) fn requirements(&self, interest: &ChaincodeInterest) -> Result<Vec<Requirement>, PlanError> {
+        check_size("chaincode calls", interest.chaincodes.len(), MAX_CALLS)?;
+        interest.chaincodes.iter().map(|call| self.requirement(call)).collect()
+    }
+
+    /// What all endorsements of an interest together have to satisfy.
+    pub(crate) fn policies(&self, interest: &ChaincodeInterest) -> Result<Policies, PlanError> {
+        check_size("chaincode calls", interest.chaincodes.len(), MAX_CALLS)?;
+        let mut policies = Policies::default();
+        for call in &interest.chaincodes {
+            self.add_policies(call, &mut policies)?;
+        }
+        Ok(policies)
+    }
+
     fn no_metadata(&self, chaincode: &str, why: impl ToString) -> PlanError {
         let channel = self.id.as_str().to_owned();
         PlanError::NoMetadata { chaincode: chaincode.to_owned(), channel, why: why.to_string() }
@@ -88,7 +89,7 @@ impl Channel<'_> {
         let undefined = || self.no_metadata(chaincode, "it is not defined there");
         if chaincode == NAMESPACE {
             // It needs no definition; peers announce it with sequence 1.
-            let info = validation_info(self.state, self.config, chaincode)
+            let info = validation_info(self.state.as_ref(), &self.config, chaincode)
                 .map_err(|error| self.no_metadata(chaincode, error))?
                 .ok_or_else(undefined)?;
             return Ok(Definition {
@@ -97,7 +98,7 @@ impl Channel<'_> {
                 collections: CollectionConfigPackage::default(),
             });
         }
-        let definition = definition(&mut Committed(self.state), chaincode)
+        let definition = definition(&mut Committed(self.state.as_ref()), chaincode)
             .map_err(|error| self.no_metadata(chaincode, error))?
             .ok_or_else(undefined)?;
         let parameters = definition.parameters;
@@ -161,7 +162,7 @@ impl Channel<'_> {
         collection: &str,
     ) -> Result<Option<Bytes>, PlanError> {
         if implicit_collection_org(collection).is_some() {
-            let policy = collection_endorsement_policy(self.state, self.config, chaincode, collection)
+            let policy = collection_endorsement_policy(self.state.as_ref(), &self.config, chaincode, collection)
                 .map_err(|error| self.no_metadata(chaincode, error))?;
             // That of an organisation outside of the channel: nobody satisfies it.
             return policy.map(Some).ok_or_else(|| PlanError::NoCollection {

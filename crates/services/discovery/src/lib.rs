@@ -16,6 +16,7 @@
 //! Absent: connecting to peers, and deciding which of several layouts is tried first (`gateway`).
 
 mod access;
+mod answer;
 mod cache;
 mod config;
 mod demand;

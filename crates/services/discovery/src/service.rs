@@ -3,28 +3,20 @@ use std::sync::Arc;
 
 use ripstop_msp::LocalPolicy;
 use ripstop_proto::discovery::discovery_server::{Discovery as DiscoveryRpc, DiscoveryServer};
-use ripstop_proto::discovery::query::Query as Question;
-use ripstop_proto::discovery::query_result::Result as Answer;
-use ripstop_proto::discovery::{
-    AuthInfo, ChaincodeQuery, ChaincodeQueryResult, Error, Query, QueryResult, Request, Response, SignedRequest,
-};
-use ripstop_proto::protos::ChaincodeInterest;
+use ripstop_proto::discovery::{AuthInfo, Query, QueryResult, Request, Response, SignedRequest};
 use ripstop_transport::{BOUNDED_BY_LISTENER, PeerInfo};
 use ripstop_types::{ChannelId, SignedData};
 use tokio::sync::Semaphore;
 use tonic::Status;
 
+use crate::Discovery;
 use crate::access::Access;
+use crate::answer::error;
 use crate::cache::CacheSize;
-use crate::config::config_result;
-use crate::peers::Audience;
 use crate::refusal::Refusal;
-use crate::{Discovery, text};
 
 /// How many queries one request may hold.
 const MAX_QUERIES: usize = 64;
-/// How many interests one query may hold.
-const MAX_INTERESTS: usize = 64;
 /// How many requests are worked on at once; others wait for their turn.
 const AT_ONCE: usize = 4;
 
@@ -132,7 +124,7 @@ impl Shared {
     fn answer(&self, query: &Query, signed: &SignedData, address: Option<SocketAddr>) -> QueryResult {
         let (name, client) = (query.channel.as_str(), named(address));
         let channel = ChannelId::new(name).ok();
-        let config = channel.as_ref().and_then(|channel| self.discovery.ledger(channel)).map(|ledger| ledger.config());
+        let config = channel.and_then(|channel| self.discovery.ledger(&channel)).map(|ledger| ledger.config());
         if !name.is_empty() && config.is_none() {
             tracing::warn!(target: "discovery", "got query for channel {name} from {client} but it doesn't exist");
             return error(self.access.denial(name));
@@ -141,57 +133,8 @@ impl Shared {
             tracing::warn!(target: "discovery", "got query for channel {name} from {client} but it isn't eligible: {why}");
             return error(self.access.denial(name));
         }
-        let result = match (channel, config, &query.query) {
-            (None, _, Some(Question::LocalPeers(_))) => Ok(Answer::Members(self.discovery.local_members())),
-            (Some(_), Some(config), Some(Question::ConfigQuery(_))) => config_result(config.config())
-                .map(Answer::ConfigResult)
-                .map_err(|error| format!("failed fetching config for channel {name}: {error}")),
-            (Some(channel), _, Some(Question::PeerQuery(asked))) => {
-                let anything = ChaincodeInterest::default();
-                let members = self.discovery.channel_members(&channel, asked.filter.as_ref().unwrap_or(&anything));
-                members.map(Answer::Members).map_err(|error| error.to_string())
-            }
-            (Some(channel), _, Some(Question::CcQuery(asked))) => {
-                self.descriptors(&channel, asked).map(Answer::CcQueryRes)
-            }
-            _ => Err("unknown or missing request type".to_owned()),
-        };
-        match result {
-            Ok(answer) => QueryResult { result: Some(answer) },
-            Err(text) => error(text),
-        }
+        self.discovery.answer(query)
     }
-
-    fn descriptors(&self, channel: &ChannelId, query: &ChaincodeQuery) -> Result<ChaincodeQueryResult, String> {
-        let interests = &query.interests;
-        if interests.is_empty() {
-            return Err("chaincode query must have at least one chaincode interest".to_owned());
-        }
-        if interests.len() > MAX_INTERESTS {
-            return Err(format!("chaincode query has {} interests, and may have {MAX_INTERESTS}", interests.len()));
-        }
-        for interest in interests {
-            if interest.chaincodes.is_empty() {
-                return Err("chaincode interest must contain at least one chaincode".to_owned());
-            }
-            if interest.chaincodes.iter().any(|call| call.name.is_empty()) {
-                return Err("chaincode name in interest cannot be empty".to_owned());
-            }
-        }
-        let planned = interests.iter().map(|interest| {
-            let planned = self.discovery.plan(channel, interest, Audience::Applications);
-            planned.map(Into::into).map_err(|error| {
-                let interest = text::interest(interest);
-                tracing::error!(target: "discovery", "Failed constructing descriptor for chaincode {interest}: {error}");
-                format!("failed constructing descriptor for {interest}: {error}")
-            })
-        });
-        Ok(ChaincodeQueryResult { content: planned.collect::<Result<_, _>>()? })
-    }
-}
-
-fn error(content: String) -> QueryResult {
-    QueryResult { result: Some(Answer::Error(Error { content })) }
 }
 
 fn named(address: Option<SocketAddr>) -> String {

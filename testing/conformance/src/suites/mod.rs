@@ -3,6 +3,7 @@
 mod chains;
 mod config_updates;
 mod definitions;
+mod discover;
 mod execution;
 mod forged;
 mod golden;
@@ -19,6 +20,7 @@ mod vectors;
 
 pub use chains::{CHAINS_VARIABLE, chains};
 pub use config_updates::config_updates;
+pub use discover::discover;
 pub use forged::forged;
 pub use golden::golden;
 pub use json::json;
