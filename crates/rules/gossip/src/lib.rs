@@ -21,7 +21,10 @@ mod channel;
 mod effect;
 mod election;
 mod encode;
+pub mod handshake;
+mod identities;
 mod input;
+mod membership;
 mod message;
 mod moment;
 mod node;
@@ -31,12 +34,18 @@ mod peer;
 mod pull;
 mod roster;
 mod signed;
+mod strangers;
 mod transfer;
 mod trust;
+mod turn;
 mod view;
+
+#[cfg(test)]
+mod tests;
 
 pub use effect::{Effect, Effects, Note, NoteLevel, Surroundings};
 pub use election::{Election, ElectionEffect, ElectionInput, takeover_bound};
+pub use handshake::IdentityRefusal;
 pub use input::{AnchorPeer, ChannelInput, ChannelOrganizations, Input};
 pub use message::{
     Alive, Content, DataKind, Leadership, Message, PeerTime, PrivateDigest, PrivateElement, PrivatePayload, StateInfo,
@@ -48,5 +57,5 @@ pub use options::{ElectionOptions, Options, PrivateDataOptions, StateOptions};
 pub use parse::Malformed;
 pub use peer::{Endpoint, Member, PkiId};
 pub use signed::SignedMessage;
-pub use trust::{Contact, Distrust, Sender, Standing, Trust};
+pub use trust::{Contact, Distrust, Standing, Trust};
 pub use view::{AnnouncedChaincode, ChannelMember, KnownPeer, View};

@@ -57,6 +57,16 @@ impl SignedMessage {
         Self { envelope, message: Arc::clone(&self.message) }
     }
 
+    /// The same with the internal endpoint that an earlier message of the same peer says, if this one says none: it was
+    /// signed apart.
+    #[must_use]
+    pub(crate) fn with_secret_of(mut self, earlier: &Self) -> Self {
+        if self.envelope.secret_envelope.is_none() {
+            self.envelope.secret_envelope.clone_from(&earlier.envelope.secret_envelope);
+        }
+        self
+    }
+
     /// Whether it says an internal endpoint.
     pub const fn has_secret(&self) -> bool {
         self.envelope.secret_envelope.is_some()

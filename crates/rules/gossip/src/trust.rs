@@ -56,14 +56,3 @@ impl fmt::Debug for Contact {
         write!(f, "{} of {}", self.pki_id, self.organization)
     }
 }
-
-/// Whose stream a message came on. It is authenticated and its identity valid; it need not be among the alive peers yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sender {
-    /// Which peer.
-    pub pki_id: PkiId,
-    /// Its identity as it travels.
-    pub identity: Bytes,
-    /// Its organisation.
-    pub organization: MspId,
-}

@@ -1,0 +1,206 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ripstop_types::MspId;
+
+use crate::handshake::judge_identity;
+use crate::{Content, IdentityRefusal, Message, Moment, PkiId, SelfDescription, SignedMessage, Standing, Tag, Trust};
+
+/// How many identities of one organisation are kept; further ones are refused.
+const MAX_PER_ORGANIZATION: usize = 1 << 14;
+/// How many identities are kept in all; further ones are refused.
+const MAX_IDENTITIES: usize = 1 << 16;
+/// After how long an identity that nobody needed is forgotten (Fabric: `usageThreshold`).
+const UNUSED: Duration = Duration::from_secs(3600);
+
+/// Who is behind a PKI-ID. Each of them was valid when it was put here, and is judged anew when configurations change.
+#[derive(Debug)]
+pub(crate) struct Identities {
+    me: PkiId,
+    known: BTreeMap<PkiId, Known>,
+    per_organization: BTreeMap<MspId, usize>,
+    expirations: BTreeSet<(Moment, PkiId)>,
+    next_purge: Moment,
+}
+
+/// An identity.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// As it travels.
+    pub(crate) identity: Bytes,
+    /// Its organisation.
+    pub(crate) organization: MspId,
+    /// The identity as its peer signed it, for those that pull; others learn of a peer only in its own words.
+    message: Option<SignedMessage>,
+    used: Moment,
+    expires: Option<Moment>,
+}
+
+impl Identities {
+    /// Begins with the own identity, which is neither judged nor forgotten.
+    pub(crate) fn new(now: Moment, me: &SelfDescription, trust: &dyn Trust) -> Self {
+        let content =
+            Content::Identity { pki_id: me.pki_id.clone(), identity: me.identity.clone(), metadata: Bytes::new() };
+        let message = Message { nonce: 0, channel: None, tag: Tag::Everybody, content };
+        let known = Known {
+            identity: me.identity.clone(),
+            organization: me.organization.clone(),
+            message: Some(SignedMessage::signed(message, trust)),
+            used: now,
+            expires: None,
+        };
+        Self {
+            me: me.pki_id.clone(),
+            known: BTreeMap::from([(me.pki_id.clone(), known)]),
+            per_organization: BTreeMap::from([(me.organization.clone(), 1)]),
+            expirations: BTreeSet::new(),
+            next_purge: now + UNUSED / 10,
+        }
+    }
+
+    /// The identity of a peer.
+    pub(crate) fn get(&self, pki_id: &PkiId) -> Option<&Known> {
+        self.known.get(pki_id)
+    }
+
+    /// The identity of a peer that something has to be verified with.
+    pub(crate) fn use_one(&mut self, now: Moment, pki_id: &PkiId) -> Option<&Known> {
+        let known = self.known.get_mut(pki_id)?;
+        known.used = now;
+        Some(known)
+    }
+
+    /// Adds an identity, if it is valid. One that is there already is not judged again.
+    pub(crate) fn put(
+        &mut self,
+        now: Moment,
+        trust: &dyn Trust,
+        pki_id: &PkiId,
+        identity: &Bytes,
+    ) -> Result<&Known, IdentityRefusal> {
+        if !self.known.contains_key(pki_id) {
+            let standing = judge_identity(trust, now, pki_id, identity)?;
+            self.insert(now, standing, pki_id, identity)?;
+        }
+        let known = self.known.get_mut(pki_id).expect("the identity was found or put there");
+        known.used = now;
+        Ok(known)
+    }
+
+    /// Adds an identity as its peer signed it, which can be passed on. What is there already stays.
+    pub(crate) fn put_signed(
+        &mut self,
+        now: Moment,
+        trust: &dyn Trust,
+        message: &SignedMessage,
+    ) -> Result<(), IdentityRefusal> {
+        let Content::Identity { pki_id, identity, .. } = &message.message().content else {
+            return Err(IdentityRefusal::Distrusted("it is no identity".into()));
+        };
+        let standing = match self.known.get(pki_id) {
+            Some(known) if known.message.is_some() => return Ok(()),
+            Some(_) => None,
+            None => Some(judge_identity(trust, now, pki_id, identity)?),
+        };
+        let known = self.known.get(pki_id).map_or(identity, |known| &known.identity);
+        if !message.is_signed_by(known, trust) {
+            return Err(IdentityRefusal::Forged);
+        }
+        if let Some(standing) = standing {
+            self.insert(now, standing, pki_id, identity)?;
+        }
+        if let Some(known) = self.known.get_mut(pki_id) {
+            known.message = Some(message.without_secret());
+        }
+        Ok(())
+    }
+
+    fn insert(
+        &mut self,
+        now: Moment,
+        standing: Standing,
+        pki_id: &PkiId,
+        identity: &Bytes,
+    ) -> Result<(), IdentityRefusal> {
+        let Standing { organization, expires } = standing;
+        let of_organization = self.per_organization.get(&organization).copied().unwrap_or_default();
+        if of_organization >= MAX_PER_ORGANIZATION || self.known.len() >= MAX_IDENTITIES {
+            return Err(IdentityRefusal::NoRoom(organization.to_string()));
+        }
+        self.per_organization.insert(organization.clone(), of_organization + 1);
+        if let Some(expires) = expires {
+            self.expirations.insert((expires, pki_id.clone()));
+        }
+        let known = Known { identity: identity.clone(), organization, message: None, used: now, expires };
+        self.known.insert(pki_id.clone(), known);
+        Ok(())
+    }
+
+    /// Whether the identity of a peer cannot be passed on yet.
+    pub(crate) fn is_missing(&self, pki_id: &PkiId) -> bool {
+        self.known.get(pki_id).is_none_or(|known| known.message.is_none())
+    }
+
+    /// The identity of a peer, as it can be passed on.
+    pub(crate) fn signed(&self, pki_id: &PkiId) -> Option<&SignedMessage> {
+        self.known.get(pki_id)?.message.as_ref()
+    }
+
+    /// All that can be passed on.
+    pub(crate) fn all_signed(&self) -> impl Iterator<Item = (&PkiId, &Known)> {
+        self.known.iter().filter(|(_, known)| known.message.is_some())
+    }
+
+    /// Judges all of them anew, and gives back those that are not valid any more. They are still there.
+    pub(crate) fn distrusted(&self, now: Moment, trust: &dyn Trust) -> Vec<(PkiId, String)> {
+        let judged = self.known.iter().filter(|(pki_id, _)| **pki_id != self.me).filter_map(|(pki_id, known)| {
+            let reason = match trust.identify(now, &known.identity) {
+                Ok(standing) if standing.organization == known.organization => return None,
+                Ok(standing) => format!("its organisation is {} now", standing.organization),
+                Err(distrust) => distrust.to_string(),
+            };
+            Some((pki_id.clone(), reason))
+        });
+        judged.collect()
+    }
+
+    /// Gives back those whose certificates ended. They are still there.
+    pub(crate) fn expired(&self, now: Moment) -> Vec<PkiId> {
+        self.expirations.iter().take_while(|(expires, _)| *expires <= now).map(|(_, pki_id)| pki_id.clone()).collect()
+    }
+
+    /// Forgets those that nobody needed for long, `needed` ones excepted.
+    pub(crate) fn purge_unused(&mut self, now: Moment, needed: impl Fn(&PkiId) -> bool) {
+        if self.next_purge > now {
+            return;
+        }
+        self.next_purge = now + UNUSED / 10;
+        let unused: Vec<_> = self
+            .known
+            .iter()
+            .filter(|(pki_id, known)| now.since(known.used) > UNUSED && **pki_id != self.me && !needed(pki_id))
+            .map(|(pki_id, _)| pki_id.clone())
+            .collect();
+        unused.iter().for_each(|pki_id| self.remove(pki_id));
+    }
+
+    /// Forgets one.
+    pub(crate) fn remove(&mut self, pki_id: &PkiId) {
+        let Some(known) = self.known.remove(pki_id) else { return };
+        if let Some(expires) = known.expires {
+            self.expirations.remove(&(expires, pki_id.clone()));
+        }
+        if let Some(count) = self.per_organization.get_mut(&known.organization) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_organization.remove(&known.organization);
+            }
+        }
+    }
+
+    /// When time alone changes something.
+    pub(crate) fn wake_at(&self) -> Moment {
+        self.expirations.first().map_or(self.next_purge, |(expires, _)| self.next_purge.min(*expires))
+    }
+}

@@ -1,0 +1,244 @@
+//! What is made of alive messages, membership requests and their answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ripstop_proto::gossip as wire;
+use ripstop_types::MspId;
+
+use super::push::Audience;
+use super::{Change, Heard, LOGGER, Membership, PUSHED, Tracked};
+use crate::allowance::Allowance;
+use crate::turn::Turn;
+use crate::{Alive, Contact, Content, IdentityRefusal, KnownPeer, Member, NoteLevel, PkiId, SignedMessage};
+
+/// How long an answer to a membership request is taken at least.
+pub(super) const ANSWER_TIME: Duration = Duration::from_secs(30);
+/// How many alive messages out of answers are looked at in one go; they may all have to be verified.
+const SLICE: usize = 256;
+/// How many of them wait at most. Answers for which there is no room are dropped; others follow.
+const MAX_BACKLOG: usize = 1 << 17;
+
+/// What became of an alive message.
+enum Outcome {
+    /// It says nothing new.
+    Stale,
+    /// It is about this peer.
+    Mine,
+    /// Its signer is not known, or not trusted. That is nobody's fault.
+    Stranger,
+    /// It was not signed by whom it names.
+    Forged,
+    /// It is believed.
+    Authentic(Voice),
+}
+
+/// Who signed an alive message.
+struct Voice {
+    identity: Bytes,
+    organization: MspId,
+}
+
+impl Membership {
+    /// Takes an alive message that a peer pushed, its own or another's, and passes it on if it is news.
+    pub(crate) fn hear(&mut self, turn: &mut Turn<'_>, from: &PkiId, message: &SignedMessage) {
+        let Content::Alive(alive) = &message.message().content else { return };
+        // Only what is authentic uses the allowance up, so that nobody can use up another's.
+        let is_too_often = |tracked: &Tracked| !tracked.pushed.clone().take(turn.now, PUSHED);
+        if self.tracked.get(&alive.pki_id).is_some_and(is_too_often) {
+            turn.counters.stale += 1;
+            return;
+        }
+        match self.judge(turn, message, alive) {
+            Outcome::Authentic(voice) => {
+                let audience = match voice.organization == self.about_me.organization && alive.endpoint.is_empty() {
+                    true => Audience::Own,
+                    false => Audience::Origin(voice.organization.clone()),
+                };
+                let message = self.believe(turn, message, alive, voice);
+                if let Some(tracked) = self.tracked.get_mut(&alive.pki_id) {
+                    tracked.pushed.take(turn.now, PUSHED);
+                }
+                self.push(turn, message, Some(from.clone()), audience);
+            }
+            Outcome::Stale | Outcome::Mine => turn.counters.stale += 1,
+            Outcome::Stranger => turn.counters.refused += 1,
+            Outcome::Forged => turn.blame(from),
+        }
+    }
+
+    /// Takes a membership request, and answers it with what its sender may know.
+    pub(crate) fn take_request(&mut self, turn: &mut Turn<'_>, from: &Contact, about: &SignedMessage, nonce: u64) {
+        let Content::Alive(alive) = &about.message().content else { return turn.blame(&from.pki_id) };
+        if alive.pki_id != from.pki_id || !about.is_signed_by(&from.identity, turn.trust) {
+            let text = format!("Got membership request with selfInfo that doesn't match the handshake of {from:?}");
+            turn.note(NoteLevel::Warning, "gossip.gossip", text);
+            return turn.blame(&from.pki_id);
+        }
+        if self.is_news(alive) {
+            let voice = Voice { identity: from.identity.clone(), organization: from.organization.clone() };
+            self.believe(turn, about, alive, voice);
+        }
+        self.respond(turn, from, alive, about, nonce);
+    }
+
+    /// Takes the answer to a membership request.
+    pub(crate) fn take_response(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: &PkiId,
+        nonce: u64,
+        (alive, dead): (&[wire::Envelope], &[wire::Envelope]),
+    ) {
+        let Some(outstanding) = self.asked.get_mut(from).filter(|outstanding| outstanding.until > turn.now) else {
+            return turn.blame(from);
+        };
+        outstanding.count -= 1;
+        if outstanding.count == 0 {
+            self.asked.remove(from);
+        }
+        self.introductions.answered(from, nonce);
+        if self.backlog.len() + alive.len() + dead.len() > MAX_BACKLOG {
+            turn.counters.refused += 1;
+            return;
+        }
+        let heard =
+            |envelope: &wire::Envelope, is_alive| Heard { from: from.clone(), envelope: envelope.clone(), is_alive };
+        self.backlog.extend(alive.iter().map(|envelope| heard(envelope, true)));
+        self.backlog.extend(dead.iter().map(|envelope| heard(envelope, false)));
+        self.work_off_backlog(turn);
+    }
+
+    /// Looks at some of what came in answers.
+    pub(super) fn work_off_backlog(&mut self, turn: &mut Turn<'_>) {
+        for _ in 0..SLICE {
+            let Some(Heard { from, envelope, is_alive }) = self.backlog.pop_front() else { return };
+            let Ok(message) = SignedMessage::parse(envelope) else {
+                turn.blame(&from);
+                continue;
+            };
+            let Content::Alive(alive) = &message.message().content else {
+                turn.blame(&from);
+                continue;
+            };
+            // That a peer is dead is taken only of one that nothing is known of.
+            if !is_alive && self.tracked.contains_key(&alive.pki_id) {
+                continue;
+            }
+            match self.judge(turn, &message, alive) {
+                Outcome::Authentic(voice) if is_alive => drop(self.believe(turn, &message, alive, voice)),
+                Outcome::Authentic(voice) => self.learn_dead(turn, &message, alive, voice),
+                Outcome::Stale | Outcome::Mine | Outcome::Stranger => {}
+                Outcome::Forged => turn.blame(&from),
+            }
+        }
+    }
+
+    /// Whether an alive message is newer than all that is known of its peer.
+    fn is_news(&self, alive: &Alive) -> bool {
+        match self.tracked.get(&alive.pki_id) {
+            Some(tracked) => alive.time > tracked.time,
+            None => self.graves.get(&alive.pki_id).is_none_or(|grave| alive.time > grave.time),
+        }
+    }
+
+    fn judge(&self, turn: &mut Turn<'_>, message: &SignedMessage, alive: &Alive) -> Outcome {
+        if alive.pki_id == self.about_me.pki_id {
+            self.note_double(turn, message, alive);
+            return Outcome::Mine;
+        }
+        if !self.is_news(alive) {
+            return Outcome::Stale;
+        }
+        let (now, trust) = (turn.now, turn.trust);
+        if !alive.identity.is_empty() {
+            match turn.identities.put(now, trust, &alive.pki_id, &alive.identity) {
+                Ok(_) => {}
+                Err(IdentityRefusal::Stolen) => return Outcome::Forged,
+                Err(_) => return Outcome::Stranger,
+            }
+        }
+        let Some(known) = turn.identities.use_one(now, &alive.pki_id) else { return Outcome::Stranger };
+        if !message.is_signed_by(&known.identity, trust) {
+            return Outcome::Forged;
+        }
+        Outcome::Authentic(Voice { identity: known.identity.clone(), organization: known.organization.clone() })
+    }
+
+    /// Says that somebody else uses this peer's identity, if that is so.
+    fn note_double(&self, turn: &mut Turn<'_>, message: &SignedMessage, alive: &Alive) {
+        let internal = message.internal_endpoint();
+        let differs = alive.endpoint != self.about_me.external_endpoint
+            || (!internal.is_empty() && internal != self.about_me.endpoint);
+        // What anybody may claim is no reason to alarm an operator.
+        if differs && message.is_signed_by(&self.about_me.identity, turn.trust) {
+            let text = format!(
+                "Bad configuration detected: Received AliveMessage from a peer with the same PKI-ID as myself: {alive:?}"
+            );
+            turn.note(NoteLevel::Error, LOGGER, text);
+        }
+    }
+
+    /// Takes an authentic and new alive message: its peer lives. Gives back the message as it may be kept and passed on:
+    /// the internal endpoint of a peer of another organisation is none of ours.
+    fn believe(&mut self, turn: &mut Turn<'_>, message: &SignedMessage, alive: &Alive, voice: Voice) -> SignedMessage {
+        let was_alone = self.alive.is_empty();
+        self.revision += 1;
+        let (peer, message) = self.known_peer(message, alive, voice);
+        let is_changed = self.alive.get(&alive.pki_id).is_none_or(|known| known.member != peer.member);
+        self.graves.remove(&alive.pki_id);
+        let peer = Arc::new(peer);
+        self.alive.insert(alive.pki_id.clone(), Arc::clone(&peer));
+        if is_changed {
+            self.everybody.add(&alive.pki_id);
+            let roster = self.per_organization.entry(peer.organization.clone()).or_default();
+            roster.add(&alive.pki_id);
+            self.changes.push(Change::Appeared(alive.pki_id.clone()));
+        }
+        let pushed = self.tracked.get(&alive.pki_id).map(|tracked| tracked.pushed.clone()).unwrap_or_default();
+        let tracked = Tracked { peer, time: alive.time, heard: turn.now, is_alive: true, pushed, is_kept: false };
+        self.tracked.insert(alive.pki_id.clone(), tracked);
+        if was_alone {
+            // The first to be met need not wait for the next heartbeat to know of this peer.
+            self.timers.alive = self.timers.alive.min(turn.now + turn.options.max_propagation_burst_latency);
+        }
+        message
+    }
+
+    fn learn_dead(&mut self, turn: &Turn<'_>, message: &SignedMessage, alive: &Alive, voice: Voice) {
+        let (peer, _) = self.known_peer(message, alive, voice);
+        let tracked = Tracked {
+            peer: Arc::new(peer),
+            time: alive.time,
+            heard: turn.now,
+            is_alive: false,
+            pushed: Allowance::default(),
+            is_kept: false,
+        };
+        self.tracked.insert(alive.pki_id.clone(), tracked);
+    }
+
+    fn known_peer(&self, message: &SignedMessage, alive: &Alive, voice: Voice) -> (KnownPeer, SignedMessage) {
+        let is_own = voice.organization == self.about_me.organization;
+        // On its way through other organisations the message lost its internal endpoint.
+        let message = match (is_own, self.tracked.get(&alive.pki_id)) {
+            (true, Some(known)) => message.clone().with_secret_of(&known.peer.alive),
+            (true, None) => message.clone(),
+            (false, _) => message.without_secret(),
+        };
+        let internal_endpoint = message.internal_endpoint();
+        let peer = KnownPeer {
+            member: Member {
+                pki_id: alive.pki_id.clone(),
+                endpoint: alive.endpoint.clone(),
+                internal_endpoint,
+                metadata: alive.metadata.clone(),
+            },
+            identity: voice.identity,
+            organization: voice.organization,
+            alive: message.clone(),
+        };
+        (peer, message)
+    }
+}
