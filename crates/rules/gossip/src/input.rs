@@ -75,7 +75,8 @@ pub enum ChannelInput {
         /// The encoded block.
         block: Bytes,
     },
-    /// The committer refused a block that `Effect::Block` gave it: fetch it from somebody else.
+    /// The committer refused a block that `Effect::Block` gave it: fetch it from somebody else. Blocks behind it that were
+    /// given to the committer come again.
     Refused {
         /// Its number.
         number: u64,

@@ -184,6 +184,12 @@ impl Transfer {
         }
     }
 
+    /// Waits for answers of members only: who is no member any more is not heard.
+    pub(crate) fn ask_members_only(&mut self, surroundings: &mut Surroundings<'_>, members: &Members) {
+        self.asked.retain(|_, asked| members.present().contains(&asked.peer));
+        self.ask(surroundings, members);
+    }
+
     /// Answers a peer that asks for blocks, if it asks for no more than this peer would.
     pub(crate) fn serve(&self, surroundings: &mut Surroundings<'_>, to: &PkiId, nonce: u64, (start, end): (u64, u64)) {
         if start > end || end - start > self.options.batch_size {

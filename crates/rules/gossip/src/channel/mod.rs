@@ -176,8 +176,14 @@ impl Channel {
     /// `TrustChanged`, and whenever an identity was purged.
     pub(crate) fn trust_changed(&mut self, surroundings: &mut Surroundings<'_>) {
         self.members.verify_all(surroundings);
-        self.conduct.clear();
-        self.snapshots = [None, None];
+        self.cut_off(surroundings);
+    }
+
+    /// The process ends: this peer leads no more. It stays a member, and says nothing.
+    pub(crate) fn stop(&mut self, surroundings: &mut Surroundings<'_>) {
+        self.leading.stop(surroundings, &self.id, &self.members);
+        self.transfer.stop();
+        self.timers = Timers::default();
     }
 
     /// The moment came that `wake_at` named, or another machine's.
@@ -187,7 +193,8 @@ impl Channel {
         if due(&mut self.timers.publish, now, self.options.publish_state_info_interval) && self.own.is_unpublished() {
             self.publish(surroundings);
         }
-        if due(&mut self.timers.request, now, self.options.request_state_info_interval) {
+        let request_interval = self.request_interval();
+        if due(&mut self.timers.request, now, request_interval) {
             self.request_state_infos(surroundings);
         }
         if due(&mut self.timers.sweep, now, self.options.state_info_sweep_interval()) {
@@ -290,8 +297,14 @@ impl Channel {
         self.sequence = organizations.sequence;
         let names: BTreeSet<_> = organizations.anchors.keys().cloned().collect();
         self.members.configure(surroundings, names);
+        self.cut_off(surroundings);
+    }
+
+    /// Forgets what was decided about peers: it may be decided otherwise now.
+    fn cut_off(&mut self, surroundings: &mut Surroundings<'_>) {
         self.conduct.clear();
         self.snapshots = [None, None];
+        self.transfer.ask_members_only(surroundings, &self.members);
     }
 
     /// Says that this peer is not in the channel any more, and goes on saying it to who asks.
@@ -381,6 +394,13 @@ impl Channel {
         route: Route,
     ) {
         self.emitter.add(surroundings, &self.members, &self.options, (message, from, route));
+    }
+
+    /// How often others are asked for all state infos. Answers grow with the number of members, so when they are many, this
+    /// does, too; what is new comes without being asked for.
+    fn request_interval(&self) -> Duration {
+        let times = self.members.neighbours().len().div_ceil(MANY).max(1);
+        self.options.request_state_info_interval.saturating_mul(u32::try_from(times).unwrap_or(u32::MAX))
     }
 
     fn revision(&self) -> u64 {

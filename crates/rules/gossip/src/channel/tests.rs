@@ -3,7 +3,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::network::{Network, block, organizations};
-use crate::{ChannelInput, Content, Leadership, Message, Options, PeerTime, SignedMessage, StateInfo, Tag};
+use crate::{
+    ChannelInput, Content, DataKind, Leadership, Message, Options, PeerTime, SignedMessage, StateInfo, StateOptions,
+    StatePayload, Tag,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -352,4 +355,81 @@ fn who_sends_state_infos_that_nobody_signed_is_not_verified_any_more() {
     assert_eq!(network.seen_by(0)[&2], 1, "who forges is heard");
     network.receive(0, 2, &true_one);
     assert_eq!(network.seen_by(0)[&2], 9, "others are not heard");
+}
+
+/// A message that a hostile peer might send: anything that can be parsed.
+fn anything(network: &mut Network) -> (usize, SignedMessage) {
+    let mut random = fastrand::Rng::with_seed(network.random.u64(..));
+    let number = |random: &mut fastrand::Rng| match random.u8(..4) {
+        0 => random.u64(..30),
+        1 => network.peers[0].height.wrapping_add(random.u64(..5)).wrapping_sub(2),
+        2 => u64::MAX - random.u64(..3),
+        _ => random.u64(..),
+    };
+    let by = random.usize(1..network.peers.len());
+    let about = random.usize(..network.peers.len());
+    let payload = |random: &mut fastrand::Rng| {
+        let number = number(random);
+        let block = if random.bool() { block(number) } else { Bytes::from("made up") };
+        StatePayload { number, block, private_data: Vec::new() }
+    };
+    let digests = |random: &mut fastrand::Rng| -> Vec<Bytes> {
+        let digits = ["", "007", "-1", "18446744073709551616", "\u{661}"];
+        let odd = digits.into_iter().map(Bytes::from);
+        odd.chain((0..random.usize(..20)).map(|_| Bytes::from(number(random).to_string()))).collect()
+    };
+    let (kind, nonce) = (DataKind::Blocks, random.u64(..4));
+    let time = PeerTime { incarnation: number(&mut random), sequence: number(&mut random) };
+    let pki_id = network.id(about).clone();
+    let mut message = state_info(network, about, |info| {
+        info.time = time;
+        info.height = number(&mut random);
+        info.left_channel = random.u8(..8) == 0;
+    });
+    if random.u8(..4) > 0 {
+        message.channel = Some(network.peers[0].channel.id.clone());
+        message.content = match random.u8(..10) {
+            0 => Content::Block(payload(&mut random)),
+            1 => Content::Hello { nonce, metadata: Bytes::new(), kind },
+            2 => Content::Digest { nonce, digests: digests(&mut random), kind },
+            3 => Content::Request { nonce, digests: digests(&mut random), kind },
+            4 => {
+                let payload = payload(&mut random);
+                let data = vec![network.block_message(payload.number, payload.block).envelope().clone()];
+                Content::Update { nonce, data, kind }
+            }
+            5 => Content::StateRequest { start: number(&mut random), end: number(&mut random) },
+            6 => Content::StateResponse((0..random.usize(..5)).map(|_| payload(&mut random)).collect()),
+            7 => Content::Leadership(Leadership { pki_id, time, is_declaration: random.bool() }),
+            8 => Content::StateInfoRequest {
+                channel_mac: super::members::channel_mac(&pki_id, &network.peers[0].channel.id),
+            },
+            _ => Content::StateInfoSnapshot(vec![network.signed(by, message.clone()).envelope().clone()]),
+        };
+    }
+    (by, network.signed(if random.bool() { by } else { about }, message))
+}
+
+#[test]
+fn no_message_makes_a_peer_panic_or_keep_more_than_its_bounds() {
+    let options = Options { state: StateOptions { enabled: true, ..StateOptions::default() }, ..elected() };
+    for seed in 0..20 {
+        let mut network = Network::new(seed, &["Org1", "Org1", "Org1", "Org2"], &options);
+        network.join();
+        network.run(20 * SECOND);
+        for peer in 1..4 {
+            network.peers[peer].runs = false;
+        }
+        for step in 0..1000 {
+            let (by, message) = anything(&mut network);
+            network.receive(0, by, &message);
+            if step % 20 == 0 {
+                let pause = Duration::from_millis(network.random.u64(..4000));
+                network.run(pause);
+            }
+            let channel = &network.peers[0].channel;
+            assert!(channel.waiting_blocks() <= 40, "seed {seed}: {} blocks wait", channel.waiting_blocks());
+            assert!(channel.early.len() <= super::EARLY && channel.members.present().len() <= 3);
+        }
+    }
 }
