@@ -23,7 +23,6 @@ const fn unless(key: &'static str, unless: &'static [&'static str], instead: &'s
 
 const BY_COMMANDS: &str = "";
 const NO_GOSSIP: &str = "there is no gossip yet, each peer pulls its blocks from ordering nodes";
-const NO_DISCOVERY: &str = "the discovery service is not offered yet";
 const NO_HEADERS: &str = "blocks come from one ordering node at a time, others are not asked for their headers yet";
 const MAY_PING: &str = "clients may ping as often as they like";
 const NO_DOCKER: &str = "there is no Docker here, chaincode runs as a service, by external builders or as a process of this \
@@ -49,7 +48,6 @@ pub(crate) const CORE: &[Ineffective] = &[
     ineffective("peer.deliveryclient.blockCensorshipTimeoutKey", NO_HEADERS),
     unless("peer.deliveryclient.policy", &["simple"], NO_HEADERS),
     ineffective("peer.keepalive.minInterval", MAY_PING),
-    ineffective("peer.discovery", NO_DISCOVERY),
     ineffective("peer.events", "the event hub is gone, events come from the Deliver and Gateway services"),
     unless("peer.validatorPoolSize", &["0"], "blocks are checked on all processors that there are"),
     unless("peer.handlers.endorsers.escc.name", &["DefaultEndorsement"], NO_PLUGINS),

@@ -13,6 +13,7 @@
 //! Absent: the content of the files that the configuration names (`keys` loads them), sockets, global state.
 
 mod client;
+mod discovery;
 mod environment;
 mod error;
 mod file;
@@ -26,6 +27,7 @@ mod value;
 mod warning;
 
 pub use client::PeerClientConfig;
+pub use discovery::{AuthCacheConfig, DiscoveryConfig};
 pub use environment::Environment;
 pub use error::ConfigError;
 pub use file::{CONFIG_PATH_VARIABLE, open_configtx, open_core, open_orderer};

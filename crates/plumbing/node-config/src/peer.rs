@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::server::{DEFAULT_MAX_MESSAGE_SIZE, read_profile};
 use crate::{
-    ClientKeepalive, ConfigError, Environment, Loaded, MetricsConfig, MspLocation, OperationsConfig, ServerKeepalive,
-    ServerTlsConfig, Settings, Value, Warning, open_core,
+    ClientKeepalive, ConfigError, DiscoveryConfig, Environment, Loaded, MetricsConfig, MspLocation, OperationsConfig,
+    ServerKeepalive, ServerTlsConfig, Settings, Value, Warning, open_core,
 };
 use crate::{keys, warning};
 
@@ -48,6 +48,8 @@ pub struct PeerConfig {
     pub delivery_client: DeliveryClientConfig,
     /// The gateway service.
     pub gateway: GatewayConfig,
+    /// The discovery service.
+    pub discovery: DiscoveryConfig,
     /// How many requests run at once.
     pub limits: LimitsConfig,
     /// Running chaincode.
@@ -258,6 +260,7 @@ impl PeerConfig {
                 broadcast_timeout: s.duration("peer.gateway.broadcastTimeout")?.unwrap_or(10 * SECOND),
                 dial_timeout: s.duration("peer.gateway.dialTimeout")?.unwrap_or(30 * SECOND),
             },
+            discovery: DiscoveryConfig::read(s)?,
             limits: LimitsConfig {
                 endorser_service: s.count("peer.limits.concurrency.endorserService")?.unwrap_or(0),
                 deliver_service: s.count("peer.limits.concurrency.deliverService")?.unwrap_or(0),

@@ -171,6 +171,12 @@ peer:
     rootcert: {{file: {root}}}
   BCCSP: {{Default: SW, SW: {{Hash: SHA2, Security: 256}}}}
   gateway: {{enabled: true}}
+  discovery:
+    enabled: true
+    orgMembersAllowedAccess: false
+    authCacheEnabled: true
+    authCacheMaxSize: 1000
+    authCachePurgeRetentionRatio: 0.75
   handlers:
     authFilters: [{{name: DefaultAuth}}, {{name: ExpirationCheck}}]
     decorators: [{{name: DefaultDecorator}}]
