@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use ripstop_chaincode::ChaincodeHost;
 use ripstop_deliver::{DeliverConfig, DeliverService, ExpirationCheck, TlsBinding};
-use ripstop_discovery::Discovery;
+use ripstop_discovery::{CacheSize, Discovery, DiscoveryConfig, DiscoveryService};
 use ripstop_endorser::{EndorserConfig, EndorserService, Filters};
 use ripstop_gateway::{Gateway, GatewayConfig, LocalPeer, PeerDirectory};
+use ripstop_gossip::View;
+use ripstop_msp::LocalPolicy;
 use ripstop_node_config::{PeerConfig, ProposalFilter};
 use ripstop_runtime::TaskKind;
 use ripstop_snapshot_service::SnapshotService;
@@ -19,17 +21,24 @@ use super::deliver::DeliverChannels;
 use super::listeners::message_limits;
 use super::parts::Peer;
 
-/// Endorser, deliver, snapshots and, unless switched off, the gateway.
+/// Endorser, deliver, snapshots and, unless they are switched off, discovery and the gateway.
 pub(super) fn routes(peer: &Peer, channels: &PeerChannels, chaincode: &ChaincodeHost) -> Routes {
     announce_limits(&peer.config);
     let endorser = endorser(peer, chaincode);
     let snapshots = SnapshotService::new(Arc::clone(&peer.ledgers), Arc::clone(&peer.identity.local_msp));
+    // A peer that knows nobody yet, not even itself.
+    let (_, views) = watch::channel(Arc::default());
+    let discovery = Discovery::new(Arc::clone(&peer.ledgers), Arc::clone(&peer.identity.local_msp), views.clone());
     let mut routes = Routes::new(endorser.clone().into_server())
         .add_service(deliver(peer).into_peer_server())
         .add_service(snapshots.into_server());
+    if peer.config.discovery.enabled {
+        tracing::info!(target: "nodeCmd", function = "serve", "Discovery service activated");
+        routes = routes.add_service(discovery_service(peer, discovery.clone()).into_server());
+    }
     if peer.config.gateway.enabled {
         tracing::info!(target: "nodeCmd", function = "serve", "Starting peer with Gateway enabled");
-        let gateway = gateway(peer, channels, endorser);
+        let gateway = gateway(peer, channels, endorser, discovery, views);
         let connections = gateway.clone().close_stale_connections();
         let stopping = peer.tasks.servers.cancelled();
         peer.tasks.servers.spawn(TaskKind::Isolated, "gateway connections", async move {
@@ -74,7 +83,26 @@ fn deliver(peer: &Peer) -> DeliverService {
     DeliverService::new(Arc::new(DeliverChannels { ledgers, local_msp }), config, &peer.node.metrics)
 }
 
-fn gateway(peer: &Peer, channels: &PeerChannels, endorser: EndorserService) -> Gateway {
+fn discovery_service(peer: &Peer, discovery: Discovery) -> DiscoveryService {
+    let config = peer.config.discovery;
+    let config = DiscoveryConfig {
+        binding: match peer.identity.server_tls() {
+            Some(_) => ripstop_discovery::TlsBinding::Required,
+            None => ripstop_discovery::TlsBinding::NotChecked,
+        },
+        local_policy: if config.org_members_allowed { LocalPolicy::Members } else { LocalPolicy::Admins },
+        cache: config.auth_cache.map(|cache| CacheSize { max: cache.max_size, retention: cache.retention_ratio }),
+    };
+    DiscoveryService::new(discovery, config)
+}
+
+fn gateway(
+    peer: &Peer,
+    channels: &PeerChannels,
+    endorser: EndorserService,
+    discovery: Discovery,
+    views: watch::Receiver<Arc<View>>,
+) -> Gateway {
     let (config, identity) = (&peer.config, &peer.identity);
     // The address under which other organisations know this peer.
     let address = config.external_endpoint.as_ref().unwrap_or(&identity.address).clone();
@@ -90,9 +118,6 @@ fn gateway(peer: &Peer, channels: &PeerChannels, endorser: EndorserService) -> G
         limit: ConcurrencyLimit::new("/gateway.Gateway", config.limits.gateway_service),
     };
     let (ledgers, local_msp) = (Arc::clone(&peer.ledgers), Arc::clone(&identity.local_msp));
-    // A peer that knows nobody yet, not even itself.
-    let (_, views) = watch::channel(Arc::default());
-    let discovery = Discovery::new(Arc::clone(&ledgers), Arc::clone(&local_msp), views.clone());
     Gateway::new(ledgers, local_msp, discovery, views, peers, config)
 }
 
