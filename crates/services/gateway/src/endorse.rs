@@ -132,8 +132,7 @@ impl Gateway {
                 }
             }
         };
-        let mut plan =
-            self.plan_for_interest(ledger, &interest_of(&response, &proposal.chaincode), proposal.audience)?;
+        let mut plan = self.plan_for_interest(ledger, &interest_of(&response, &proposal.chaincode), proposal)?;
         failed.iter().for_each(|(endorser, message)| plan.failed(endorser, message));
         plan.prefer(&first);
         // Without a response to compare with, it cannot differ.
@@ -151,14 +150,14 @@ impl Gateway {
         &self,
         ledger: &Ledger,
         interest: &protos::ChaincodeInterest,
-        audience: Audience,
+        proposal: &Proposal,
     ) -> Result<Plan, Status> {
-        let (guarded, protected) = match audience {
+        let (guarded, protected) = match proposal.audience {
             Audience::Anyone => (interest.clone(), Vec::new()),
             Audience::Trusted => guard(interest),
         };
-        self.plan(ledger, &guarded).map_err(|why| {
-            if !protected.is_empty() && self.plan(ledger, interest).is_ok() {
+        self.plan(ledger, &guarded, proposal).map_err(|why| {
+            if !protected.is_empty() && self.plan(ledger, interest, proposal).is_ok() {
                 let text = format!(
                     "requires endorsement from organisation(s) that are not in the distribution policy of the private data collection(s): [{}]; retry specifying trusted endorsing organizations to protect transient data",
                     protected.join(" ")

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use rand::seq::SliceRandom;
 use ripstop_channel_config::ChannelConfig;
-use ripstop_discovery::{Group, Layout};
+use ripstop_discovery::{Group, Layout, PlanError};
 use ripstop_ledger::Ledger;
 use ripstop_lifecycle::{collection, collection_endorsement_policy, validation_info};
 use ripstop_proto::{common, protos};
@@ -15,6 +15,7 @@ use crate::endorser::{Endorser, best_first};
 use crate::layout;
 use crate::plan::Plan;
 use crate::proposal::{Audience, Proposal};
+use crate::roster::Roster;
 use crate::service::Gateway;
 
 /// The interest in a chaincode of which nothing else is known.
@@ -37,7 +38,7 @@ impl Gateway {
             return Err(Status::failed_precondition(text));
         }
         let interest = interest_in(&proposal.chaincode);
-        let plan = self.plan(ledger, &interest).map_err(Status::failed_precondition)?;
+        let plan = self.plan(ledger, &interest, proposal).map_err(Status::failed_precondition)?;
         Ok(plan.into_endorsers().into())
     }
 
@@ -98,14 +99,27 @@ impl Gateway {
         if roster.is_empty() { self.peers.endorsers(&ledger.config()) } else { roster.having(chaincode) }
     }
 
-    /// The combinations of peers that satisfy every policy of an interest; or, in words, that there are none.
-    pub(crate) fn plan(&self, ledger: &Ledger, interest: &protos::ChaincodeInterest) -> Result<Plan, String> {
+    /// The combinations of peers that satisfy every policy of an interest.
+    ///
+    /// # Errors
+    /// There are none, in Fabric's words; behind them stands what is lacking, if the client may know.
+    pub(crate) fn plan(
+        &self,
+        ledger: &Ledger,
+        interest: &protos::ChaincodeInterest,
+        proposal: &Proposal,
+    ) -> Result<Plan, String> {
         let roster = self.roster(ledger);
         if roster.is_empty() {
             return self.plan_by_anchor_peers(ledger, interest);
         }
-        let mut descriptor = self.discovery.endorsement_plan(ledger.channel_id(), interest).map_err(|error| {
-            format!("no combination of peers can be derived which satisfy the endorsement policy: {error}")
+        let planned = self.discovery.endorsement_plan(ledger.channel_id(), interest);
+        let mut descriptor = planned.map_err(|error| {
+            let why = match self.may_know_peers(proposal, &ledger.config()) {
+                true => explanation(&error, &roster, &ledger.config(), interest),
+                false => headline(&error).to_owned(),
+            };
+            format!("no combination of peers can be derived which satisfy the endorsement policy: {why}")
         })?;
         // Clients that need not ask all organisations should not all ask the same ones.
         descriptor.layouts.shuffle(&mut rand::rng());
@@ -140,6 +154,34 @@ impl Gateway {
             .collect();
         let members = groups.into_iter().map(|(org, group)| (group, peers.get(&org).cloned().unwrap_or_default()));
         Ok(Plan::new(layouts, members))
+    }
+}
+
+/// Why there is no plan, for members of the channel.
+fn explanation(
+    error: &PlanError,
+    roster: &Roster,
+    config: &ChannelConfig,
+    interest: &protos::ChaincodeInterest,
+) -> String {
+    if !matches!(error, PlanError::NoCombination(_) | PlanError::NotInstalled(_)) {
+        return error.to_string();
+    }
+    let orgs = config.application().into_iter().flat_map(|application| application.organizations.values());
+    let chaincodes: Vec<_> = interest.chaincodes.iter().map(|call| call.name.as_str()).collect();
+    match roster.lacking(orgs.map(|org| &org.msp_id), &chaincodes) {
+        Some(lacking) => format!("{error}; {lacking}"),
+        None => error.to_string(),
+    }
+}
+
+/// The same for everybody: what Fabric says, who asks being unknown.
+fn headline(error: &PlanError) -> &'static str {
+    match error {
+        PlanError::NoCombination(_) => "no peer combination can satisfy the endorsement policy",
+        PlanError::NotInstalled(_) => "required chaincodes are not installed on sufficient peers",
+        PlanError::NoMetadata { .. } => "the chaincode is not known in the channel",
+        _ => "endorsement policy cannot be satisfied",
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod orderers;
 mod peers;
+mod plans;
 mod world;
 
 use std::sync::Arc;

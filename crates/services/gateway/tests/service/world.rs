@@ -30,10 +30,12 @@ pub(crate) const CHANNEL: &str = "mychannel";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a peer does when it is asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Behaviour {
     /// It endorses this result.
     Endorse(&'static str),
+    /// The same, and says what the call touched.
+    EndorseTouching(&'static str, protos::ChaincodeInterest),
     /// Its chaincode refuses.
     Chaincode(i32, &'static str),
     /// It refuses itself.
@@ -71,8 +73,12 @@ impl Endorser for Told {
             script.asked.push(self.name);
             script.behaviours.get(self.name).cloned().unwrap_or(Behaviour::Endorse("result"))
         };
+        let interest = match &behaviour {
+            Behaviour::EndorseTouching(_, interest) => Some(interest.clone()),
+            _ => None,
+        };
         let (status, message, result) = match behaviour {
-            Behaviour::Endorse(result) => (200, "", Some(result)),
+            Behaviour::Endorse(result) | Behaviour::EndorseTouching(result, _) => (200, "", Some(result)),
             Behaviour::Chaincode(status, message) => (status, message, Some("")),
             Behaviour::Peer(message) => (500, message, None),
             Behaviour::Fail(message) => return Err(Status::aborted(message)),
@@ -89,6 +95,7 @@ impl Endorser for Told {
             response: Some(response),
             payload: payload.unwrap_or_default(),
             endorsement: Some(protos::Endorsement { endorser: self.name.into(), signature: "s".into() }),
+            interest,
             ..Default::default()
         }))
     }
@@ -108,7 +115,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A channel whose peers all have the chaincode `basic`. The first one is the gateway's own. Nobody orders.
+    /// A channel whose peers all have the chaincodes `basic`, which the ledger does not know, and `_lifecycle`, which a majority
+    /// of the organisations endorses. The first one is the gateway's own. Nobody orders.
     pub(crate) async fn new(peers: &[Described]) -> Self {
         Self::ordered(peers, vec!["127.0.0.1:1".to_owned()], "etcdraft").await
     }
@@ -333,6 +341,10 @@ fn member(address: &str, org: &str, height: u64, identity: &SerializedIdentity) 
         organization: ripstop_types::MspId::new(org),
         alive: alive.clone(),
     };
-    let basic = AnnouncedChaincode { name: "basic".to_owned(), version: "1".to_owned(), metadata: bytes::Bytes::new() };
-    ChannelMember { peer: Arc::new(peer), state_info: alive, height, chaincodes: vec![basic] }
+    let chaincodes = ["_lifecycle", "basic"].map(|name| AnnouncedChaincode {
+        name: name.to_owned(),
+        version: "1".to_owned(),
+        metadata: bytes::Bytes::new(),
+    });
+    ChannelMember { peer: Arc::new(peer), state_info: alive, height, chaincodes: chaincodes.into() }
 }
