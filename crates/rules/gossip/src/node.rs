@@ -147,7 +147,10 @@ impl Node {
             Input::Channel(id, input) => self.handle_channel(&id, input, trust),
             Input::TrustChanged => self.judge_anew(trust),
             Input::Wake => self.wake(trust),
-            Input::Stopping => self.is_stopping = true,
+            Input::Stopping => {
+                self.each_channel(trust, Channel::stop);
+                self.is_stopping = true;
+            }
         }
         self.settle(trust);
     }
@@ -441,12 +444,8 @@ impl Node {
     }
 
     fn wake(&mut self, trust: &dyn Trust) {
-        let expired = self.identities.expired(self.now);
-        for pki_id in &expired {
-            self.purge(pki_id, &IdentityRefusal::Expired.to_string(), trust);
-        }
-        if !expired.is_empty() {
-            self.each_channel(trust, Channel::trust_changed);
+        for pki_id in self.identities.expired(self.now) {
+            self.purge(&pki_id, &IdentityRefusal::Expired.to_string(), trust);
         }
         let (membership, contacts) = (&self.membership, &self.contacts);
         self.identities.purge_unused(self.now, |pki_id| membership.is_tracked(pki_id) || contacts.contains_key(pki_id));

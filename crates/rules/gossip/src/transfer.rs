@@ -226,6 +226,7 @@ impl Transfer {
     }
 
     /// How many blocks wait.
+    #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
         self.slots.len()
     }

@@ -125,6 +125,11 @@ impl Members {
         &self.companions
     }
 
+    /// The organisations that are in the channel.
+    pub(crate) const fn organizations(&self) -> &BTreeSet<MspId> {
+        &self.organizations
+    }
+
     /// Whether an organisation is in the channel.
     pub(crate) fn has_organization(&self, organization: &MspId) -> bool {
         self.organizations.contains(organization)

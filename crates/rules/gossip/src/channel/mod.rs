@@ -4,8 +4,6 @@
 //! the first is asked of each message, the second of what a peer began its stream with (or of its state info). Both are
 //! asked anew when the configuration changes, so that organisations that leave are cut off at once.
 
-#![allow(dead_code, reason = "the node does not route all of it here yet")]
-
 mod blocks;
 mod emitter;
 mod leading;
@@ -241,21 +239,6 @@ impl Channel {
         Some(view)
     }
 
-    /// Which channel.
-    pub(crate) const fn id(&self) -> &ChannelId {
-        &self.id
-    }
-
-    /// Whether this peer leads its organisation here.
-    pub(crate) fn leads(&self) -> bool {
-        self.leading.leads()
-    }
-
-    /// How many blocks wait for those before them or for the committer.
-    pub(crate) fn waiting_blocks(&self) -> usize {
-        self.transfer.waiting()
-    }
-
     fn join(
         &mut self,
         surroundings: &mut Surroundings<'_>,
@@ -296,7 +279,10 @@ impl Channel {
         }
         self.sequence = organizations.sequence;
         let names: BTreeSet<_> = organizations.anchors.keys().cloned().collect();
-        self.members.configure(surroundings, names);
+        // Whether readers are to be judged otherwise, `trust_changed` says.
+        if names != *self.members.organizations() {
+            self.members.configure(surroundings, names);
+        }
         self.cut_off(surroundings);
     }
 

@@ -306,6 +306,18 @@ impl Network {
     }
 }
 
+impl Channel {
+    /// Which channel.
+    pub(crate) const fn id(&self) -> &ChannelId {
+        &self.id
+    }
+
+    /// How many blocks wait for those before them or for the committer.
+    pub(crate) fn waiting_blocks(&self) -> usize {
+        self.transfer.waiting()
+    }
+}
+
 impl Peer {
     fn new(
         now: Moment,

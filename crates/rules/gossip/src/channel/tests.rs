@@ -32,7 +32,7 @@ fn later(info: &mut StateInfo) {
 
 #[test]
 fn members_learn_of_each_other_though_every_third_message_is_lost() {
-    for seed in 0..5 {
+    for seed in 0..3 {
         let mut network =
             Network::new(seed, &["Org1"; 12].into_iter().chain(["Org2"; 12]).collect::<Vec<_>>(), &followers());
         network.loss = 0.33;
@@ -285,7 +285,7 @@ fn who_leads_another_organisation_is_nobodys_leader() {
 
 #[test]
 fn blocks_that_are_pushed_and_lost_are_pulled() {
-    for seed in 0..5 {
+    for seed in 0..3 {
         let mut network = Network::new(seed, &["Org1"; 8], &elected());
         network.join();
         network.run(40 * SECOND);

@@ -1,3 +1,4 @@
+mod channels;
 mod hostile;
 mod members;
 mod network;

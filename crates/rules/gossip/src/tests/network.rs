@@ -8,10 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use ripstop_types::{ChannelId, Digest, MspId, SerializedIdentity};
 
+use super::channels;
 use crate::handshake::{Purpose, judge, offer};
 use crate::{
-    Contact, Distrust, Effect, Input, Moment, Node, Note, Options, PkiId, SelfDescription, SignedMessage, Standing,
-    Trust, View,
+    ChannelInput, Contact, Distrust, Effect, Input, Moment, Node, Note, Options, PkiId, SelfDescription, SignedMessage,
+    Standing, Trust, View,
 };
 
 /// How long a message is on its way.
@@ -68,6 +69,10 @@ pub(crate) struct Peer {
     pub(crate) node: Node,
     pub(crate) notes: Vec<Note>,
     pub(crate) closed: Vec<(PkiId, String)>,
+    /// The height of its ledger of the one channel of these tests.
+    pub(crate) height: u64,
+    /// Whether it pulls blocks from the orderers.
+    pub(crate) leads: bool,
     /// Messages it was given to send, by the name of their kind.
     pub(crate) sent: BTreeMap<String, usize>,
     is_up: bool,
@@ -145,7 +150,8 @@ impl Network {
         let trust = PlayTrust { identity: about.identity.clone(), world: Rc::clone(&self.world) };
         let node = Node::new(options, about.clone(), self.now, self.random.u64(..), &trust);
         let (notes, closed, sent) = (Vec::new(), Vec::new(), BTreeMap::new());
-        self.peers.push(Peer { about, trust, node, notes, closed, sent, is_up: true, wakes_at: None });
+        let (height, leads) = (1, false);
+        self.peers.push(Peer { about, trust, node, notes, closed, height, leads, sent, is_up: true, wakes_at: None });
         let index = self.peers.len() - 1;
         self.drain(index);
         index
@@ -154,6 +160,7 @@ impl Network {
     /// A crash: nothing is said any more.
     pub(crate) fn kill(&mut self, index: usize) {
         self.peers[index].is_up = false;
+        self.peers[index].leads = false;
         let dead: Vec<_> = self.streams.iter().filter(|(a, b)| *a == index || *b == index).copied().collect();
         for stream in dead {
             self.close(stream);
@@ -271,7 +278,20 @@ impl Network {
                     self.peers[index].closed.push((pki_id, reason));
                 }
                 Effect::Note(note) => self.peers[index].notes.push(note),
-                Effect::Block { .. } | Effect::ServeBlocks { .. } | Effect::Lead { .. } | Effect::Follow { .. } => {}
+                Effect::Block { channel, number, block, .. } => {
+                    let peer = &mut self.peers[index];
+                    if number == peer.height && block == channels::block(number) {
+                        peer.height += 1;
+                        let input = Input::Channel(channel, ChannelInput::Height(number + 1));
+                        self.schedule(self.now, index, Event::Input(input));
+                    }
+                }
+                Effect::ServeBlocks { channel, to, nonce, start, end } => {
+                    let message = channels::answer(channel, nonce, start..=end);
+                    self.send(index, to, String::new(), message);
+                }
+                Effect::Lead { .. } => self.peers[index].leads = true,
+                Effect::Follow { .. } => self.peers[index].leads = false,
             }
         }
         let at = self.peers[index].node.wake_at().map(|at| at.max(self.now));

@@ -69,6 +69,7 @@ impl Slots {
     }
 
     /// How many numbers wait.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
