@@ -8,13 +8,18 @@
 //! or SIGINT ends with status 0. It may be killed at any time without losing what it acknowledged.
 
 mod cluster;
-mod node;
+mod identity;
+mod listeners;
+mod start;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use ripstop_command_line::say;
+
+/// The log of the node as a whole.
+const LOG: &str = "orderer.common.server";
 
 /// Hyperledger Fabric orderer node
 #[derive(Debug, clap::Parser)]
@@ -46,7 +51,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             say!("{}\n", ripstop_command_line::version("orderer"));
             ExitCode::SUCCESS
         }
-        Command::Start => node::start().map_or_else(
+        Command::Start => start::start().map_or_else(
             |error| {
                 eprintln!("Error: {}", chain_text(&error));
                 ExitCode::FAILURE

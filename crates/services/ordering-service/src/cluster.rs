@@ -12,7 +12,7 @@ use ripstop_proto::orderer::cluster_server::{Cluster, ClusterServer};
 use ripstop_proto::orderer::step_request::Payload;
 use ripstop_proto::orderer::{ConsensusRequest, StepRequest, StepResponse, SubmitRequest};
 use ripstop_raft::NodeId;
-use ripstop_transport::{MAX_MESSAGE_SIZE, PeerInfo, in_go_words};
+use ripstop_transport::{BOUNDED_BY_LISTENER, PeerInfo, in_go_words};
 use ripstop_types::HeaderType;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -37,7 +37,9 @@ impl ClusterService {
 
     /// The gRPC service.
     pub fn into_server(self) -> ClusterServer<Self> {
-        ClusterServer::new(self).max_decoding_message_size(MAX_MESSAGE_SIZE).max_encoding_message_size(MAX_MESSAGE_SIZE)
+        ClusterServer::new(self)
+            .max_decoding_message_size(BOUNDED_BY_LISTENER)
+            .max_encoding_message_size(BOUNDED_BY_LISTENER)
     }
 }
 

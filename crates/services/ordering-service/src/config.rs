@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ripstop_transport::KeyPair;
+use ripstop_transport::{KeyPair, MessageLimits};
 
 /// How this node orders, on all channels.
 #[derive(Debug, Clone)]
@@ -42,6 +42,8 @@ pub struct ClusterConfig {
     pub retry_pause: Duration,
     /// How far the clock is turned back when certificates of orderers are judged (`TLSHandshakeTimeShift`).
     pub time_shift: Duration,
+    /// How large messages to and from other orderers may be (`General.MaxRecvMsgSize`, `MaxSendMsgSize`).
+    pub messages: MessageLimits,
 }
 
 /// What becomes of messages whose sender's certificate has expired.

@@ -12,7 +12,7 @@ use ripstop_proto::orderer::step_request::Payload;
 use ripstop_proto::orderer::{ConsensusRequest, StepRequest, SubmitRequest};
 use ripstop_raft::NodeId;
 use ripstop_runtime::{TaskGroup, TaskKind};
-use ripstop_transport::{ClientTls, Endpoint, MAX_MESSAGE_SIZE, describe_failure};
+use ripstop_transport::{ClientTls, Endpoint, describe_failure};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
@@ -239,8 +239,8 @@ impl Way {
     async fn converse(&mut self, first: StepRequest, sent: &mut u64, before: Before) -> Result<(), String> {
         let channel = self.endpoint()?.channel();
         let mut client = ClusterClient::new(channel)
-            .max_decoding_message_size(MAX_MESSAGE_SIZE)
-            .max_encoding_message_size(MAX_MESSAGE_SIZE);
+            .max_decoding_message_size(self.config.messages.receive)
+            .max_encoding_message_size(self.config.messages.send);
         let (sender, receiver) = mpsc::channel(1);
         let answers = async {
             // Fabric's orderers answer nothing, not even that they accept the stream.

@@ -13,7 +13,7 @@ use ripstop_crypto::SigningIdentity;
 use ripstop_deliver::{BlockSource, Channels, PullConfig};
 use ripstop_operations::Metrics;
 use ripstop_runtime::{TaskGroup, TaskKind};
-use ripstop_transport::{ClientRoots, Keepalive, MessageLimits};
+use ripstop_transport::{ClientRoots, Keepalive};
 use ripstop_types::{Block, BlockNumber, ChannelId, SignedData};
 use tokio::sync::{mpsc, watch};
 
@@ -340,7 +340,7 @@ impl OrderingService {
             tls: Some(cluster.key_pair.clone()),
             connect_timeout: cluster.dial_timeout,
             keepalive: Keepalive::default(),
-            messages: MessageLimits::default(),
+            messages: cluster.messages,
             max_pause: cluster.retry_pause,
             silence: Some(cluster.pull_timeout),
             time_shift: cluster.time_shift,

@@ -21,7 +21,9 @@ use ripstop_proto::{Message as _, etcdraft, orderer, protos};
 use ripstop_raft::{Consenters, NodeId};
 use ripstop_runtime::TaskGroup;
 use ripstop_testkit::{Channel, Organization, TlsCredentials, value};
-use ripstop_transport::{ClientRoots, ConcurrencyLimit, Endpoint, KeyPair, Listener, ServerKeepalive, serve_grpc};
+use ripstop_transport::{
+    ClientRoots, ConcurrencyLimit, Endpoint, KeyPair, Listener, MessageLimits, ServerKeepalive, serve_grpc,
+};
 use ripstop_types::{Block, BlockNumber, ChannelId, Envelope, HeaderType, SignedData, Timestamp};
 use tokio::runtime::Runtime;
 use tower::ServiceExt as _;
@@ -124,6 +126,7 @@ fn cluster_config(credentials: &TlsCredentials) -> ClusterConfig {
         pull_timeout: Duration::from_secs(60),
         retry_pause: Duration::from_millis(100),
         time_shift: Duration::ZERO,
+        messages: MessageLimits::default(),
     }
 }
 
