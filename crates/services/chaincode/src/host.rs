@@ -9,7 +9,7 @@ use prost::Message;
 use ripstop_chaincode_builder::{Build, BuilderOptions, Builders, Package};
 use ripstop_channel_config::acl::{self, Resource};
 use ripstop_ledger::{Ledger, Ledgers, SimulationResults};
-use ripstop_lifecycle::{Committed, NAMESPACE as LIFECYCLE, QueryError};
+use ripstop_lifecycle::NAMESPACE as LIFECYCLE;
 use ripstop_msp::LocalMsp;
 use ripstop_operations::Metrics;
 use ripstop_policy::Reader;
@@ -248,18 +248,6 @@ impl ChaincodeHost {
     /// The installed packages.
     pub fn packages(&self) -> &PackageStore {
         &self.inner.packages
-    }
-
-    /// The chaincodes that this peer announces to others on a channel, each with what they take for its version. It changes
-    /// with the blocks of the channel and with the installed packages.
-    ///
-    /// # Errors
-    /// When the state of the channel cannot be read.
-    pub fn announced(&self, ledger: &Ledger) -> Result<Vec<(String, String)>, QueryError> {
-        let packages = self.packages().list();
-        let installed: Vec<&str> = packages.iter().map(|package| package.id.as_str()).collect();
-        let (state, own) = (ledger.snapshot(), self.node().local_msp.id());
-        ripstop_lifecycle::announced(&mut Committed(state.as_ref()), own, &installed)
     }
 
     /// Ends all processes, then all streams: a process may still finish what it is at when it is asked to end. Calls at work

@@ -19,6 +19,7 @@
 //!
 //! Absent: rich queries, the legacy `lscc`, signing (the endorser's).
 
+mod announce;
 mod authority;
 mod call;
 mod connection;
@@ -40,6 +41,7 @@ mod store;
 mod supervise;
 mod system;
 
+pub use announce::keep_announced;
 pub use authority::{ChaincodeAuthority, IssueError};
 pub use error::{BuildError, ExecuteError, InvalidInvocation, InvokeError, LaunchError, ResolveError, SendError};
 pub use host::{ChaincodeHost, Execution, HostOptions, Invocation, JoinChannel, NodeParts, Registration};

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_lot::RwLock;
+use parking_lot::Mutex;
 use ripstop_chaincode_builder::package_id;
+use tokio::sync::watch;
 
 /// The end of a package's file name.
 const EXTENSION: &str = ".tar.gz";
@@ -51,7 +52,9 @@ pub struct InstalledPackage {
 pub struct PackageStore {
     directory: PathBuf,
     /// What is in the directory. Only this store writes there.
-    installed: RwLock<Arc<[InstalledPackage]>>,
+    installed: watch::Sender<Arc<[InstalledPackage]>>,
+    /// Held by who writes.
+    writing: Mutex<()>,
 }
 
 impl PackageStore {
@@ -65,17 +68,26 @@ impl PackageStore {
             installed.extend(name.to_str().and_then(parse_file_name));
         }
         installed.sort();
-        Ok(Self { directory: directory.to_owned(), installed: RwLock::new(installed.into()) })
+        Ok(Self {
+            directory: directory.to_owned(),
+            installed: watch::Sender::new(installed.into()),
+            writing: Mutex::default(),
+        })
     }
 
     /// All installed packages, sorted by id.
     pub fn list(&self) -> Arc<[InstalledPackage]> {
-        self.installed.read().clone()
+        Arc::clone(&self.installed.borrow())
+    }
+
+    /// The installed packages, as they change.
+    pub fn follow(&self) -> watch::Receiver<Arc<[InstalledPackage]>> {
+        self.installed.subscribe()
     }
 
     /// An installed package by id.
     pub fn get(&self, id: &str) -> Option<InstalledPackage> {
-        self.installed.read().iter().find(|package| package.id == id).cloned()
+        self.installed.borrow().iter().find(|package| package.id == id).cloned()
     }
 
     /// The bytes of an installed package.
@@ -92,7 +104,8 @@ impl PackageStore {
     /// Keeps a package; when this returns it is on disk. A crash leaves all of it or nothing.
     pub fn save(&self, label: &str, package: &[u8]) -> Result<InstalledPackage, StoreError> {
         let id = package_id(label, package);
-        let mut installed = self.installed.write();
+        let _writing = self.writing.lock();
+        let installed = self.list();
         if installed.iter().any(|package| package.id == id) {
             return Err(StoreError::Installed(id));
         }
@@ -108,7 +121,7 @@ impl PackageStore {
         let mut all = installed.to_vec();
         all.push(saved.clone());
         all.sort();
-        *installed = all.into();
+        self.installed.send_replace(all.into());
         Ok(saved)
     }
 
