@@ -31,7 +31,7 @@ pub enum Effect {
         /// Why, for the log.
         reason: String,
     },
-    /// The next block of a channel, in order, for the committer, which verifies it.
+    /// The next block of a channel, in order, for the committer, which verifies it, its number included.
     Block {
         /// The channel.
         channel: ChannelId,

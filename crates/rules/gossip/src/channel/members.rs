@@ -16,6 +16,9 @@ const STATE_INFOS_PER_ORGANIZATION: usize = 16_384;
 /// How large a state info may be, in bytes. A larger one is refused.
 const STATE_INFO_BYTES: usize = 64 * 1024;
 
+/// How many bytes the state infos of one organisation have together. When there is no room, new ones are refused.
+const STATE_INFO_BYTES_PER_ORGANIZATION: usize = 64 * 1024 * 1024;
+
 /// How often a peer may say something new of itself. What is more is ignored until it is asked for again.
 const NEWS: Rate = Rate { burst: 6, every: Duration::from_millis(500) };
 
@@ -31,7 +34,7 @@ pub(crate) struct Members {
     channel: ChannelId,
     organizations: BTreeSet<MspId>,
     held: BTreeMap<PkiId, Held>,
-    per_organization: BTreeMap<MspId, usize>,
+    per_organization: BTreeMap<MspId, Share>,
     // The height of each member that is alive and has not left.
     heights: BTreeSet<(u64, PkiId)>,
     neighbours: Roster,
@@ -59,6 +62,13 @@ pub(crate) enum Audience {
     Colleagues,
     /// Peers of other organisations.
     Others,
+}
+
+/// What one organisation has of the state infos that are held.
+#[derive(Debug, Clone, Copy, Default)]
+struct Share {
+    count: usize,
+    bytes: usize,
 }
 
 /// What became of a state info.
@@ -206,7 +216,7 @@ impl Members {
                 && living.is_none_or(|living| self.believes(surroundings, living, &held.message));
             if believed {
                 held.gone_since = held.gone_since.or(Some(surroundings.now));
-                *self.per_organization.entry(held.organization.clone()).or_default() += 1;
+                self.per_organization.entry(held.organization.clone()).or_default().add(&held.message);
                 self.held.insert(peer, held);
             }
         }
@@ -248,8 +258,8 @@ impl Members {
         let per_organization = &mut self.per_organization;
         self.held.retain(|_, held| {
             let keep = held.gone_since.is_none_or(|since| now.since(since) <= retention);
-            if !keep && let Some(count) = per_organization.get_mut(&held.organization) {
-                *count = count.saturating_sub(1);
+            if !keep && let Some(share) = per_organization.get_mut(&held.organization) {
+                share.take(&held.message);
             }
             keep
         });
@@ -277,11 +287,12 @@ impl Members {
         if info.channel_mac != channel_mac(&info.pki_id, &self.channel) {
             return Learned::Refused("it has an invalid MAC");
         }
-        if message.envelope().payload.len() > STATE_INFO_BYTES {
+        if is_too_large(message) {
             return Learned::Refused("it is too large");
         }
-        let count = self.per_organization.get(&peer.organization).copied().unwrap_or_default();
-        if count >= STATE_INFOS_PER_ORGANIZATION && !self.held.contains_key(&info.pki_id) {
+        let share = self.per_organization.get(&peer.organization).copied().unwrap_or_default();
+        let is_full = share.count >= STATE_INFOS_PER_ORGANIZATION && !self.held.contains_key(&info.pki_id);
+        if is_full || share.bytes + size(message) > STATE_INFO_BYTES_PER_ORGANIZATION {
             return Learned::Refused("there are too many");
         }
         if !self.believes(surroundings, peer, message) {
@@ -340,11 +351,14 @@ impl Members {
         self.displace(id);
         match self.held.get_mut(id) {
             Some(held) => {
+                let share = self.per_organization.entry(held.organization.clone()).or_default();
+                share.take(&held.message);
+                share.add(message);
                 held.message = message.clone();
                 held.gone_since = None;
             }
             None => {
-                *self.per_organization.entry(peer.organization.clone()).or_default() += 1;
+                self.per_organization.entry(peer.organization.clone()).or_default().add(message);
                 let held = Held {
                     message: message.clone(),
                     organization: peer.organization.clone(),
@@ -379,6 +393,28 @@ impl Members {
         self.present.remove(peer);
         self.companions.remove(peer);
     }
+}
+
+impl Share {
+    fn add(&mut self, message: &SignedMessage) {
+        self.count += 1;
+        self.bytes += size(message);
+    }
+
+    fn take(&mut self, message: &SignedMessage) {
+        self.count -= 1;
+        self.bytes -= size(message);
+    }
+}
+
+/// Whether no honest peer would say so much of itself.
+pub(crate) fn is_too_large(message: &SignedMessage) -> bool {
+    size(message) > STATE_INFO_BYTES
+}
+
+fn size(message: &SignedMessage) -> usize {
+    let envelope = message.envelope();
+    envelope.payload.len() + envelope.signature.len()
 }
 
 /// What a living peer says of itself in a channel.

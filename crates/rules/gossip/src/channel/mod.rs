@@ -41,7 +41,8 @@ const LOGGER: &str = "gossip.channel";
 /// How many state infos wait for the alive message of their sender. The one with the lowest PKI-ID goes when there are more.
 const EARLY: usize = 64;
 
-/// How many members are so many that what is told of them is not made anew with each change.
+/// How many members are so many that what is told of them is not made anew with each change, and that intervals grow with
+/// further ones.
 const MANY: usize = 128;
 
 /// For how long it is not made anew.
@@ -188,11 +189,14 @@ impl Channel {
     pub(crate) fn wake(&mut self, surroundings: &mut Surroundings<'_>) {
         let now = surroundings.now;
         self.emitter.wake(surroundings, &self.members, &self.options);
-        if due(&mut self.timers.publish, now, self.options.publish_state_info_interval) && self.own.is_unpublished() {
+        let crowds = self.crowds();
+        let publish_interval = self.options.publish_state_info_interval;
+        if due(&mut self.timers.publish, now, publish_interval)
+            && self.own.is_due(now, publish_interval.saturating_mul(crowds - 1))
+        {
             self.publish(surroundings);
         }
-        let request_interval = self.request_interval();
-        if due(&mut self.timers.request, now, request_interval) {
+        if due(&mut self.timers.request, now, self.options.request_state_info_interval.saturating_mul(crowds)) {
             self.request_state_infos(surroundings);
         }
         if due(&mut self.timers.sweep, now, self.options.state_info_sweep_interval()) {
@@ -348,7 +352,7 @@ impl Channel {
         if surroundings.alive.is_empty() {
             return;
         }
-        self.own.set_published();
+        self.own.set_published(surroundings.now);
         let route = match surroundings.me.member.endpoint.is_empty() {
             true => Route::Colleagues,
             false => Route::Neighbours,
@@ -382,11 +386,11 @@ impl Channel {
         self.emitter.add(surroundings, &self.members, &self.options, (message, from, route));
     }
 
-    /// How often others are asked for all state infos. Answers grow with the number of members, so when they are many, this
-    /// does, too; what is new comes without being asked for.
-    fn request_interval(&self) -> Duration {
-        let times = self.members.neighbours().len().div_ceil(MANY).max(1);
-        self.options.request_state_info_interval.saturating_mul(u32::try_from(times).unwrap_or(u32::MAX))
+    /// How many times longer than they are set the intervals are in which others are asked for all state infos, and told a
+    /// new height: what each peer sends and gets in a time shall not grow with the number of peers when they are many.
+    fn crowds(&self) -> u32 {
+        let crowds = self.members.neighbours().len().div_ceil(MANY).max(1);
+        u32::try_from(crowds).unwrap_or(u32::MAX)
     }
 
     fn revision(&self) -> u64 {

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use ripstop_types::ChannelId;
 
 use super::members::channel_mac;
@@ -10,6 +12,9 @@ pub(crate) struct Own {
     message: SignedMessage,
     is_signed: bool,
     is_published: bool,
+    // Whether more than the height changed.
+    is_urgent: bool,
+    published_at: Moment,
     revision: u64,
 }
 
@@ -26,7 +31,8 @@ impl Own {
             chaincodes: Vec::new(),
         };
         let message = SignedMessage::unsigned(message(&info));
-        Self { info, message, is_signed: false, is_published: false, revision: 0 }
+        let published_at = Moment::default();
+        Self { info, message, is_signed: false, is_published: false, is_urgent: true, published_at, revision: 0 }
     }
 
     /// This peer is in the channel.
@@ -34,6 +40,7 @@ impl Own {
         self.info.height = height;
         self.info.chaincodes = chaincodes;
         self.info.left_channel = false;
+        self.is_urgent = true;
         self.changed(surroundings.now);
         self.sign(surroundings);
     }
@@ -47,12 +54,14 @@ impl Own {
 
     pub(crate) fn set_chaincodes(&mut self, now: Moment, chaincodes: Vec<AnnouncedChaincode>) {
         self.info.chaincodes = chaincodes;
+        self.is_urgent = true;
         self.changed(now);
     }
 
     /// This peer left the channel.
     pub(crate) fn leave(&mut self, now: Moment) {
         self.info.left_channel = true;
+        self.is_urgent = true;
         self.changed(now);
     }
 
@@ -75,14 +84,16 @@ impl Own {
         }
     }
 
-    /// Whether others were not told yet.
-    pub(crate) const fn is_unpublished(&self) -> bool {
-        !self.is_published
+    /// Whether others are to be told something new, a new height not sooner than `pause` after the last time.
+    pub(crate) fn is_due(&self, now: Moment, pause: Duration) -> bool {
+        !self.is_published && (self.is_urgent || now.since(self.published_at) >= pause)
     }
 
     /// Others were told.
-    pub(crate) const fn set_published(&mut self) {
+    pub(crate) const fn set_published(&mut self, now: Moment) {
         self.is_published = true;
+        self.is_urgent = false;
+        self.published_at = now;
     }
 
     /// A number that grows whenever something else is signed.

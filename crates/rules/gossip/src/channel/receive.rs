@@ -4,7 +4,7 @@ use bytes::Bytes;
 use ripstop_proto::gossip as wire;
 
 use super::emitter::Route;
-use super::members::{Audience, Learned, channel_mac, state_info};
+use super::members::{Audience, Learned, channel_mac, is_too_large, state_info};
 use super::{Channel, EARLY, LOGGER, MANY};
 use crate::allowance::{Allowance, Rate};
 use crate::transfer::{Offered, Origin};
@@ -179,7 +179,8 @@ impl Channel {
     /// Keeps a state info until its sender is known to be alive.
     fn keep_early(&mut self, message: &SignedMessage) {
         let Some(info) = state_info(message) else { return };
-        if self.early.get(&info.pki_id).and_then(state_info).is_some_and(|known| known.time >= info.time) {
+        let is_known = |known: &SignedMessage| state_info(known).is_some_and(|known| known.time >= info.time);
+        if is_too_large(message) || self.early.get(&info.pki_id).is_some_and(is_known) {
             return;
         }
         self.early.insert(info.pki_id.clone(), message.clone());

@@ -433,3 +433,23 @@ fn no_message_makes_a_peer_panic_or_keep_more_than_its_bounds() {
         }
     }
 }
+
+#[test]
+fn what_a_peer_says_of_its_height_does_not_grow_with_the_number_of_peers() {
+    let published_in_a_minute = |peers: usize| {
+        let mut network = Network::new(1, &vec!["Org1"; peers], &followers());
+        (1..peers).for_each(|peer| network.peers[peer].runs = false);
+        network.join();
+        network.run(60 * SECOND);
+        let before = network.sent;
+        for height in 2..602 {
+            network.input(0, ChannelInput::Height(height));
+            network.run(Duration::from_millis(100));
+        }
+        network.sent - before
+    };
+    // Fifteen times three peers are told, and fifteen times three asked; of five hundred, about a fourth of it.
+    let (few, many) = (published_in_a_minute(100), published_in_a_minute(500));
+    assert!((80..=90).contains(&few), "{few} messages");
+    assert!((15..=30).contains(&many), "{many} messages");
+}
