@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     suites::json(&mut report);
     suites::snapshots(&mut report);
     suites::discover(&mut report);
+    suites::gossip(&mut report);
     suites::chains(&mut report);
     suites::metrics(&mut report);
     println!("{report}");

@@ -9,6 +9,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a target that finds something should stop")]
 
+mod gossip;
 mod mutation;
 mod seeds;
 mod snapshots;
@@ -76,5 +77,6 @@ targets! {
     transaction: envelope;
     message_as_json: block, tree, config_update, rwset, policy, identity;
     json_as_message: json;
+    gossip_message: gossip_request, gossip_update, gossip_blocks, gossip_state_info;
     snapshot: snapshot_state, snapshot_counts, snapshot_tx_ids, snapshot_collections, snapshot_metadata;
 }

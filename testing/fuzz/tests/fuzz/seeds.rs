@@ -11,6 +11,7 @@ use ripstop_snapshot::{Part, SignableMetadata};
 use ripstop_testkit::{Channel, DraftTransaction, Organization, meta_policy, signed_block};
 use ripstop_types::{BlockNumber, ChannelId, Height};
 
+use crate::gossip;
 use crate::snapshots::SnapshotPlace;
 
 /// The channel of all seeds.
@@ -47,6 +48,14 @@ pub(crate) struct Seeds {
     pub(crate) tree: Bytes,
     /// A `common.ConfigUpdate`.
     pub(crate) config_update: Bytes,
+    /// A `gossip.Envelope` with a membership request.
+    pub(crate) gossip_request: Bytes,
+    /// A `gossip.Envelope` with identities.
+    pub(crate) gossip_update: Bytes,
+    /// A `gossip.Envelope` with blocks.
+    pub(crate) gossip_blocks: Bytes,
+    /// A `gossip.Envelope` with a state info.
+    pub(crate) gossip_state_info: Bytes,
     /// A state file of a snapshot, behind its place in [`SnapshotPlace::files`].
     pub(crate) snapshot_state: Bytes,
     /// The numbers of a state file's entries, likewise.
@@ -102,6 +111,7 @@ impl Seeds {
             ..Default::default()
         };
         let (identity, snapshot) = (client.identity(), SnapshotPlace::make());
+        let [gossip_request, gossip_update, gossip_blocks, gossip_state_info] = gossip::seeds();
         Self {
             tree: config.encode_to_vec().into(),
             config: ChannelConfig::new(ChannelId::new(CHANNEL).expect("it is a channel"), config)
@@ -120,6 +130,10 @@ impl Seeds {
                 b"OutOf(2, 'Org1MSP.peer', AND('Org2MSP.admin', OR('Org3MSP.member', 'A.client')))",
             ),
             config_update: change.encode_to_vec().into(),
+            gossip_request,
+            gossip_update,
+            gossip_blocks,
+            gossip_state_info,
             snapshot_state: snapshot.seed(Part::PublicState.data_file()),
             snapshot_counts: snapshot.seed(Part::PublicState.metadata_file()),
             snapshot_tx_ids: snapshot.seed(Part::TxIds.data_file()),

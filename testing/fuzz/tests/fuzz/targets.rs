@@ -16,6 +16,7 @@ use ripstop_testkit::signed_block;
 use ripstop_types::{Block, BlockNumber, ChannelId, Envelope, Height, Transaction, data_hash};
 use ripstop_validation::{ValidatedBlock, VerifiedBlock};
 
+pub(crate) use crate::gossip::gossip_message;
 use crate::seeds::Seeds;
 use crate::snapshots::{SnapshotPlace, read_all};
 
