@@ -33,7 +33,7 @@ const NO_COUCHDB: &str = "the state database is inside the peer";
 const NO_SYSTEM_CHANNEL: &str = "the system channel is gone, join channels with osnadmin";
 const NO_KAFKA: &str = "ordering by Kafka is gone, channels use etcdraft";
 const FROM_ENVIRONMENT: &str = "set FABRIC_LOGGING_SPEC and FABRIC_LOGGING_FORMAT in the environment";
-const PRIVATE_DATA: &str = "private data is sought, and removed when it expires or is purged, as blocks are committed";
+const PRIVATE_DATA: &str = "private data is removed, when it expires or is purged, as blocks are committed";
 
 /// Those of `core.yaml`.
 pub(crate) const CORE: &[Ineffective] = &[

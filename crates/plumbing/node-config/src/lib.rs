@@ -20,6 +20,7 @@ mod file;
 mod keys;
 mod orderer;
 mod peer;
+mod private_data;
 mod server;
 mod settings;
 mod size;
@@ -36,6 +37,7 @@ pub use peer::{
     AddressOverride, ChaincodeConfig, DeliveryClientConfig, ExternalBuilder, GatewayConfig, LedgerConfig, LimitsConfig,
     PeerConfig, PeerTlsConfig, ProposalFilter, StateDatabase,
 };
+pub use private_data::PrivateDataConfig;
 pub use server::{
     BackoffConfig, ClientKeepalive, MetricsConfig, MspLocation, OperationsConfig, ServerKeepalive, ServerTlsConfig,
     StatsdConfig,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::server::{DEFAULT_MAX_MESSAGE_SIZE, read_profile};
 use crate::{
     ClientKeepalive, ConfigError, DiscoveryConfig, Environment, Loaded, MetricsConfig, MspLocation, OperationsConfig,
-    ServerKeepalive, ServerTlsConfig, Settings, Value, Warning, open_core,
+    PrivateDataConfig, ServerKeepalive, ServerTlsConfig, Settings, Value, Warning, open_core,
 };
 use crate::{keys, warning};
 
@@ -44,6 +44,8 @@ pub struct PeerConfig {
     pub proposal_filters: Vec<ProposalFilter>,
     /// Host and port under which peers of other organisations know this one (`peer.gossip.externalEndpoint`).
     pub external_endpoint: Option<String>,
+    /// The sharing of private data.
+    pub private_data: PrivateDataConfig,
     /// The pulling of blocks from ordering nodes.
     pub delivery_client: DeliveryClientConfig,
     /// The gateway service.
@@ -253,6 +255,7 @@ impl PeerConfig {
             authentication_time_window: s.duration_or("peer.authentication.timewindow", 900 * SECOND)?,
             proposal_filters: read_proposal_filters(s)?,
             external_endpoint: s.non_empty("peer.gossip.externalEndpoint")?,
+            private_data: PrivateDataConfig::read(s)?,
             delivery_client: DeliveryClientConfig::read(s)?,
             gateway: GatewayConfig {
                 enabled: s.flag("peer.gateway.enabled")?.unwrap_or(true),
@@ -602,6 +605,8 @@ ledger: {state: {couchDBConfig: {maxRetries: 3}}}
                 ("CORE_PEER_TLS_CLIENTAUTHREQUIRED", "true"),
                 ("CORE_PEER_TLS_CLIENTROOTCAS_FILES", "a.pem /b.pem"),
                 ("CORE_METRICS_PROVIDER", "prometheus"),
+                ("CORE_PEER_GOSSIP_PVTDATA_IMPLICITCOLLECTIONDISSEMINATIONPOLICY_MAXPEERCOUNT", "3"),
+                ("CORE_PEER_GOSSIP_PVTDATA_PULLRETRYTHRESHOLD", "7s"),
             ],
         );
         let peer = PeerConfig::from_settings(&s).unwrap();
@@ -612,6 +617,11 @@ ledger: {state: {couchDBConfig: {maxRetries: 3}}}
         assert!(tls.client_auth_required);
         assert_eq!(tls.client_root_cas, [PathBuf::from("/net/a.pem"), PathBuf::from("/b.pem")]);
         assert_eq!(peer.metrics, MetricsConfig::Prometheus);
+        assert_eq!(peer.private_data.implicit_maximum_peer_count, 3);
+        assert_eq!(peer.private_data.pull_retry_threshold, 7 * SECOND);
+        let unsound = [("CORE_PEER_GOSSIP_PVTDATA_IMPLICITCOLLECTIONDISSEMINATIONPOLICY_REQUIREDPEERCOUNT", "2")];
+        let error = PeerConfig::from_settings(&settings(SMALL, &unsound)).unwrap_err().to_string();
+        assert!(error.contains("maxPeerCount (1) cannot be less than requiredPeerCount (2)"), "{error}");
     }
 
     #[test]
@@ -645,6 +655,11 @@ metrics: {provider: statsd, statsd: {network: tcp, address: 127.0.0.1:4, writeIn
         assert_eq!(peer.chaincode_endpoint("127.0.0.1:1").unwrap().0, "0.0.0.0:2");
         assert_eq!(peer.file_system_path, Path::new("/net/filesystem"));
         assert!(peer.tls.unwrap().server.client_root_cas.is_empty());
+        let private = peer.private_data;
+        assert_eq!((private.pull_retry_threshold, private.push_ack_timeout), (60 * SECOND, 3 * SECOND));
+        assert_eq!((private.reconcile_sleep_interval, private.deprioritized_interval), (60 * SECOND, 3600 * SECOND));
+        assert_eq!((private.btl_pull_margin, private.reconcile_batch_size.get()), (10, 10));
+        assert!(private.reconciliation_enabled && !private.skip_pulling_invalid_transactions);
     }
 
     #[test]

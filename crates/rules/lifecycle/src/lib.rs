@@ -15,13 +15,12 @@
 //! them; reads happen in Fabric's order and number, because they become part of the read/write set that all endorsers
 //! must agree on. Nothing is cached: the state is the only truth.
 //!
-//! Absent: definitions of the legacy `lscc` (channels below capability V2_0), installed packages (in `chaincode`),
-//! dissemination of private data.
+//! Absent: definitions of the legacy `lscc` (channels below capability V2_0), installed packages (in `chaincode`), who is
+//! given private values (in `sharing`).
 
 mod approval;
 mod collection;
 mod definition;
-mod dissemination;
 mod execution;
 mod input;
 pub mod keys;
@@ -43,7 +42,6 @@ pub use collection::{
     implicit_collection_org,
 };
 pub use definition::{ApprovedDefinition, ChaincodeDefinition, ChaincodeParameters, PackageSource, ParameterMismatch};
-pub use dissemination::{NotDisseminated, check_dissemination};
 pub use execution::{Execution, ExecutionError, announced, execution, references};
 pub use input::{InputError, InvalidCollection, check_input, is_label};
 pub use lifetime::Lifetimes;

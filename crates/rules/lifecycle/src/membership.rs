@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use ripstop_msp::{MspSet, Principal};
 use ripstop_policy::{CompileError, SignaturePolicy, Signers};
 use ripstop_proto::protos::{CollectionConfigPackage, StaticCollectionConfig, collection_policy_config};
@@ -59,6 +60,13 @@ impl CollectionMembers {
     /// Whether who signed satisfies the member policy.
     pub fn admit(&self, signed: &SignedData, msps: &MspSet) -> bool {
         self.policy.evaluate(std::slice::from_ref(signed), msps).is_ok()
+    }
+
+    /// Whether the holder of an identity (the bytes of a `SerializedIdentity`) satisfies the member policy. That he is the
+    /// holder was checked elsewhere.
+    pub fn admit_holder(&self, identity: &Bytes, msps: &MspSet) -> bool {
+        let Ok(identity) = msps.identify(identity) else { return false };
+        self.policy.evaluate_signers(&Signers::from_identities(vec![identity]), msps).is_ok()
     }
 }
 

@@ -16,17 +16,6 @@ pub fn signed_handshake(contact: &Contact) -> SignedData {
     }
 }
 
-/// What a member of a channel signed to tell what it has. Policies are evaluated over it, where nothing is received from the
-/// peer (Fabric: `PeerFilter`).
-pub fn signed_state(member: &ChannelMember) -> SignedData {
-    let envelope = member.state_info.envelope();
-    SignedData {
-        identity: member.peer.identity.clone(),
-        message: envelope.payload.clone(),
-        signature: envelope.signature.clone(),
-    }
-}
-
 /// Which peers may be given the values of a collection.
 #[derive(Debug, Clone)]
 pub struct Audience(CollectionMembers);
@@ -40,6 +29,12 @@ impl Audience {
     /// Whether a peer that signed this may be given values.
     pub fn admits(&self, signed: &SignedData, msps: &MspSet) -> bool {
         self.0.admit(signed, msps)
+    }
+
+    /// Whether a member of the channel may be given values. That it signed what it said of itself was verified when it came;
+    /// Fabric evaluates the policy over that signature each time (`PeerFilter`).
+    pub fn admits_member(&self, member: &ChannelMember, msps: &MspSet) -> bool {
+        self.0.admit_holder(&member.peer.identity, msps)
     }
 
     /// Whether the peers of an organization keep values.
@@ -86,10 +81,11 @@ impl Definitions {
     }
 
     /// Whether a client may read what the block wrote along with the block: everybody may, unless the collection was for its
-    /// members only (Fabric: `collPolicyChecker`). `None` where there was no such collection.
+    /// members only (Fabric: `collPolicyChecker`). Implicit collections are: they have no definition that opens them, and
+    /// hold what an organization keeps to itself. `None` where there was no such collection.
     pub fn may_read(&self, client: &SignedData, msps: &MspSet) -> Option<Result<bool, MembershipError>> {
         let config = self.then.as_ref()?;
-        if !config.member_only_read {
+        if !config.member_only_read && implicit_collection_org(&config.name).is_none() {
             return Some(Ok(true));
         }
         Some(Audience::of(config, msps).map(|audience| audience.admits(client, msps)))

@@ -18,7 +18,7 @@ mod dissemination;
 mod inbox;
 mod search;
 
-pub use audience::{Audience, Definitions, signed_handshake, signed_state};
+pub use audience::{Audience, Definitions, signed_handshake};
 pub use dissemination::{Candidate, NotDisseminated, PeerCounts, Standing, Tally, choose};
 pub use inbox::{Entry, Inbox, MAX_WAITING_BYTES, MAX_WAITING_SETS, TooLarge};
 pub use search::{

@@ -1,16 +1,16 @@
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ripstop_ledger::{CommitError, Ledger, PrivateStoreError, StateError};
+use ripstop_private_data::{ChannelPrivateData, GatherError, Gathered, Prefetched, gather};
 use ripstop_types::{Block, BlockNumber, Digest, MspId, TxId};
 use ripstop_validation::{BlockRefusal, Undecided, ValidatedBlock, VerifiedBlock};
 
 use crate::CommitMetrics;
-use crate::gather::{GatherError, gather};
 use crate::parallel::on_all_cores;
 
-/// Private writes of proposals that are never ordered are forgotten after this many blocks
-/// (Fabric: `peer.gossip.pvtData.transientstoreMaxBlockRetention`).
+/// Private writes of proposals that are never ordered are forgotten after this many blocks where nothing else is said
+/// (`peer.gossip.pvtData.transientstoreMaxBlockRetention`).
 const TRANSIENT_RETENTION: u64 = 20_000;
 
 /// Why a channel stops committing.
@@ -72,6 +72,15 @@ pub struct Committer {
     pub(crate) ledger: Arc<Ledger>,
     organization: Option<MspId>,
     metrics: Option<CommitMetrics>,
+    sharing: Option<ChannelPrivateData>,
+}
+
+/// A block whose verdicts are known, with what is known of its private data.
+pub(crate) struct Decided {
+    validated: ValidatedBlock,
+    gathered: Gathered,
+    started: Instant,
+    validation: Duration,
 }
 
 /// Where the next block attaches: ahead of the ledger while a block is being written.
@@ -84,7 +93,7 @@ pub(crate) struct Tip {
 impl Committer {
     /// The committer of a channel. A ledger must not have two at a time.
     pub const fn new(ledger: Arc<Ledger>) -> Self {
-        Self { ledger, organization: None, metrics: None }
+        Self { ledger, organization: None, metrics: None, sharing: None }
     }
 
     /// Says whose peer this is. A peer of nobody keeps no private data.
@@ -97,11 +106,19 @@ impl Committer {
         Self { metrics: Some(metrics), ..self }
     }
 
-    /// Verifies, checks, validates and commits one block; the outer result says whether the channel goes on, the inner
+    /// Asks other peers for private data that is not here. Without it such data is noted as missing.
+    pub fn sharing(self, sharing: ChannelPrivateData) -> Self {
+        Self { sharing: Some(sharing), ..self }
+    }
+
+    /// Verifies, checks, validates and commits one block, with the private data that are here; the outer result says whether the channel goes on, the inner
     /// one whether the block was taken.
     pub fn commit(&self, block: Block) -> Result<Result<(), BlockRefusal>, CommitterError> {
         match self.verify(block, &self.tip()) {
-            Ok(verified) => self.commit_verified(verified).map(Ok),
+            Ok(verified) => {
+                let decided = self.decide(verified, &Prefetched::default())?;
+                self.write(decided).map(Ok)
+            }
             Err(refusal) => Ok(Err(refusal)),
         }
     }
@@ -121,8 +138,8 @@ impl Committer {
         Ok(verified)
     }
 
-    /// All that needs the state after the block before.
-    pub(crate) fn commit_verified(&self, verified: VerifiedBlock) -> Result<(), CommitterError> {
+    /// All that needs the state after the block before, and the private data that are here.
+    pub(crate) fn decide(&self, verified: VerifiedBlock, prefetched: &Prefetched) -> Result<Decided, CommitterError> {
         let channel = self.ledger.channel_id().as_str();
         let block = verified.block().number();
         let started = Instant::now();
@@ -136,23 +153,44 @@ impl Committer {
             "[{channel}] Validated block [{block}] in {}ms", started.elapsed().as_millis()
         );
         let validating = Instant::now();
-        let validated = checked
-            .validate(&*before, &self.ledger.commit_hash())
-            .map_err(|source| CommitterError::State { channel: channel.to_owned(), block, source })?;
+        let validated =
+            checked.validate(&*before, &self.ledger.commit_hash()).map_err(|source| self.unreadable(block, source))?;
         self.log_refusals(&validated);
-        let validation = validating.elapsed();
-        let private = gather(&self.ledger, self.organization.as_ref(), &validated).map_err(|error| {
-            let channel = channel.to_owned();
-            match error {
-                GatherError::State(source) => CommitterError::State { channel, block, source },
-                GatherError::Transient(source) => CommitterError::Transient { channel, block, source },
-            }
-        })?;
+        let (validation, gathering) = (validating.elapsed(), Instant::now());
+        let gathered =
+            gather(&self.ledger, self.organization.as_ref(), &validated, prefetched).map_err(|error| match error {
+                GatherError::State(source) => self.unreadable(block, source),
+                GatherError::Transient(source) => {
+                    CommitterError::Transient { channel: channel.to_owned(), block, source }
+                }
+            })?;
+        if let Some(sharing) = &self.sharing {
+            sharing.metrics().validated(channel, gathering - started);
+            sharing.metrics().listed(channel, gathering.elapsed());
+        }
+        Ok(Decided { validated, gathered, started, validation })
+    }
+
+    /// Asks other peers for what is missing of the private data. Blocks nothing but this channel.
+    pub(crate) async fn complete(&self, decided: Decided) -> Result<Decided, CommitterError> {
+        let Some(sharing) = self.sharing.as_ref().filter(|_| !decided.gathered.missed().is_empty()) else {
+            return Ok(decided);
+        };
+        let block = decided.validated.block().number();
+        let gathered = sharing.fetch(decided.gathered).await.map_err(|source| self.unreadable(block, source))?;
+        Ok(Decided { gathered, ..decided })
+    }
+
+    /// Writes what was decided.
+    pub(crate) fn write(&self, decided: Decided) -> Result<(), CommitterError> {
+        let Decided { validated, gathered, started, validation } = decided;
+        let (channel, block) = (self.ledger.channel_id().as_str(), validated.block().number());
         let transactions: Vec<TxId> = validated.transactions().iter().map(|t| t.tx_id.clone()).collect();
         let hash = validated.commit_hash().map(|hash| hash.to_string()).unwrap_or_default();
         if let Some(metrics) = &self.metrics {
             metrics.count(channel, validated.transactions());
         }
+        let (private, writing) = (gathered.finish(&self.ledger), Instant::now());
         let times = self.ledger.commit(validated, private).map_err(|source| CommitterError::Ledger {
             channel: channel.to_owned(),
             block,
@@ -160,6 +198,9 @@ impl Committer {
         })?;
         if let Some(metrics) = &self.metrics {
             metrics.observe(channel, started.elapsed(), times);
+        }
+        if let Some(sharing) = &self.sharing {
+            sharing.metrics().committed(channel, writing.elapsed());
         }
         tracing::info!(
             target: "kvledger",
@@ -172,6 +213,10 @@ impl Committer {
         );
         self.forget(&transactions, block);
         Ok(())
+    }
+
+    fn unreadable(&self, block: BlockNumber, source: StateError) -> CommitterError {
+        CommitterError::State { channel: self.ledger.channel_id().to_string(), block, source }
     }
 
     fn log_refusals(&self, validated: &ValidatedBlock) {
@@ -188,16 +233,23 @@ impl Committer {
 
     /// A failure is not fatal: what stays behind is forgotten by its age.
     fn forget(&self, transactions: &[TxId], block: BlockNumber) {
+        let began = Instant::now();
+        let retention =
+            self.sharing.as_ref().map_or(TRANSIENT_RETENTION, |sharing| sharing.config().transient_retention.get());
         let transient = self.ledger.transient();
         let mut done = transient.purge(transactions);
-        if block.get() > 0 && block.get().is_multiple_of(TRANSIENT_RETENTION) {
-            done = done.and(transient.purge_below(BlockNumber::new(block.get() - TRANSIENT_RETENTION)));
+        if block.get() > 0 && block.get().is_multiple_of(retention) {
+            done = done.and(transient.purge_below(BlockNumber::new(block.get() - retention)));
         }
         if let Err(error) = done {
             tracing::warn!(
                 target: "gossip.privdata",
                 "[{}] Purging the transient store after block [{block}] failed: {error}", self.ledger.channel_id()
             );
+        }
+        if let Some(sharing) = &self.sharing {
+            sharing.committed(transactions);
+            sharing.metrics().purged(self.ledger.channel_id().as_str(), began.elapsed());
         }
     }
 }

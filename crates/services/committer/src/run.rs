@@ -1,4 +1,5 @@
 use ripstop_deliver::PulledBlock;
+use ripstop_private_data::Prefetched;
 use ripstop_types::BlockNumber;
 use ripstop_validation::{BlockRefusal, VerifiedBlock};
 use tokio::sync::mpsc;
@@ -34,13 +35,22 @@ impl Committer {
             writing.finish().await.map_err(|failed| self.stopped(failed))?;
             // Past a configuration block nothing can be said about signers until it is committed.
             let barrier = verified.is_config();
-            let committer = self.clone();
-            writing.0 = Some(tokio::task::spawn_blocking(move || committer.commit_verified(verified)));
+            writing.0 = Some(tokio::spawn(self.clone().write_verified(verified)));
             if barrier {
                 writing.finish().await.map_err(|failed| self.stopped(failed))?;
             }
         }
         writing.finish().await.map_err(|failed| self.stopped(failed))
+    }
+
+    /// Commits a block. While other peers are asked for private data no thread waits.
+    async fn write_verified(self, verified: VerifiedBlock) -> Result<(), Failed> {
+        let committer = self.clone();
+        let decide = move || committer.decide(verified, &Prefetched::default());
+        let decided = tokio::task::spawn_blocking(decide).await.map_err(Failed::Panicked)?.map_err(Failed::Stage)?;
+        let decided = self.complete(decided).await.map_err(Failed::Stage)?;
+        let write = move || self.write(decided);
+        tokio::task::spawn_blocking(write).await.map_err(Failed::Panicked)?.map_err(Failed::Stage)
     }
 
     /// `None` when the block was refused.
@@ -80,8 +90,17 @@ impl Committer {
     }
 }
 
-/// The block that is being written, if any.
-struct Writing(Option<JoinHandle<Result<(), CommitterError>>>);
+/// The block that is being written, if any. When it is dropped while other peers are asked for private data, the block is not
+/// written.
+struct Writing(Option<JoinHandle<Result<(), Failed>>>);
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        if let Some(running) = &self.0 {
+            running.abort();
+        }
+    }
+}
 
 enum Failed {
     Stage(CommitterError),
@@ -95,7 +114,7 @@ impl Writing {
         let result = running.await;
         self.0 = None;
         match result {
-            Ok(result) => result.map_err(Failed::Stage),
+            Ok(result) => result,
             Err(error) => Err(Failed::Panicked(error)),
         }
     }

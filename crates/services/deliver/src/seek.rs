@@ -115,6 +115,10 @@ impl Reader {
         Self { source, heights, errored }
     }
 
+    pub(crate) const fn source(&self) -> &Arc<dyn BlockSource> {
+        &self.source
+    }
+
     pub(crate) fn ignore_consensus_errors(&mut self) {
         self.errored = None;
     }

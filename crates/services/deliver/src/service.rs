@@ -71,6 +71,8 @@ pub enum Delivery {
     Block(common::Block),
     /// A block's ids, verdicts and event names.
     Filtered(protos::FilteredBlock),
+    /// A block, and of its private data what the client may read.
+    WithPrivateData(protos::BlockAndPrivateData),
 }
 
 impl From<Delivery> for protos::DeliverResponse {
@@ -81,20 +83,21 @@ impl From<Delivery> for protos::DeliverResponse {
                 Delivery::Status(status) => Type::Status(status.into()),
                 Delivery::Block(block) => Type::Block(block),
                 Delivery::Filtered(block) => Type::FilteredBlock(block),
+                Delivery::WithPrivateData(block) => Type::BlockAndPrivateData(block),
             }),
         }
     }
 }
 
 impl From<Delivery> for orderer::DeliverResponse {
-    /// An orderer is never asked for filtered blocks; should it be, the client learns that it cannot have them.
+    /// An orderer is never asked for blocks in a peer's forms; should it be, the client learns that it cannot have them.
     fn from(delivery: Delivery) -> Self {
         use orderer::deliver_response::Type;
         Self {
             r#type: Some(match delivery {
                 Delivery::Status(status) => Type::Status(status.into()),
                 Delivery::Block(block) => Type::Block(block),
-                Delivery::Filtered(_) => Type::Status(common::Status::BadRequest.into()),
+                Delivery::Filtered(_) | Delivery::WithPrivateData(_) => Type::Status(common::Status::BadRequest.into()),
             }),
         }
     }
@@ -217,11 +220,9 @@ impl Deliver for PeerDeliver {
 
     async fn deliver_with_private_data(
         &self,
-        _: Request<Streaming<common::Envelope>>,
+        request: Request<Streaming<common::Envelope>>,
     ) -> Result<Response<PeerAnswers>, Status> {
-        Err(Status::unimplemented(
-            "this peer does not deliver private data beside blocks yet; use Deliver or DeliverFiltered",
-        ))
+        self.answer(request, BlockForm::WithPrivateData)
     }
 }
 
@@ -297,6 +298,7 @@ impl<R: From<Delivery> + Send + 'static> OpenStream<R> {
         let (filtered, data_type) = match self.form {
             BlockForm::Full => ("false", "block"),
             BlockForm::Filtered => ("true", "filtered_block"),
+            BlockForm::WithPrivateData => ("false", "block_and_pvtdata"),
         };
         let labels = [channel.as_str(), filtered, data_type];
         self.service.requests_received.with_label_values(&labels).inc();
@@ -355,7 +357,12 @@ impl<R: From<Delivery> + Send + 'static> OpenStream<R> {
                 let why = format!("Client authorization revoked for deliver request: {error}");
                 refuse(common::Status::Forbidden, why)
             })?;
-            self.send(self.delivery(&seek, &block)?).await.map_err(|Gone| Ended::Gone)?;
+            let delivery = match self.form {
+                BlockForm::WithPrivateData => with_private_data(envelope, &reader, &seek, &block).await?,
+                BlockForm::Full => Delivery::Block(seek.content_of(&block)),
+                BlockForm::Filtered => filtered(&block)?,
+            };
+            self.send(delivery).await.map_err(|Gone| Ended::Gone)?;
             self.service.blocks_sent.with_label_values(labels).inc();
             if number == seek.stop {
                 return Ok(());
@@ -363,16 +370,27 @@ impl<R: From<Delivery> + Send + 'static> OpenStream<R> {
             number = number.next();
         }
     }
+}
 
-    /// A block in the form this stream is for.
-    fn delivery(&self, seek: &Seek, block: &Block) -> Result<Delivery, Ended> {
-        match self.form {
-            BlockForm::Full => Ok(Delivery::Block(seek.content_of(block))),
-            BlockForm::Filtered => filtered_block(block).map(Delivery::Filtered).or_else(|error| {
-                refuse(common::Status::BadRequest, format!("Failed to generate filtered block due to: {error}"))
-            }),
+fn filtered(block: &Block) -> Result<Delivery, Ended> {
+    filtered_block(block).map(Delivery::Filtered).or_else(|error| {
+        refuse(common::Status::BadRequest, format!("Failed to generate filtered block due to: {error}"))
+    })
+}
+
+/// A block with what the client may read of its private data.
+async fn with_private_data(request: &Envelope, reader: &Reader, seek: &Seek, block: &Block) -> Result<Delivery, Ended> {
+    let (source, number, request) = (Arc::clone(reader.source()), block.number(), request.signed_data());
+    let read = tokio::task::spawn_blocking(move || source.private_data(number, &request)).await;
+    let why = match read {
+        Ok(Ok(found)) => {
+            let (block, private_data_map) = (Some(seek.content_of(block)), found.into_iter().collect());
+            return Ok(Delivery::WithPrivateData(protos::BlockAndPrivateData { block, private_data_map }));
         }
-    }
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    refuse(common::Status::InternalServerError, format!("Error getting private data by block number {number}: {why}"))
 }
 
 /// Why a request ended before its stop block.

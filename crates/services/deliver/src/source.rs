@@ -1,5 +1,7 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ripstop_proto::rwset;
 use ripstop_types::{Block, BlockNumber, SignedData};
 use tokio::sync::watch;
 
@@ -10,6 +12,8 @@ pub enum BlockForm {
     Full,
     /// Transaction ids, verdicts and event names only (`DeliverFiltered`).
     Filtered,
+    /// Whole blocks, and of their private data what the client may read (`DeliverWithPrivateData`).
+    WithPrivateData,
 }
 
 /// A client may not read the channel. The text says why; it goes to the log, never to the client.
@@ -48,6 +52,17 @@ pub trait BlockSource: Send + Sync + 'static {
     /// `SERVICE_UNAVAILABLE`, and open ones end so. None: never, as on peers.
     fn errored(&self) -> Option<watch::Receiver<bool>> {
         None
+    }
+
+    /// The private data of a block that whoever signed the request may read, by the transaction's place in it. Only peers
+    /// have any. May block on files; called outside of the async threads.
+    fn private_data(
+        &self,
+        number: BlockNumber,
+        request: &SignedData,
+    ) -> Result<BTreeMap<u64, rwset::TxPvtReadWriteSet>, SourceError> {
+        let _ = (number, request);
+        Ok(BTreeMap::new())
     }
 
     /// Whether whoever signed the request may read blocks in this form.

@@ -7,11 +7,12 @@
 //! Invariants:
 //! - nothing runs before the sender's identity, signature and right are checked, in Fabric's order and words;
 //! - nothing is endorsed while a ledger that was taken back has not come as far again;
-//! - clear private data is stored before the endorsement is given, so that it is there when the transaction commits;
+//! - clear private data is stored, and with as many other peers as its collections demand, before the endorsement is given
+//!   (`ripstop-private-data`), so that it is there when the transaction commits;
 //! - only a chaincode answer below status 400 is endorsed; one of 500 and above returns what would have been signed,
 //!   unsigned; the table stands in [`answer`].
 //!
-//! Absent: sharing private data with other peers, endorsement plugins other than Fabric's default.
+//! Absent: endorsement plugins other than Fabric's default.
 
 mod answer;
 mod filter;

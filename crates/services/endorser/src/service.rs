@@ -4,23 +4,20 @@ use std::time::{Instant, SystemTime};
 use ripstop_chaincode::{ChaincodeHost, Execution, Invocation, is_system_chaincode};
 use ripstop_channel_config::acl::{self, Resource};
 use ripstop_crypto::SigningIdentity;
-use ripstop_ledger::{Ledger, Ledgers, SimulationResults, TransientSet};
-use ripstop_lifecycle::check_dissemination;
+use ripstop_ledger::{Ledger, Ledgers};
 use ripstop_msp::LocalMsp;
 use ripstop_operations::Metrics;
+use ripstop_private_data::PrivateDataService;
 use ripstop_proto::protos;
 use ripstop_proto::protos::endorser_server::{Endorser, EndorserServer};
 use ripstop_transport::{BOUNDED_BY_LISTENER, ConcurrencyLimit, PeerInfo};
-use ripstop_types::{ChannelId, TxId};
+use ripstop_types::ChannelId;
 use tonic::{Request, Response, Status};
 
 use crate::answer::{Scope, Simulated, failure};
 use crate::filter::Filters;
 use crate::metrics::{EndorserMetrics, NONE};
 use crate::proposal::{Proposal, ProposalError, short};
-
-/// How many other peers can be given private data: nothing is sent to them yet.
-const REACHABLE_PEERS: i32 = 0;
 
 /// The parts of the peer that endorsing needs.
 #[derive(Clone)]
@@ -33,6 +30,8 @@ pub struct EndorserConfig {
     pub signer: SigningIdentity,
     /// Runs chaincode.
     pub chaincode: ChaincodeHost,
+    /// Keeps private data, and gives them to other peers.
+    pub private_data: PrivateDataService,
     /// What is asked of a proposal first.
     pub filters: Filters,
     /// How many proposals are handled at once (`peer.limits.concurrency.endorserService`).
@@ -183,7 +182,12 @@ impl Inner {
         let has_results = results.is_some();
         let results = match (results, &ledger) {
             (Some(results), Some(ledger)) => {
-                keep_private(ledger, proposal.tx_id(), &results).await?;
+                let private_data = self.config.private_data.channel(ledger);
+                private_data.share(proposal.tx_id(), &results).await.map_err(|error| {
+                    let labels = [proposal.channel(), proposal.chaincode.as_str()];
+                    self.metrics.simulation_failures.with_label_values(&labels).inc();
+                    format!("error in simulation: {error}")
+                })?;
                 results.public_bytes
             }
             _ => bytes::Bytes::new(),
@@ -204,33 +208,4 @@ impl Inner {
         }
         Ok(answer)
     }
-}
-
-/// Stores clear private writes, so that they are at hand when the transaction commits.
-async fn keep_private(ledger: &Arc<Ledger>, tx_id: &TxId, results: &SimulationResults) -> Result<(), String> {
-    let Some(writes) = results.private.clone() else { return Ok(()) };
-    let channel = ledger.channel_id();
-    check_dissemination(&results.written_collections, REACHABLE_PEERS).map_err(|refusal| {
-        format!(
-            "error in simulation: failed to distribute private collection, txID {tx_id}, channel {channel}: {refusal} (this peer cannot send private data to others yet; a collection with requiredPeerCount 0 can be used)"
-        )
-    })?;
-    let set = TransientSet { endorsed_at: results.height, writes };
-    let (store, id) = (Arc::clone(ledger), tx_id.clone());
-    let stored = tokio::task::spawn_blocking(move || store.transient().put(&id, &set)).await;
-    match stored {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => return Err(format!("error in simulation: failed to keep private data: {error}")),
-        Err(error) => return Err(format!("error in simulation: failed to keep private data: {error}")),
-    }
-    for (chaincode, collection) in &results.written_collections {
-        if collection.maximum_peer_count > 0 {
-            tracing::debug!(
-                target: "gossip.privdata",
-                "[{channel}] Private data of transaction [{tx_id}] for collection [{}] of chaincode [{chaincode}] is stored on this peer only: sending it to other peers is not supported yet",
-                collection.name
-            );
-        }
-    }
-    Ok(())
 }

@@ -13,6 +13,7 @@ use ripstop_endorser::{EndorserConfig, EndorserService, Filters};
 use ripstop_ledger::{LedgerOptions, Ledgers};
 use ripstop_msp::{Claim, LocalMsp};
 use ripstop_operations::Metrics;
+use ripstop_private_data::PrivateDataService;
 use ripstop_proto::protos::endorser_server::Endorser;
 use ripstop_proto::{common, protos};
 use ripstop_testkit::{CertificateOptions, Channel, Organization};
@@ -67,6 +68,7 @@ fn node() -> Node {
         local_msp,
         signer: peer.clone(),
         chaincode,
+        private_data: PrivateDataService::alone(org1.msp_id().clone()),
         filters: Filters { expiration: true, time_window: Some(Duration::from_secs(900)) },
         limit: ConcurrencyLimit::new("/protos.Endorser", 10),
     };

@@ -24,4 +24,4 @@ mod transient;
 
 pub use committed::{Absence, BlockSets, CommittedPrivateData, HashedValue, PrivatePlace, PrivateSet, by_transaction};
 pub use store::{PrivateStore, PrivateStoreError};
-pub use transient::{TransientSet, TransientStore};
+pub use transient::{TransientKey, TransientSet, TransientStore};

@@ -22,6 +22,13 @@ pub struct TransientSet {
     pub writes: TxPrivateRwSet,
 }
 
+/// Where a set is kept in a [`TransientStore`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransientKey {
+    key: Vec<u8>,
+    endorsed_at: u64,
+}
+
 /// Private writes by transaction, between endorsement and commit. Shared by endorsers and the committer.
 pub struct TransientStore(Arc<LazyStore>);
 
@@ -33,16 +40,44 @@ impl TransientStore {
     /// Keeps the private writes of an endorsed proposal. Returns after they are safe on disk. The same proposal may be
     /// endorsed several times, with different results; all are kept.
     pub fn put(&self, tx_id: &TxId, set: &TransientSet) -> Result<(), PrivateStoreError> {
-        let message = TxPvtReadWriteSetWithConfigInfo {
-            endorsed_at: set.endorsed_at,
-            pvt_rwset: Some(set.writes.to_proto()),
-            ..Default::default()
-        };
-        let value = message.encode_to_vec();
-        let key = keys::transient(tx_id, &value);
+        self.put_all([(tx_id, set)]).map(drop)
+    }
+
+    /// Keeps the private writes of several endorsements, all of them or none. Says for each where it is kept; `None` where it
+    /// was before.
+    pub fn put_all<'a>(
+        &self,
+        sets: impl IntoIterator<Item = (&'a TxId, &'a TransientSet)>,
+    ) -> Result<Vec<Option<TransientKey>>, PrivateStoreError> {
+        let snapshot = self.0.snapshot();
+        let (mut batch, mut kept) = (Batch::new(), Vec::new());
+        for (tx_id, set) in sets {
+            let message = TxPvtReadWriteSetWithConfigInfo {
+                endorsed_at: set.endorsed_at,
+                pvt_rwset: Some(set.writes.to_proto()),
+                ..Default::default()
+            };
+            let value = message.encode_to_vec();
+            let key = keys::transient(tx_id, &value);
+            let known = match &snapshot {
+                Some(snapshot) => snapshot.get(&TRANSIENT, &key)?.is_some(),
+                None => false,
+            };
+            kept.push((!known).then(|| TransientKey { key: key.clone(), endorsed_at: set.endorsed_at }));
+            batch.put(&ENDORSED, keys::endorsed(set.endorsed_at, &key), "");
+            batch.put(&TRANSIENT, key, value);
+        }
+        self.0.write(batch)?;
+        Ok(kept)
+    }
+
+    /// Forgets single sets.
+    pub fn remove(&self, keys: &[TransientKey]) -> Result<(), PrivateStoreError> {
         let mut batch = Batch::new();
-        batch.put(&ENDORSED, keys::endorsed(set.endorsed_at, &key), "");
-        batch.put(&TRANSIENT, key, value);
+        for TransientKey { key, endorsed_at } in keys {
+            batch.delete(&ENDORSED, keys::endorsed(*endorsed_at, key));
+            batch.delete(&TRANSIENT, key.clone());
+        }
         self.0.write(batch)
     }
 
@@ -101,6 +136,22 @@ impl TransientStore {
 mod tests {
     use super::*;
     use crate::PrivateStore;
+
+    #[test]
+    fn single_sets_are_forgotten_and_what_was_there_before_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = PrivateStore::open(&directory.path().join("private")).unwrap();
+        let transient = store.transient();
+        let tx_id = TxId::new("tx");
+        let set = |endorsed_at| TransientSet { endorsed_at, writes: TxPrivateRwSet::default() };
+        transient.put(&tx_id, &set(1)).unwrap();
+        let kept = transient.put_all([(&tx_id, &set(1)), (&tx_id, &set(2))]).unwrap();
+        let [None, Some(second)] = kept.as_slice() else { panic!("{kept:?}") };
+        transient.remove(std::slice::from_ref(second)).unwrap();
+        assert_eq!(transient.get(&tx_id).unwrap(), [set(1)]);
+        transient.purge_below(BlockNumber::new(9)).unwrap();
+        assert!(transient.get(&tx_id).unwrap().is_empty());
+    }
 
     #[test]
     fn all_that_is_old_goes_at_once_however_much_it_is() {

@@ -10,6 +10,7 @@ use ripstop_endorser::{EndorserConfig, EndorserService, Filters};
 use ripstop_ledger::{Ledger, Ledgers};
 use ripstop_msp::LocalMsp;
 use ripstop_operations::Metrics;
+use ripstop_private_data::PrivateDataService;
 use ripstop_proto::common;
 use ripstop_proto::protos::{self, endorser_server::Endorser};
 use ripstop_testkit::Organization;
@@ -80,6 +81,7 @@ fn endorser(
         // Whoever signs: nothing is endorsed here.
         signer: Organization::new("Org1MSP").peer("peer0"),
         chaincode: chaincode.clone(),
+        private_data: PrivateDataService::alone(local_msp.id().clone()),
         filters: Filters { expiration: true, time_window },
         limit: ConcurrencyLimit::new("/protos.Endorser", 1),
     };

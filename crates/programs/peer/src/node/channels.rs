@@ -11,15 +11,18 @@ use ripstop_chaincode::JoinChannel;
 use ripstop_channel_config::{AddressOverride, ConsensusType};
 use ripstop_committer::{BLOCK_QUEUE, CommitMetrics, Committer};
 use ripstop_deliver::{BlockPuller, PullConfig, PulledBlock};
+use ripstop_gossip_service::{ChannelDoor, Gossip};
 use ripstop_ledger::{Ledger, Ledgers};
 use ripstop_operations::Health;
+use ripstop_private_data::PrivateDataService;
 use ripstop_runtime::{TaskGroup, TaskKind};
 use ripstop_transport::ClientRoots;
 use ripstop_types::{Block, MspId};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::orderers::{self, LedgerTarget};
 use super::parts::Peer;
+use super::private_data;
 
 /// The peer's channels. Clones are the same.
 #[derive(Clone)]
@@ -40,6 +43,8 @@ struct Shared {
     health: Health,
     heights: IntGaugeVec,
     commits: CommitMetrics,
+    gossip: Gossip,
+    private_data: PrivateDataService,
     /// The snapshot from which a ledger is being created. Held while any ledger is.
     joining: Mutex<Option<PathBuf>>,
 }
@@ -53,7 +58,7 @@ struct Channel {
 
 impl PeerChannels {
     /// The channels of all ledgers. Nothing is done for them before [`Self::start_all`].
-    pub(super) fn new(peer: &Peer) -> anyhow::Result<Self> {
+    pub(super) fn new(peer: &Peer, gossip: &Gossip) -> anyhow::Result<Self> {
         let (delivery, metrics, tls) = (&peer.config.delivery_client, &peer.node.metrics, peer.identity.tls.as_ref());
         Ok(Self(Arc::new(Shared {
             ledgers: Arc::clone(&peer.ledgers),
@@ -66,6 +71,8 @@ impl PeerChannels {
             health: peer.node.health.clone(),
             heights: metrics.gauge("ledger_blockchain_height", "Height of the chain in blocks.", &["channel"]),
             commits: CommitMetrics::new(metrics),
+            gossip: gossip.clone(),
+            private_data: private_data::service(peer, gossip),
             joining: Mutex::default(),
         })))
     }
@@ -91,6 +98,11 @@ impl PeerChannels {
         &self.0.pull.signer.identity().msp_id
     }
 
+    /// The sharing of private data.
+    pub(super) fn private_data(&self) -> &PrivateDataService {
+        &self.0.private_data
+    }
+
     /// Where orderers really are.
     pub(super) fn orderer_overrides(&self) -> &[AddressOverride] {
         &self.0.overrides
@@ -100,7 +112,9 @@ impl PeerChannels {
     fn start(&self, ledger: &Arc<Ledger>) {
         let channel = Channel { ledger: Arc::clone(ledger), tasks: self.0.tasks.child("channel") };
         let (blocks, received) = mpsc::channel(BLOCK_QUEUE);
+        let door = self.0.gossip.join(Arc::clone(ledger), watch::channel(Vec::new()).1);
         self.commit(&channel, received);
+        self.share(&channel, door);
         self.pull(&channel, blocks);
         channel.tasks.clone().spawn(TaskKind::Isolated, "watch", self.clone().watch(channel));
     }
@@ -116,6 +130,7 @@ impl PeerChannels {
         });
         let committer = Committer::new(Arc::clone(&channel.ledger))
             .of_organization(self.organization().clone())
+            .sharing(self.0.private_data.channel(&channel.ledger))
             .counting(self.0.commits.clone());
         channel.tasks.spawn(TaskKind::Core, "committer", async move {
             let ended = committer.run(received).await;
@@ -123,6 +138,19 @@ impl PeerChannels {
                 *failed.lock() = Some(error.to_string());
             }
             ended
+        });
+    }
+
+    /// Keeps private data that other peers send, answers those that lack some, and looks for what is missed here.
+    fn share(&self, channel: &Channel, door: ChannelDoor) {
+        let sharing = self.0.private_data.channel(&channel.ledger);
+        let stopping = channel.tasks.cancelled();
+        channel.tasks.spawn(TaskKind::Isolated, "private data", async move {
+            tokio::select! {
+                () = sharing.run(door.private) => {}
+                () = stopping => {}
+            }
+            Ok::<_, Infallible>(())
         });
     }
 

@@ -1,5 +1,6 @@
 //! The channels' blocks, for those who may read them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ripstop_channel_config::acl::{self, Resource};
@@ -7,6 +8,7 @@ use ripstop_deliver::{BlockForm, BlockSource, Channels, Refusal, SourceError};
 use ripstop_ledger::{Ledger, Ledgers};
 use ripstop_msp::LocalMsp;
 use ripstop_policy::Reader;
+use ripstop_proto::rwset;
 use ripstop_types::{Block, BlockNumber, ChannelId, SignedData};
 use tokio::sync::watch;
 
@@ -50,9 +52,17 @@ impl BlockSource for LedgerSource {
         self.ledger.config().sequence()
     }
 
+    fn private_data(
+        &self,
+        number: BlockNumber,
+        request: &SignedData,
+    ) -> Result<BTreeMap<u64, rwset::TxPvtReadWriteSet>, SourceError> {
+        ripstop_private_data::readable(&self.ledger, number, request).map_err(|error| SourceError(error.to_string()))
+    }
+
     fn authorize(&self, form: BlockForm, request: &SignedData) -> Result<(), Refusal> {
         let resource = match form {
-            BlockForm::Full => Resource::EventBlock,
+            BlockForm::Full | BlockForm::WithPrivateData => Resource::EventBlock,
             BlockForm::Filtered => Resource::EventFilteredBlock,
         };
         acl::check(resource, Some(&self.ledger.config()), &self.local_msp, request)

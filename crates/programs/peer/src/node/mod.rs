@@ -17,6 +17,7 @@ mod identity;
 mod listeners;
 mod orderers;
 mod parts;
+mod private_data;
 mod services;
 mod start;
 

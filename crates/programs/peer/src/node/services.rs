@@ -24,7 +24,7 @@ use super::parts::Peer;
 /// Endorser, deliver, snapshots and, unless they are switched off, discovery and the gateway.
 pub(super) fn routes(peer: &Peer, channels: &PeerChannels, chaincode: &ChaincodeHost) -> Routes {
     announce_limits(&peer.config);
-    let endorser = endorser(peer, chaincode);
+    let endorser = endorser(peer, channels, chaincode);
     let snapshots = SnapshotService::new(Arc::clone(&peer.ledgers), Arc::clone(&peer.identity.local_msp));
     // A peer that knows nobody yet, not even itself.
     let (_, views) = watch::channel(Arc::default());
@@ -52,12 +52,13 @@ pub(super) fn routes(peer: &Peer, channels: &PeerChannels, chaincode: &Chaincode
     peer.node.metrics.observe(routes)
 }
 
-fn endorser(peer: &Peer, chaincode: &ChaincodeHost) -> EndorserService {
+fn endorser(peer: &Peer, channels: &PeerChannels, chaincode: &ChaincodeHost) -> EndorserService {
     let config = EndorserConfig {
         ledgers: Arc::clone(&peer.ledgers),
         local_msp: Arc::clone(&peer.identity.local_msp),
         signer: peer.identity.signer.clone(),
         chaincode: chaincode.clone(),
+        private_data: channels.private_data().clone(),
         filters: filters(&peer.config),
         limit: ConcurrencyLimit::new("/protos.Endorser", peer.config.limits.endorser_service),
     };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use ripstop_gossip_service::Gossip;
 use ripstop_node::{Node, until_stopped};
 use ripstop_node_config::PeerConfig;
 use ripstop_operations::LogControl;
@@ -40,7 +41,8 @@ pub(super) async fn run(config: PeerConfig, logging: LogControl) -> anyhow::Resu
 
     // What do I do?
     let peer = Peer { config, identity, node, ledgers, tasks };
-    let channels = PeerChannels::new(&peer)?;
+    let gossip = Gossip::alone();
+    let channels = PeerChannels::new(&peer, &gossip)?;
     let (chaincode, chaincode_tls) = chaincode::host(&peer, &channels, &listeners.chaincode_address)?;
     channels.start_all();
 

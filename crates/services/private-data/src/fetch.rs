@@ -1,0 +1,195 @@
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ripstop_gossip::{ChannelMember, PkiId, PrivateDigest, PrivateElement};
+use ripstop_gossip_service::AskError;
+use ripstop_ledger::{PrivatePlace, PrivateSet, StateError};
+use ripstop_rwset::CollectionPrivateRwSet;
+use ripstop_sharing::{Question, Search, Step, Wanted, answers_to, expected_to_keep};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::channel::{Answer, Inner};
+use crate::gather::TransactionKind;
+use crate::{ChannelPrivateData, Gathered, Missed, PullAtCommit};
+
+/// How long one peer may take to answer (Fabric: `responseWaitTime`).
+const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long to pause before peers that did not answer are asked again (Fabric: `pullRetrySleepInterval`).
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How many sets for one digest are looked at: a peer may have several endorsements of a transaction.
+pub(crate) const MAX_PAYLOADS: usize = 16;
+
+/// Whether peers that did not answer are asked again while there is time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Persistence {
+    AskAgain,
+    AskOnce,
+}
+
+/// The peers of a channel that may have the values of one collection.
+struct Holders {
+    /// Those of an organization that the policy names, with their heights: among them are endorsers that have the values.
+    of_members: Vec<(PkiId, u64)>,
+    /// Those that the policy admits, with their heights.
+    admitted: Vec<(PkiId, u64)>,
+    block_to_live: u64,
+}
+
+impl ChannelPrivateData {
+    /// Asks other peers for what is missed of a block, for at most as long as a block may wait, and no longer than anybody is
+    /// there who might have it and was not asked.
+    pub async fn fetch(&self, gathered: Gathered) -> Result<Gathered, StateError> {
+        let inner = &self.inner;
+        let wanted = inner.wanted(&gathered)?;
+        if wanted.is_empty() {
+            return Ok(gathered);
+        }
+        let began = Instant::now();
+        let expected = gathered.missed.iter().map(|missed| (digest(missed), missed.clone())).collect();
+        let mut completion = Completion { expected, gathered };
+        let deadline = began + self.config().pull_patience;
+        inner.search(wanted, deadline, Persistence::AskAgain, &mut completion).await;
+        self.metrics().fetched(inner.channel(), began.elapsed());
+        Ok(completion.gathered)
+    }
+}
+
+/// What becomes of the elements that a search brings.
+pub(crate) trait Acceptance: Send {
+    /// Takes what a peer answered; says what of it is proven.
+    fn accept(&mut self, elements: Vec<PrivateElement>) -> impl Future<Output = Vec<PrivateDigest>> + Send;
+}
+
+/// Completes what is known of a block that is not committed yet.
+struct Completion {
+    expected: BTreeMap<PrivateDigest, Missed>,
+    gathered: Gathered,
+}
+
+impl Acceptance for Completion {
+    async fn accept(&mut self, elements: Vec<PrivateElement>) -> Vec<PrivateDigest> {
+        let mut proven = Vec::new();
+        for PrivateElement { digest, payload } in elements {
+            let Some(missed) = self.expected.get(&digest) else { continue };
+            let mut sets = payload.into_iter().take(MAX_PAYLOADS).filter_map(|raw| parse(&missed.place, raw));
+            if let Some(set) = sets.find(|set| set.writes.hash().as_bytes()[..] == missed.hash) {
+                self.gathered.add(set);
+                proven.push(digest);
+            }
+        }
+        proven
+    }
+}
+
+fn digest(missed: &Missed) -> PrivateDigest {
+    let PrivatePlace { block, tx, namespace, collection } = missed.place.clone();
+    PrivateDigest { tx_id: missed.tx_id.as_str().to_owned(), namespace, collection, block: block.get(), tx }
+}
+
+/// Writes as another peer sent them, for the place where they are said to belong.
+pub(crate) fn parse(place: &PrivatePlace, raw: bytes::Bytes) -> Option<PrivateSet> {
+    let writes = CollectionPrivateRwSet::parse(&place.namespace, place.collection.clone(), raw).ok()?;
+    Some(PrivateSet { place: place.clone(), writes })
+}
+
+impl Inner {
+    /// Who may be asked for what is missed of a block.
+    fn wanted(&self, gathered: &Gathered) -> Result<Vec<Wanted>, StateError> {
+        let mut collections: BTreeMap<(&str, &str), Option<Holders>> = BTreeMap::new();
+        let mut wanted = Vec::new();
+        for missed in &gathered.missed {
+            if missed.of == TransactionKind::Invalid && self.shared.config.pull_at_commit != PullAtCommit::Everything {
+                continue;
+            }
+            let PrivatePlace { block, namespace, collection, .. } = &missed.place;
+            let holders = match collections.entry((namespace, collection)) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => unknown.insert(self.holders(namespace, collection)?),
+            };
+            let Some(holders) = holders else { continue };
+            let (lifetime, margin) = (holders.block_to_live, self.shared.config.pull_margin);
+            let keep = |holders: &[(PkiId, u64)]| that_keep(holders, block.get(), lifetime, margin);
+            let mut preferred = keep(&holders.of_members);
+            preferred.retain(|peer| missed.endorsers.contains(peer));
+            wanted.push(Wanted { digest: digest(missed), preferred, others: keep(&holders.admitted) });
+        }
+        Ok(wanted)
+    }
+
+    fn holders(&self, namespace: &str, collection: &str) -> Result<Option<Holders>, StateError> {
+        let Some(defined) = self.audience(namespace, collection)? else { return Ok(None) };
+        let (view, channel) = (self.view(), self.ledger.config());
+        let there: Vec<_> =
+            self.others(&view).filter(|member| self.is_worth_waiting_for(&member.peer.member.pki_id)).collect();
+        let id = |member: &ChannelMember| (member.peer.member.pki_id.clone(), member.height);
+        let of_members = there.iter().filter(|member| defined.audience.names(&member.peer.organization));
+        let admitted = there.iter().filter(|member| defined.audience.admits_member(member, channel.msps()));
+        Ok(Some(Holders {
+            of_members: of_members.map(|member| id(member)).collect(),
+            admitted: admitted.map(|member| id(member)).collect(),
+            block_to_live: defined.block_to_live,
+        }))
+    }
+
+    /// Carries out a search.
+    pub(crate) async fn search(
+        self: &Arc<Self>,
+        wanted: Vec<Wanted>,
+        deadline: Instant,
+        persistence: Persistence,
+        acceptance: &mut impl Acceptance,
+    ) -> Search {
+        let mut search = Search::new(wanted, &mut fastrand::Rng::new());
+        let mut asking = JoinSet::new();
+        loop {
+            match search.step() {
+                Step::Ask(question) => {
+                    let patience = deadline.saturating_duration_since(Instant::now()).min(ANSWER_PATIENCE);
+                    asking.spawn(Arc::clone(self).ask(question, patience));
+                }
+                Step::Await => {
+                    let Some(Ok((question, answer))) = asking.join_next().await else { return search };
+                    match answer {
+                        Some(elements) => {
+                            search.answered(&question);
+                            let proven = acceptance.accept(answers_to(&question, elements)).await;
+                            proven.iter().for_each(|digest| search.found(digest));
+                        }
+                        None => search.silent(&question),
+                    }
+                }
+                Step::Pause if persistence == Persistence::AskAgain && Instant::now() + PAUSE < deadline => {
+                    tokio::time::sleep(PAUSE).await;
+                    search.resume();
+                }
+                Step::Pause | Step::Done => return search,
+            }
+        }
+    }
+
+    async fn ask(self: Arc<Self>, question: Question, patience: Duration) -> (Question, Option<Vec<PrivateElement>>) {
+        let (began, channel) = (Instant::now(), self.ledger.channel_id());
+        let asked = self.shared.neighbours.ask(&question.to, channel, question.digests.clone(), patience).await;
+        self.shared.metrics.pulled(channel.as_str(), began.elapsed());
+        match &asked {
+            Ok(_) => self.note_answer(&question.to, Answer::Given),
+            Err(AskError::Timeout(_)) => self.note_answer(&question.to, Answer::Missing),
+            Err(AskError::Send(_)) => {}
+        }
+        if let Err(error) = &asked {
+            tracing::debug!(target: "gossip.privdata", %channel, "{} did not answer: {error}", question.to);
+        }
+        (question, asked.ok())
+    }
+}
+
+/// Those that still have what a block wrote.
+fn that_keep(holders: &[(PkiId, u64)], block: u64, block_to_live: u64, margin: u64) -> Vec<PkiId> {
+    let keeps = |height: u64| expected_to_keep(height, block, block_to_live, margin);
+    holders.iter().filter(|(_, height)| keeps(*height)).map(|(peer, _)| peer.clone()).collect()
+}

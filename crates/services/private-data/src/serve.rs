@@ -1,0 +1,223 @@
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use prost::Message;
+use ripstop_gossip::{Contact, PrivateDigest, PrivateElement};
+use ripstop_ledger::{PrivateStoreError, StateError, TransientSet};
+use ripstop_lifecycle::committed_collections;
+use ripstop_proto::gossip::PvtDataPayload;
+use ripstop_sharing::{Definitions, signed_handshake};
+use ripstop_types::{BlockNumber, MspId, SignedData, TxId};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::channel::Inner;
+use crate::fetch::MAX_PAYLOADS;
+
+/// How many digests of one request are looked at. What is behind them is not there, as far as the asking peer learns.
+const MAX_SERVED: usize = 10_000;
+
+/// How many bytes of values one answer holds; below what a message of gossip may have.
+const MAX_SERVED_BYTES: usize = 64 << 20;
+
+/// How many requests of one organization are answered at once.
+const AT_ONCE: usize = 2;
+
+/// How many requests of one organization may wait for that. Others are not answered.
+const MAX_WAITING: usize = 32;
+
+/// Requests that are being answered, by the organization that asks.
+#[derive(Debug, Default)]
+pub(crate) struct Serving(Mutex<HashMap<MspId, Arc<Turns>>>);
+
+#[derive(Debug)]
+struct Turns {
+    admitted: Arc<Semaphore>,
+    running: Arc<Semaphore>,
+}
+
+/// Why nothing is answered.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServeError {
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error(transparent)]
+    Store(#[from] PrivateStoreError),
+}
+
+impl Serving {
+    /// A place for the next request of an organization; `None` when too many wait.
+    pub(crate) fn admit(&self, organization: &MspId) -> Option<Admitted> {
+        let mut all = self.0.lock();
+        all.retain(|_, turns| turns.admitted.available_permits() < AT_ONCE + MAX_WAITING);
+        let turns = Arc::clone(all.entry(organization.clone()).or_insert_with(|| {
+            let [admitted, running] = [AT_ONCE + MAX_WAITING, AT_ONCE].map(|count| Arc::new(Semaphore::new(count)));
+            Arc::new(Turns { admitted, running })
+        }));
+        let place = Arc::clone(&turns.admitted).try_acquire_owned().ok()?;
+        Some(Admitted { running: Arc::clone(&turns.running), _place: place })
+    }
+}
+
+/// A request that has a place.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    running: Arc<Semaphore>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// It is a request's turn, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    _running: Option<OwnedSemaphorePermit>,
+    _admitted: Admitted,
+}
+
+impl Admitted {
+    /// Waits for the request's turn.
+    pub(crate) async fn turn(self) -> Turn {
+        let running = Arc::clone(&self.running).acquire_owned().await.ok();
+        Turn { _running: running, _admitted: self }
+    }
+}
+
+/// What a request is about, and whether the peer that asks may have it.
+struct Entitlements<'a> {
+    inner: &'a Inner,
+    asking: SignedData,
+    known: BTreeMap<(u64, String, String), bool>,
+}
+
+impl Entitlements<'_> {
+    /// Whether the peer belongs to the collection, as it was defined for the block or is now.
+    fn include(&mut self, block: u64, namespace: &str, collection: &str) -> Result<bool, StateError> {
+        let name = (block, namespace.to_owned(), collection.to_owned());
+        if let Some(known) = self.known.get(&name) {
+            return Ok(*known);
+        }
+        let (state, channel) = (self.inner.ledger.snapshot(), self.inner.ledger.config());
+        let then = state.collections_below(namespace, BlockNumber::new(block))?.map(|(_, package)| package);
+        let now = committed_collections(&*state, namespace)?;
+        let definitions = Definitions::of(collection, then.as_ref(), Some(&now));
+        let entitled = definitions.entitle(&self.asking, channel.msps());
+        self.known.insert(name, entitled);
+        Ok(entitled)
+    }
+}
+
+impl Inner {
+    fn entitlements(&self, asking: &Contact) -> Entitlements<'_> {
+        Entitlements { inner: self, asking: signed_handshake(asking), known: BTreeMap::new() }
+    }
+
+    /// What a peer may have of what it asks for and is here. Blocks.
+    pub(crate) fn serve(
+        &self,
+        asking: &Contact,
+        digests: Vec<PrivateDigest>,
+    ) -> Result<Vec<PrivateElement>, ServeError> {
+        let began = Instant::now();
+        let mut entitlements = self.entitlements(asking);
+        let mut blocks: BTreeMap<u64, Vec<PrivateDigest>> = BTreeMap::new();
+        for digest in digests.into_iter().take(MAX_SERVED) {
+            if entitlements.include(digest.block, &digest.namespace, &digest.collection)? {
+                blocks.entry(digest.block).or_default().push(digest);
+            } else {
+                tracing::debug!(target: "gossip.privdata", channel = self.channel(), "Peer {asking:?} isn't eligible for txID {} at collection {}", digest.tx_id, digest.collection);
+            }
+        }
+        let (mut elements, mut left) = (Vec::new(), MAX_SERVED_BYTES);
+        for (block, digests) in blocks {
+            for (digest, payload) in self.read(BlockNumber::new(block), digests)? {
+                let bytes: usize = payload.iter().map(Bytes::len).sum();
+                if payload.is_empty() || bytes > left {
+                    continue;
+                }
+                left -= bytes;
+                elements.push(PrivateElement { digest, payload });
+            }
+        }
+        self.shared.metrics.retrieved(self.channel(), began.elapsed());
+        Ok(elements)
+    }
+
+    /// Reads what is kept of a block, or of endorsements when it is not committed yet.
+    fn read(
+        &self,
+        block: BlockNumber,
+        digests: Vec<PrivateDigest>,
+    ) -> Result<Vec<(PrivateDigest, Vec<Bytes>)>, PrivateStoreError> {
+        if block.get() < self.ledger.height() {
+            return self.read_committed(block, digests);
+        }
+        let (mut found, mut missed) = (Vec::with_capacity(digests.len()), Vec::new());
+        for digest in digests {
+            match endorsed(&digest, &self.ledger.transient().get(&TxId::new(&digest.tx_id))?) {
+                payload if payload.is_empty() => missed.push(digest),
+                payload => found.push((digest, payload)),
+            }
+        }
+        // It may have been committed meanwhile, and what was endorsed forgotten.
+        if !missed.is_empty() && block.get() < self.ledger.height() {
+            found.extend(self.read_committed(block, missed)?);
+        }
+        Ok(found)
+    }
+
+    fn read_committed(
+        &self,
+        block: BlockNumber,
+        digests: Vec<PrivateDigest>,
+    ) -> Result<Vec<(PrivateDigest, Vec<Bytes>)>, PrivateStoreError> {
+        let asked: BTreeSet<(&str, &str)> =
+            digests.iter().map(|digest| (digest.namespace.as_str(), digest.collection.as_str())).collect();
+        let kept = self.ledger.private_data(block, |namespace, collection| asked.contains(&(namespace, collection)))?;
+        let set = |digest: &PrivateDigest| {
+            let set = kept.get(&digest.tx).and_then(|set| set.collection(&digest.namespace, &digest.collection));
+            set.map(|set| set.raw.clone())
+        };
+        let found = digests.iter().filter_map(|digest| Some((digest.clone(), vec![set(digest)?])));
+        Ok(found.collect())
+    }
+
+    /// The private data of a block that may go along with it to a peer: encoded `PvtDataPayload`s. Blocks.
+    pub(crate) fn along(&self, to: &Contact, block: BlockNumber) -> Result<Vec<Bytes>, ServeError> {
+        let mut entitlements = self.entitlements(to);
+        let kept = self.ledger.private_data(block, |_, _| true)?;
+        let (mut payloads, mut left) = (Vec::new(), MAX_SERVED_BYTES);
+        for (tx, mut set) in kept {
+            for ns in &mut set.namespaces {
+                let mut entitled = Vec::new();
+                for collection in std::mem::take(&mut ns.collections) {
+                    if entitlements.include(block.get(), &ns.namespace, &collection.collection)? {
+                        entitled.push(collection);
+                    }
+                }
+                ns.collections = entitled;
+            }
+            set.namespaces.retain(|ns| !ns.collections.is_empty());
+            if set.namespaces.is_empty() {
+                continue;
+            }
+            let payload = PvtDataPayload { tx_seq_in_block: tx, payload: set.encode() };
+            let encoded = Bytes::from(payload.encode_to_vec());
+            let Some(rest) = left.checked_sub(encoded.len()) else { break };
+            left = rest;
+            payloads.push(encoded);
+        }
+        Ok(payloads)
+    }
+}
+
+/// What is kept of a transaction's endorsements for a digest. It is not known which of them will be ordered.
+fn endorsed(digest: &PrivateDigest, sets: &[TransientSet]) -> Vec<Bytes> {
+    let mut payload: Vec<Bytes> = Vec::new();
+    for set in sets.iter().filter_map(|set| set.writes.collection(&digest.namespace, &digest.collection)) {
+        if payload.len() < MAX_PAYLOADS && !payload.contains(&set.raw) {
+            payload.push(set.raw.clone());
+        }
+    }
+    payload
+}
