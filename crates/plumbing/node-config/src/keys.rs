@@ -22,7 +22,7 @@ const fn unless(key: &'static str, unless: &'static [&'static str], instead: &'s
 }
 
 const BY_COMMANDS: &str = "";
-const NO_GOSSIP: &str = "there is no gossip yet, each peer pulls its blocks from ordering nodes";
+const ALWAYS_VERIFIED: &str = "blocks of other peers are always verified";
 const NO_HEADERS: &str = "blocks come from one ordering node at a time, others are not asked for their headers yet";
 const MAY_PING: &str = "clients may ping as often as they like";
 const NO_DOCKER: &str = "there is no Docker here, chaincode runs as a service, by external builders or as a process of this \
@@ -40,11 +40,9 @@ pub(crate) const CORE: &[Ineffective] = &[
     ineffective("peer.client", BY_COMMANDS),
     ineffective("chaincode.id", BY_COMMANDS),
     ineffective("orderer", BY_COMMANDS),
-    unless("peer.gossip.useLeaderElection", &["false"], NO_GOSSIP),
-    unless("peer.gossip.orgLeader", &["true"], NO_GOSSIP),
-    unless("peer.gossip.state.enabled", &["false"], NO_GOSSIP),
-    ineffective("peer.gossip", NO_GOSSIP),
-    unless("peer.deliveryclient.blockGossipEnabled", &["false"], NO_GOSSIP),
+    unless("peer.gossip.skipBlockVerification", &["false"], ALWAYS_VERIFIED),
+    unless("peer.gossip.nonBlockingCommitMode", &["false"], "a peer that commits slowly always makes others wait"),
+    ineffective("peer.gossip.stateInfoRetentionInterval", "it has no effect in Fabric either"),
     ineffective("peer.deliveryclient.blockCensorshipTimeoutKey", NO_HEADERS),
     unless("peer.deliveryclient.policy", &["simple"], NO_HEADERS),
     ineffective("peer.keepalive.minInterval", MAY_PING),

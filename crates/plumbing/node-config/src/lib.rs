@@ -17,6 +17,7 @@ mod discovery;
 mod environment;
 mod error;
 mod file;
+mod gossip;
 mod keys;
 mod orderer;
 mod peer;
@@ -32,6 +33,7 @@ pub use discovery::{AuthCacheConfig, DiscoveryConfig};
 pub use environment::Environment;
 pub use error::ConfigError;
 pub use file::{CONFIG_PATH_VARIABLE, open_configtx, open_core, open_orderer};
+pub use gossip::GossipConfig;
 pub use orderer::{AdminConfig, ClusterConfig, ConsensusConfig, OrdererConfig, ReplicationPolicy, ThrottlingConfig};
 pub use peer::{
     AddressOverride, ChaincodeConfig, DeliveryClientConfig, ExternalBuilder, GatewayConfig, LedgerConfig, LimitsConfig,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::server::{DEFAULT_MAX_MESSAGE_SIZE, read_profile};
 use crate::{
-    ClientKeepalive, ConfigError, DiscoveryConfig, Environment, Loaded, MetricsConfig, MspLocation, OperationsConfig,
-    PrivateDataConfig, ServerKeepalive, ServerTlsConfig, Settings, Value, Warning, open_core,
+    ClientKeepalive, ConfigError, DiscoveryConfig, Environment, GossipConfig, Loaded, MetricsConfig, MspLocation,
+    OperationsConfig, PrivateDataConfig, ServerKeepalive, ServerTlsConfig, Settings, Value, Warning, open_core,
 };
 use crate::{keys, warning};
 
@@ -42,8 +42,8 @@ pub struct PeerConfig {
     pub authentication_time_window: Duration,
     /// The checks that proposals pass before the endorser, in order.
     pub proposal_filters: Vec<ProposalFilter>,
-    /// Host and port under which peers of other organisations know this one (`peer.gossip.externalEndpoint`).
-    pub external_endpoint: Option<String>,
+    /// How it takes part in gossip.
+    pub gossip: GossipConfig,
     /// The sharing of private data.
     pub private_data: PrivateDataConfig,
     /// The pulling of blocks from ordering nodes.
@@ -105,6 +105,8 @@ pub struct DeliveryClientConfig {
     pub keepalive: ClientKeepalive,
     /// Addresses to replace.
     pub address_overrides: Vec<AddressOverride>,
+    /// Whether blocks are sent on to other peers.
+    pub block_gossip_enabled: bool,
 }
 
 /// An address of an ordering node in channel configurations, and what to use instead.
@@ -254,7 +256,7 @@ impl PeerConfig {
             max_send_message_size: s.size("peer.maxSendMsgSize")?.unwrap_or(DEFAULT_MAX_MESSAGE_SIZE),
             authentication_time_window: s.duration_or("peer.authentication.timewindow", 900 * SECOND)?,
             proposal_filters: read_proposal_filters(s)?,
-            external_endpoint: s.non_empty("peer.gossip.externalEndpoint")?,
+            gossip: GossipConfig::read(s)?,
             private_data: PrivateDataConfig::read(s)?,
             delivery_client: DeliveryClientConfig::read(s)?,
             gateway: GatewayConfig {
@@ -404,6 +406,7 @@ impl DeliveryClientConfig {
             connection_timeout: s.duration_or(&key("connTimeout"), 3 * SECOND)?,
             keepalive: ClientKeepalive::read(s, "peer.keepalive.deliveryClient")?,
             address_overrides: read_address_overrides(s)?,
+            block_gossip_enabled: s.flag(&key("blockGossipEnabled"))?.unwrap_or(false),
         })
     }
 }
@@ -611,7 +614,7 @@ ledger: {state: {couchDBConfig: {maxRetries: 3}}}
         );
         let peer = PeerConfig::from_settings(&s).unwrap();
         assert!(!peer.gateway.enabled);
-        assert_eq!(peer.external_endpoint.as_deref(), Some("a:1"));
+        assert_eq!(peer.gossip.external_endpoint.as_deref(), Some("a:1"));
         assert_eq!(peer.chaincode.external_builders[0].propagate_environment, ["HOME"]);
         let tls = peer.tls.unwrap().server;
         assert!(tls.client_auth_required);

@@ -187,13 +187,42 @@ impl Endpoint {
             let target = target.clone();
             async move { target.open(Protocol::Grpc).await.map(TokioIo::new) }
         });
+        self.settings(uri).connect_with_connector_lazy(connector)
+    }
+
+    /// Connects now, and says who is at the other end: the certificate that the server showed. The channel is that one
+    /// connection; when it is lost, requests fail. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// The server cannot be reached or trusted, or speaks no gRPC.
+    pub async fn dial(&self) -> Result<(Channel, PeerInfo), ConnectError> {
+        let address = self.address();
+        let uri = self.uri().expect("the address was checked when the endpoint was made");
+        let connection = self.open(Protocol::Grpc).await?;
+        let peer = connection.peer().clone();
+        let mut only = Some(connection);
+        let connector = tower::service_fn(move |_: http::Uri| {
+            let gone = || io::Error::new(io::ErrorKind::NotConnected, "the connection was lost");
+            std::future::ready(only.take().map(TokioIo::new).ok_or_else(gone))
+        });
+        let settings = self.settings(uri);
+        let begun = settings.connect_with_connector(connector);
+        let failed = |source| ConnectError::Connect { address: address.clone(), source };
+        match tokio::time::timeout(self.connect_timeout, begun).await {
+            Ok(Ok(channel)) => Ok((channel, peer)),
+            Ok(Err(error)) => Err(failed(io::Error::other(error))),
+            Err(_) => Err(ConnectError::Timeout { address, limit: self.connect_timeout }),
+        }
+    }
+
+    /// How HTTP/2 is spoken.
+    fn settings(&self, uri: http::Uri) -> tonic::transport::Endpoint {
         tonic::transport::Endpoint::from(uri)
             .http2_keep_alive_interval(self.keepalive.interval)
             .keep_alive_timeout(self.keepalive.timeout)
             .keep_alive_while_idle(true)
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)
-            .connect_with_connector_lazy(connector)
     }
 
     /// Connects once, to find out whether the server can be reached and trusted.
@@ -208,13 +237,13 @@ impl Endpoint {
 
     async fn open(&self, protocol: Protocol) -> Result<Connection, ConnectError> {
         let address = self.address();
-        match tokio::time::timeout(self.connect_timeout, self.dial(&address, protocol)).await {
+        match tokio::time::timeout(self.connect_timeout, self.reach(&address, protocol)).await {
             Ok(connected) => connected,
             Err(_) => Err(ConnectError::Timeout { address, limit: self.connect_timeout }),
         }
     }
 
-    async fn dial(&self, address: &str, protocol: Protocol) -> Result<Connection, ConnectError> {
+    async fn reach(&self, address: &str, protocol: Protocol) -> Result<Connection, ConnectError> {
         let failed = |source| ConnectError::Connect { address: address.to_owned(), source };
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(failed)?;
         stream.set_nodelay(true).ok();
@@ -230,6 +259,8 @@ impl Endpoint {
         let stream = explained(Side::Client, handshake)
             .await
             .map_err(|source| ConnectError::Handshake { address: address.to_owned(), source })?;
+        let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let peer = peer.with_certificates(shown);
         Ok(Connection::new(stream, peer))
     }
 }

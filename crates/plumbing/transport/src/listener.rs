@@ -126,12 +126,12 @@ async fn handshake(
     let stream = tokio::time::timeout(timeout, explained(Side::Server, tls.accept(stream))).await.map_err(|_| {
         io::Error::new(io::ErrorKind::TimedOut, "the client did not finish the TLS handshake in time")
     })??;
-    let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    let certificate = leaf.map(|leaf| Arc::new(Shown::new(leaf.clone().into_owned())));
-    Ok(Connection::new(stream, PeerInfo { address, certificate }))
+    let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let peer = PeerInfo::without_certificate(address).with_certificates(shown);
+    Ok(Connection::new(stream, peer))
 }
 
-/// Who is at the other end of a server's connection. Every request carries it as an extension.
+/// Who is at the other end of a connection. Every request that a server gets carries it as an extension.
 #[derive(Debug, Clone)]
 pub struct PeerInfo {
     address: SocketAddr,
@@ -153,17 +153,23 @@ impl Shown {
 }
 
 impl PeerInfo {
-    /// A client without a certificate.
+    /// Somebody without a certificate.
     pub fn without_certificate(address: SocketAddr) -> Self {
         Self { address, certificate: None }
     }
 
-    /// The client's address.
+    /// With the certificates of its TLS handshake, its own first.
+    pub(crate) fn with_certificates(self, shown: &[CertificateDer<'_>]) -> Self {
+        let certificate = shown.first().map(|leaf| Arc::new(Shown::new(leaf.clone().into_owned())));
+        Self { certificate, ..self }
+    }
+
+    /// Its address.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The DER of the client's certificate, where it presented one. Under [`crate::ClientAuth::Requested`] nobody has
+    /// The DER of its certificate, where it presented one. Under [`crate::ClientAuth::Requested`] nobody has
     /// verified its chain.
     pub fn certificate(&self) -> Option<&[u8]> {
         self.certificate.as_ref().map(|shown| shown.der.as_ref())

@@ -72,24 +72,24 @@ pub fn offer(me: &SelfDescription, tls_certificate_hash: Bytes, purpose: Purpose
 }
 
 /// Judges what the other peer said first. The hash is the SHA-256 of the certificate that it showed in TLS; empty when it
-/// showed none.
+/// showed none. `None` where streams have no TLS: then nothing binds a handshake to its stream, as with Fabric's peers.
 ///
 /// Who dialled to reach a certain peer compares [`Contact::pki_id`] itself: another peer may live there now.
 pub fn judge(
     trust: &dyn Trust,
     now: Moment,
     message: &SignedMessage,
-    tls_certificate_hash: &[u8],
+    tls_certificate_hash: Option<&[u8]>,
 ) -> Result<(Contact, Purpose), HandshakeRefusal> {
-    if tls_certificate_hash.is_empty() {
+    if tls_certificate_hash.is_some_and(<[u8]>::is_empty) {
         return Err(HandshakeRefusal::NoTlsCertificate);
     }
     let Content::Establish { pki_id, identity, tls_certificate_hash: said, probe } = &message.message().content else {
         return Err(HandshakeRefusal::NoHandshake);
     };
     let standing = judge_identity(trust, now, pki_id, identity)?;
-    if said[..] != *tls_certificate_hash {
-        return Err(HandshakeRefusal::OtherTlsCertificate { seen: hex(tls_certificate_hash), said: hex(said) });
+    if let Some(seen) = tls_certificate_hash.filter(|seen| said[..] != **seen) {
+        return Err(HandshakeRefusal::OtherTlsCertificate { seen: hex(seen), said: hex(said) });
     }
     if !message.is_signed_by(identity, trust) {
         return Err(HandshakeRefusal::Signature);

@@ -22,6 +22,8 @@ mod source;
 mod tests;
 
 pub use filtered::{FilterError, filtered_block};
-pub use pull::{BlockOrigin, BlockPuller, ErrorResponse, PullConfig, PullError, PullTarget, PulledBlock};
+pub use pull::{
+    BlockOrigin, BlockPuller, ErrorResponse, PullConfig, PullEnd, PullError, PullTarget, PulledBlock, WhenOutlasted,
+};
 pub use service::{DeliverConfig, DeliverService, Delivery, ExpirationCheck, PeerDeliver, TlsBinding};
 pub use source::{BlockForm, BlockSource, Channels, Refusal, SourceError};

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -79,12 +79,14 @@ pub struct PulledBlock {
 pub struct BlockOrigin {
     orderer: Arc<str>,
     refused: CancellationToken,
+    /// The first block that was refused.
+    refused_block: Arc<OnceLock<BlockNumber>>,
 }
 
 impl BlockOrigin {
     /// A new connection to an orderer.
     pub fn new(orderer: &str) -> Self {
-        Self { orderer: orderer.into(), refused: CancellationToken::new() }
+        Self { orderer: orderer.into(), refused: CancellationToken::new(), refused_block: Arc::default() }
     }
 
     /// A block that came through this connection.
@@ -95,6 +97,13 @@ impl BlockOrigin {
     /// Whether one of its blocks was refused. Nothing of it is taken any more.
     pub fn is_refused(&self) -> bool {
         self.refused.is_cancelled()
+    }
+
+    /// Waits until one of its blocks is refused, and says which.
+    pub async fn refused(&self) -> BlockNumber {
+        self.refused.cancelled().await;
+        // It is set before the token is cancelled.
+        self.refused_block.get().copied().unwrap_or(BlockNumber::new(0))
     }
 }
 
@@ -107,6 +116,7 @@ impl PulledBlock {
     /// Says that the block is not what it should be: the puller leaves this orderer and asks another one, from the first
     /// block the target does not have. Blocks that are still on the way from this orderer count as refused too.
     pub fn refuse(&self) {
+        self.origin.refused_block.set(self.block.number()).ok();
         self.origin.refused.cancel();
     }
 
@@ -188,9 +198,27 @@ pub struct BlockPuller {
     target: Arc<dyn PullTarget>,
     config: PullConfig,
     blocks: mpsc::Sender<PulledBlock>,
-    patience: Option<Duration>,
+    patience: Option<(Duration, WhenOutlasted)>,
     first_pause: Duration,
     error_response: ErrorResponse,
+}
+
+/// What a puller does when it has waited for too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenOutlasted {
+    /// It says so in the log and goes on.
+    GoOn,
+    /// It ends, so that another peer may try.
+    End,
+}
+
+/// Why a puller ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PullEnd {
+    /// Nobody takes blocks any more.
+    Unwanted,
+    /// It has waited for too long.
+    Outlasted,
 }
 
 impl fmt::Debug for BlockPuller {
@@ -213,12 +241,11 @@ impl BlockPuller {
         self
     }
 
-    /// Says so in the log when the pauses without a block between them add up to more than this
-    /// (`peer.deliveryclient.reconnectTotalTimeThreshold`), where peers of Fabric leave it to another peer to find an
-    /// orderer.
+    /// Does this when the pauses without a block between them add up to more than so much
+    /// (`peer.deliveryclient.reconnectTotalTimeThreshold`).
     #[must_use]
-    pub const fn with_patience(mut self, patience: Duration) -> Self {
-        self.patience = Some(patience);
+    pub const fn with_patience(mut self, patience: Duration, then: WhenOutlasted) -> Self {
+        self.patience = Some((patience, then));
         self
     }
 
@@ -229,9 +256,10 @@ impl BlockPuller {
         self
     }
 
-    /// Runs until it is dropped or nobody takes blocks any more. Every failure is logged and followed by another attempt
+    /// Runs until it is dropped, nobody takes blocks any more, or its patience ends. Every failure is logged and followed
+    /// by another attempt
     /// with an orderer chosen at random, after a pause that grows up to the configured limit.
-    pub async fn run(self) {
+    pub async fn run(self) -> PullEnd {
         let mut outage = Outage::default();
         loop {
             let progress = self.target.next_block();
@@ -240,7 +268,7 @@ impl BlockPuller {
                 outage = Outage::default();
             }
             let error = match ended {
-                Ok(Ended::Stopped) => return,
+                Ok(Ended::Stopped) => return PullEnd::Unwanted,
                 Ok(Ended::Dropped) => {
                     tracing::info!(target: "deliveryClient", channel = %self.target.channel(), "Ordering endpoints have been refreshed, disconnecting from deliver to reconnect using updated endpoints");
                     continue;
@@ -248,8 +276,13 @@ impl BlockPuller {
                 Err(error) => error,
             };
             let pause = outage.next_pause(self.first_pause, self.config.max_pause);
-            if outage.outlasts(self.patience) {
-                // Fabric's words for a peer that goes on nevertheless. Without gossip each peer is the leader of its own.
+            if let Some((patience, then)) = self.patience
+                && outage.outlasts(patience)
+            {
+                if then == WhenOutlasted::End {
+                    tracing::warn!(target: "deliveryClient", channel = %self.target.channel(), "Disconnected from ordering service: {error}. Attempted to retry block delivery for more than peer.deliveryclient.reconnectTotalTimeThreshold duration {patience:?}, giving up");
+                    return PullEnd::Outlasted;
+                }
                 tracing::warn!(
                     target: "deliveryClient",
                     channel = %self.target.channel(),
@@ -399,8 +432,8 @@ impl Outage {
     }
 
     /// Whether the pauses have come to more than this; true once an outage.
-    fn outlasts(&mut self, patience: Option<Duration>) -> bool {
-        let outlasts = !self.outlasted && patience.is_some_and(|patience| self.paused > patience);
+    fn outlasts(&mut self, patience: Duration) -> bool {
+        let outlasts = !self.outlasted && self.paused > patience;
         self.outlasted |= outlasts;
         outlasts
     }
@@ -478,10 +511,9 @@ mod tests {
         let mut outage = Outage::default();
         let said = |outage: &mut Outage| {
             outage.next_pause(FIRST_PAUSE, Duration::from_secs(3600));
-            outage.outlasts(Some(Duration::from_millis(300)))
+            outage.outlasts(Duration::from_millis(300))
         };
         // 100, 120 and 144 ms.
         assert_eq!([(); 5].map(|()| said(&mut outage)), [false, false, true, false, false]);
-        assert!(!Outage { paused: Duration::MAX, ..Outage::default() }.outlasts(None));
     }
 }

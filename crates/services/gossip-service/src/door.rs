@@ -93,7 +93,6 @@ impl fmt::Debug for ReceivedBlock {
 
 /// The inner side of a [`ChannelDoor`].
 #[derive(Debug)]
-#[expect(dead_code, reason = "streams come next")]
 pub(crate) struct DoorKeeper {
     pub(crate) private: mpsc::Sender<PrivateIncoming>,
     pub(crate) blocks: mpsc::Sender<ReceivedBlock>,
@@ -101,10 +100,10 @@ pub(crate) struct DoorKeeper {
 }
 
 /// Both sides of a door.
-pub(crate) fn door() -> (DoorKeeper, ChannelDoor) {
+pub(crate) fn door(leadership: Leadership) -> (DoorKeeper, ChannelDoor) {
     let (private, private_door) = mpsc::channel(PRIVATE_QUEUE);
     let (blocks, blocks_door) = mpsc::channel(BLOCK_QUEUE);
-    let (leadership, leadership_door) = watch::channel(Leadership::Follows);
+    let (leadership, leadership_door) = watch::channel(leadership);
     let door = ChannelDoor { private: private_door, blocks: blocks_door, leadership: leadership_door };
     (DoorKeeper { private, blocks, leadership }, door)
 }

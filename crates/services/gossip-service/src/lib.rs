@@ -16,9 +16,26 @@
 //! Absent: who is entitled to private data, and what is done with them (`ripstop-private-data`); verification of blocks.
 
 mod ask;
+mod assemble;
+mod channel;
+mod clock;
+mod config;
+mod conversation;
+mod dial;
 mod door;
+mod event;
 mod handle;
+mod metrics;
+mod notes;
+mod router;
+mod run;
+mod serve;
+mod server;
+mod stream;
+mod trust;
 
 pub use ask::{AcknowledgeError, AskError, SendError};
+pub use config::{GossipConfig, GossipParts, GossipTls, Spreading};
 pub use door::{ChannelDoor, Leadership, PrivateIncoming, ReceivedBlock};
 pub use handle::Gossip;
+pub use server::GossipService;

@@ -3,7 +3,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ripstop_channel_config::OrdererEndpoint;
-use ripstop_deliver::{BlockPuller, ErrorResponse, PullConfig, PullTarget, PulledBlock};
+use ripstop_deliver::{BlockPuller, ErrorResponse, PullConfig, PullEnd, PullTarget, PulledBlock};
 use ripstop_raft::NodeId;
 use ripstop_runtime::TaskGroup;
 use ripstop_types::{BlockNumber, ChannelId};
@@ -144,7 +144,7 @@ impl Loop {
 /// Fetching blocks from other orderers; ends when dropped.
 struct CatchUp {
     blocks: mpsc::Receiver<PulledBlock>,
-    puller: tokio::task::JoinHandle<()>,
+    puller: tokio::task::JoinHandle<PullEnd>,
 }
 
 impl CatchUp {

@@ -2,16 +2,17 @@
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus::IntGaugeVec;
-use ripstop_chaincode::JoinChannel;
+use ripstop_chaincode::{ChaincodeHost, JoinChannel, keep_announced};
 use ripstop_channel_config::{AddressOverride, ConsensusType};
 use ripstop_committer::{BLOCK_QUEUE, CommitMetrics, Committer};
-use ripstop_deliver::{BlockPuller, PullConfig, PulledBlock};
-use ripstop_gossip_service::{ChannelDoor, Gossip};
+use ripstop_deliver::{BlockPuller, PullConfig, PullEnd, PulledBlock, WhenOutlasted};
+use ripstop_gossip::AnnouncedChaincode;
+use ripstop_gossip_service::{Gossip, Leadership, PrivateIncoming, ReceivedBlock};
 use ripstop_ledger::{Ledger, Ledgers};
 use ripstop_operations::Health;
 use ripstop_private_data::PrivateDataService;
@@ -20,6 +21,7 @@ use ripstop_transport::ClientRoots;
 use ripstop_types::{Block, MspId};
 use tokio::sync::{mpsc, watch};
 
+use super::gossip::OthersBlocks;
 use super::orderers::{self, LedgerTarget};
 use super::parts::Peer;
 use super::private_data;
@@ -45,6 +47,9 @@ struct Shared {
     commits: CommitMetrics,
     gossip: Gossip,
     private_data: PrivateDataService,
+    chaincode: OnceLock<ChaincodeHost>,
+    /// Whether an election decides when blocks are pulled.
+    is_elected: bool,
     /// The snapshot from which a ledger is being created. Held while any ledger is.
     joining: Mutex<Option<PathBuf>>,
 }
@@ -73,6 +78,8 @@ impl PeerChannels {
             commits: CommitMetrics::new(metrics),
             gossip: gossip.clone(),
             private_data: private_data::service(peer, gossip),
+            chaincode: OnceLock::new(),
+            is_elected: peer.config.gossip.options.use_leader_election,
             joining: Mutex::default(),
         })))
     }
@@ -103,19 +110,49 @@ impl PeerChannels {
         &self.0.private_data
     }
 
+    /// The peer among other peers.
+    pub(super) fn gossip(&self) -> &Gossip {
+        &self.0.gossip
+    }
+
     /// Where orderers really are.
     pub(super) fn orderer_overrides(&self) -> &[AddressOverride] {
         &self.0.overrides
+    }
+
+    /// Says which chaincodes are announced to other peers. Without it none are.
+    pub(super) fn announce_those_of(&self, chaincode: &ChaincodeHost) {
+        // Told twice, the first word counts: there is one host.
+        self.0.chaincode.set(chaincode.clone()).ok();
+    }
+
+    /// The chaincodes that other peers are told of, as they change with blocks and installed packages.
+    fn announce(&self, channel: &Channel) -> watch::Receiver<Vec<AnnouncedChaincode>> {
+        let (told, chaincodes) = watch::channel(Vec::new());
+        if let Some(host) = self.0.chaincode.get().cloned() {
+            let (ledger, organization) = (Arc::clone(&channel.ledger), self.organization().clone());
+            let announcing = keep_announced(ledger, organization, host.packages().follow(), told);
+            let stopping = channel.tasks.cancelled();
+            channel.tasks.spawn(TaskKind::Isolated, "announced chaincodes", async move {
+                tokio::select! {
+                    () = announcing => {}
+                    () = stopping => {}
+                }
+                Ok::<_, Infallible>(())
+            });
+        }
+        chaincodes
     }
 
     /// Starts the work on one channel: blocks come in, are committed, and what follows from them is seen to.
     fn start(&self, ledger: &Arc<Ledger>) {
         let channel = Channel { ledger: Arc::clone(ledger), tasks: self.0.tasks.child("channel") };
         let (blocks, received) = mpsc::channel(BLOCK_QUEUE);
-        let door = self.0.gossip.join(Arc::clone(ledger), watch::channel(Vec::new()).1);
+        let door = self.0.gossip.join(Arc::clone(ledger), self.announce(&channel));
         self.commit(&channel, received);
-        self.share(&channel, door);
-        self.pull(&channel, blocks);
+        self.share(&channel, door.private);
+        self.take(&channel, door.blocks, blocks.clone());
+        self.pull(&channel, door.leadership, blocks);
         channel.tasks.clone().spawn(TaskKind::Isolated, "watch", self.clone().watch(channel));
     }
 
@@ -142,37 +179,86 @@ impl PeerChannels {
     }
 
     /// Keeps private data that other peers send, answers those that lack some, and looks for what is missed here.
-    fn share(&self, channel: &Channel, door: ChannelDoor) {
+    fn share(&self, channel: &Channel, received: mpsc::Receiver<PrivateIncoming>) {
         let sharing = self.0.private_data.channel(&channel.ledger);
         let stopping = channel.tasks.cancelled();
         channel.tasks.spawn(TaskKind::Isolated, "private data", async move {
             tokio::select! {
-                () = sharing.run(door.private) => {}
+                () = sharing.run(received) => {}
                 () = stopping => {}
             }
             Ok::<_, Infallible>(())
         });
     }
 
-    /// Pulls blocks from the orderers. The committer ends when this does.
-    fn pull(&self, channel: &Channel, blocks: mpsc::Sender<PulledBlock>) {
-        let parts = &self.0;
-        let (ledger, name) = (&channel.ledger, channel.ledger.channel_id());
-        let byzantine = ledger.config().orderer().is_some_and(|orderer| orderer.consensus_type == ConsensusType::Bft);
-        let kind = if byzantine { "BFT (byzantine" } else { "CFT (crash" };
-        tracing::info!(target: "deliveryClient", function = "DeliverBlocks", "Creating a {kind} fault tolerant) BlockDeliverer for channel ´{name}´");
-        let target = Arc::new(LedgerTarget { ledger: Arc::clone(ledger), overrides: parts.overrides.clone() });
-        let puller = BlockPuller::new(target, parts.pull.clone(), blocks)
-            .with_patience(parts.patience)
-            .with_first_pause(parts.first_pause);
+    /// Takes blocks that other peers send.
+    fn take(&self, channel: &Channel, received: mpsc::Receiver<ReceivedBlock>, blocks: mpsc::Sender<PulledBlock>) {
+        let (gossip, ledger) = (self.0.gossip.clone(), Arc::clone(&channel.ledger));
+        let others = OthersBlocks { gossip, ledger, received, blocks };
+        let stopping = channel.tasks.cancelled();
+        channel.tasks.spawn(TaskKind::Isolated, "blocks of other peers", async move {
+            tokio::select! {
+                ended = others.hand_over() => ended,
+                () = stopping => Ok(()),
+            }
+        });
+    }
+
+    /// Pulls blocks from the orderers whenever this peer leads.
+    fn pull(&self, channel: &Channel, leadership: watch::Receiver<Leadership>, blocks: mpsc::Sender<PulledBlock>) {
+        let pulling = self.clone().pull_while_leading(Arc::clone(&channel.ledger), leadership, blocks);
         let stopping = channel.tasks.cancelled();
         channel.tasks.spawn(TaskKind::Isolated, "puller", async move {
             tokio::select! {
-                () = puller.run() => {}
+                () = pulling => {}
                 () = stopping => {}
             }
             Ok::<_, Infallible>(())
         });
+    }
+
+    async fn pull_while_leading(
+        self,
+        ledger: Arc<Ledger>,
+        mut leadership: watch::Receiver<Leadership>,
+        blocks: mpsc::Sender<PulledBlock>,
+    ) {
+        let channel = ledger.channel_id();
+        while becomes(&mut leadership, Leadership::Leads).await {
+            if self.0.is_elected {
+                tracing::info!(target: "gossip.service", "Elected as a leader, starting delivery service for channel {channel}");
+            }
+            let puller = self.puller(&ledger, blocks.clone());
+            tokio::select! {
+                ended = puller.run() => match ended {
+                    PullEnd::Unwanted => return,
+                    PullEnd::Outlasted => self.0.gossip.yield_leadership(channel).await,
+                },
+                goes_on = becomes(&mut leadership, Leadership::Follows) => {
+                    if !goes_on {
+                        return;
+                    }
+                    tracing::info!(target: "gossip.service", "Renounced leadership, stopping delivery service for channel {channel}");
+                    continue;
+                }
+            }
+            // Another peer may lead now; this one leads again when it is told so anew.
+            if !becomes(&mut leadership, Leadership::Follows).await {
+                return;
+            }
+        }
+    }
+
+    fn puller(&self, ledger: &Arc<Ledger>, blocks: mpsc::Sender<PulledBlock>) -> BlockPuller {
+        let (parts, name) = (&self.0, ledger.channel_id());
+        let byzantine = ledger.config().orderer().is_some_and(|orderer| orderer.consensus_type == ConsensusType::Bft);
+        let kind = if byzantine { "BFT (byzantine" } else { "CFT (crash" };
+        tracing::info!(target: "deliveryClient", function = "DeliverBlocks", "Creating a {kind} fault tolerant) BlockDeliverer for channel ´{name}´");
+        let target = Arc::new(LedgerTarget { ledger: Arc::clone(ledger), overrides: parts.overrides.clone() });
+        let then = if parts.is_elected { WhenOutlasted::End } else { WhenOutlasted::GoOn };
+        BlockPuller::new(target, parts.pull.clone(), blocks)
+            .with_patience(parts.patience, then)
+            .with_first_pause(parts.first_pause)
     }
 
     /// Follows the height of the channel's ledger: shows it, takes up the TLS roots of a changed configuration, and says when a ledger
@@ -231,6 +317,11 @@ impl PeerChannels {
             tracing::error!(target: "core.peer", "TLS clients are verified as before, because the channels' TLS certificates cannot be used: {error}");
         }
     }
+}
+
+/// Waits until this is so; `false` when it will never be.
+async fn becomes(leadership: &mut watch::Receiver<Leadership>, wanted: Leadership) -> bool {
+    leadership.wait_for(|now| *now == wanted).await.is_ok()
 }
 
 /// One snapshot at a time, and nothing beside it. Fabric's words.

@@ -13,6 +13,7 @@ mod administration;
 mod chaincode;
 mod channels;
 mod deliver;
+mod gossip;
 mod identity;
 mod listeners;
 mod orderers;

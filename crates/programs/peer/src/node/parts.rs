@@ -26,6 +26,8 @@ pub(super) struct Tasks {
     pub(super) root: TaskGroup,
     /// The listeners.
     pub(super) servers: TaskGroup,
+    /// What peers say to each other.
+    pub(super) gossip: TaskGroup,
     /// What works on a channel, and whatever is asked by it.
     pub(super) channels: TaskGroup,
     /// What operators look at.
@@ -35,8 +37,9 @@ pub(super) struct Tasks {
 impl Tasks {
     pub(super) fn new() -> Self {
         let root = TaskGroup::root("peer");
-        let [servers, channels, operations] = ["servers", "channels", "operations"].map(|name| root.child(name));
-        Self { root, servers, channels, operations }
+        let [servers, gossip, channels, operations] =
+            ["servers", "gossip", "channels", "operations"].map(|name| root.child(name));
+        Self { root, servers, gossip, channels, operations }
     }
 }
 

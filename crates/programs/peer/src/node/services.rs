@@ -8,6 +8,7 @@ use ripstop_discovery::{CacheSize, Discovery, DiscoveryConfig, DiscoveryService}
 use ripstop_endorser::{EndorserConfig, EndorserService, Filters};
 use ripstop_gateway::{Gateway, GatewayConfig, LocalPeer, PeerDirectory};
 use ripstop_gossip::View;
+use ripstop_gossip_service::GossipService;
 use ripstop_msp::LocalPolicy;
 use ripstop_node_config::{PeerConfig, ProposalFilter};
 use ripstop_runtime::TaskKind;
@@ -21,17 +22,17 @@ use super::deliver::DeliverChannels;
 use super::listeners::message_limits;
 use super::parts::Peer;
 
-/// Endorser, deliver, snapshots and, unless they are switched off, discovery and the gateway.
-pub(super) fn routes(peer: &Peer, channels: &PeerChannels, chaincode: &ChaincodeHost) -> Routes {
+/// Endorser, deliver, snapshots, what is for other peers and, unless they are switched off, discovery and the gateway.
+pub(super) fn routes(peer: &Peer, channels: &PeerChannels, chaincode: &ChaincodeHost, gossip: GossipService) -> Routes {
     announce_limits(&peer.config);
     let endorser = endorser(peer, channels, chaincode);
     let snapshots = SnapshotService::new(Arc::clone(&peer.ledgers), Arc::clone(&peer.identity.local_msp));
-    // A peer that knows nobody yet, not even itself.
-    let (_, views) = watch::channel(Arc::default());
+    let views = channels.gossip().views();
     let discovery = Discovery::new(Arc::clone(&peer.ledgers), Arc::clone(&peer.identity.local_msp), views.clone());
     let mut routes = Routes::new(endorser.clone().into_server())
         .add_service(deliver(peer).into_peer_server())
-        .add_service(snapshots.into_server());
+        .add_service(snapshots.into_server())
+        .add_service(gossip.into_server());
     if peer.config.discovery.enabled {
         tracing::info!(target: "nodeCmd", function = "serve", "Discovery service activated");
         routes = routes.add_service(discovery_service(peer, discovery.clone()).into_server());
@@ -106,7 +107,7 @@ fn gateway(
 ) -> Gateway {
     let (config, identity) = (&peer.config, &peer.identity);
     // The address under which other organisations know this peer.
-    let address = config.external_endpoint.as_ref().unwrap_or(&identity.address).clone();
+    let address = config.gossip.external_endpoint.as_ref().unwrap_or(&identity.address).clone();
     let local = LocalPeer::new(identity.local_msp.id().clone(), address, endorser.into_server());
     let ping = config.client_keepalive;
     let keepalive = Keepalive { interval: ping.interval, timeout: ping.timeout };

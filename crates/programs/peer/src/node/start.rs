@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use ripstop_gossip_service::Gossip;
 use ripstop_node::{Node, until_stopped};
 use ripstop_node_config::PeerConfig;
 use ripstop_operations::LogControl;
@@ -14,7 +13,7 @@ use super::channels::PeerChannels;
 use super::identity::Identity;
 use super::listeners::Listeners;
 use super::parts::{Peer, Tasks, open_ledgers};
-use super::{chaincode, services};
+use super::{chaincode, gossip, services};
 
 /// How long open requests may take to end after the peer was told to stop.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -41,20 +40,21 @@ pub(super) async fn run(config: PeerConfig, logging: LogControl) -> anyhow::Resu
 
     // What do I do?
     let peer = Peer { config, identity, node, ledgers, tasks };
-    let gossip = Gossip::alone();
+    let (gossip, gossip_service) = gossip::start(&peer)?;
     let channels = PeerChannels::new(&peer, &gossip)?;
     let (chaincode, chaincode_tls) = chaincode::host(&peer, &channels, &listeners.chaincode_address)?;
+    channels.announce_those_of(&chaincode);
     channels.start_all();
 
     // Who may ask me?
-    let routes = services::routes(&peer, &channels, &chaincode);
+    let routes = services::routes(&peer, &channels, &chaincode, gossip_service);
     listeners.serve(&peer, routes, &chaincode, chaincode_tls);
     announce(&peer);
 
     let stopped = until_stopped(&peer.tasks.root, signals).await;
 
     // The end, in this order: no more questions, no more calls, no more blocks; operators see it to the last.
-    tokio::join!(peer.tasks.servers.close(DRAIN), chaincode.stop());
+    tokio::join!(peer.tasks.gossip.close(DRAIN), peer.tasks.servers.close(DRAIN), chaincode.stop());
     peer.tasks.channels.close(PATIENCE).await;
     peer.tasks.operations.close(DRAIN).await;
     tracing::info!(target: "nodeCmd", function = "serve", "Stopped peer");

@@ -343,7 +343,7 @@ impl Network {
         for (at, other, dialled) in [(from, to, dialled), (to, from, None)] {
             let (trust, peer) = (&self.peers[at].trust, &self.peers[other]);
             let offered = offer(&peer.about, Bytes::from_static(&[7; 32]), Purpose::Talk, &peer.trust);
-            let Ok((contact, Purpose::Talk)) = judge(trust, self.now, &offered, &[7; 32]) else {
+            let Ok((contact, Purpose::Talk)) = judge(trust, self.now, &offered, Some(&[7; 32])) else {
                 self.streams.remove(&(from.min(to), from.max(to)));
                 return None;
             };
@@ -369,5 +369,5 @@ pub(crate) fn internal(number: usize) -> String {
 
 pub(crate) fn contact(about: &SelfDescription, trust: &PlayTrust, now: Moment) -> Contact {
     let offered = offer(about, Bytes::from_static(&[7; 32]), Purpose::Talk, trust);
-    judge(trust, now, &offered, &[7; 32]).expect("the play's own identities are valid").0
+    judge(trust, now, &offered, Some(&[7; 32])).expect("the play's own identities are valid").0
 }
