@@ -32,6 +32,7 @@ mod options;
 mod parse;
 mod peer;
 mod pull;
+mod push;
 mod roster;
 mod signed;
 mod strangers;

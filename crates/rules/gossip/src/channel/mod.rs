@@ -383,7 +383,7 @@ impl Channel {
         from: Option<&PkiId>,
         route: Route,
     ) {
-        self.emitter.add(surroundings, &self.members, &self.options, (message, from, route));
+        self.emitter.add(surroundings, &self.members, &self.options, (message, from.cloned(), route));
     }
 
     /// How many times longer than they are set the intervals are in which others are asked for all state infos, and told a

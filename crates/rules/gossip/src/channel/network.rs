@@ -52,6 +52,7 @@ pub(crate) struct Network {
     /// How many messages were sent.
     pub(crate) sent: u64,
     groups: Vec<u32>,
+    numbers: BTreeMap<PkiId, usize>,
     wire: BTreeMap<(Moment, u64), (usize, usize, SignedMessage)>,
     sequence: u64,
     channel: ChannelId,
@@ -94,10 +95,12 @@ impl Network {
         let mut random = fastrand::Rng::with_seed(seed);
         let readers: BTreeSet<_> = organizations.iter().map(|name| (*name).to_owned()).collect();
         let peers = organizations.iter().enumerate();
-        let peers = peers
+        let peers: Vec<Peer> = peers
             .map(|(number, org)| Peer::new(now, number, org, &channel, (&mut random, &readers, options)))
             .collect();
         let groups = vec![0; organizations.len()];
+        let number = |(number, peer): (usize, &Peer)| (peer.known.member.pki_id.clone(), number);
+        let numbers = peers.iter().enumerate().map(number).collect();
         let mut network = Self {
             now,
             random,
@@ -106,6 +109,7 @@ impl Network {
             ordered: 1,
             sent: 0,
             groups,
+            numbers,
             wire: BTreeMap::new(),
             sequence: 0,
             channel,
@@ -295,7 +299,7 @@ impl Network {
 
     fn send(&mut self, from: usize, to: &PkiId, message: SignedMessage) {
         self.sent += 1;
-        let Some(to) = (0..self.peers.len()).find(|number| self.id(*number) == to) else { return };
+        let Some(to) = self.numbers.get(to).copied() else { return };
         if self.groups[from] != self.groups[to] || self.random.f64() < self.loss {
             return;
         }

@@ -1,11 +1,6 @@
-use std::time::Duration;
-
 use ripstop_types::MspId;
 
-use crate::{Moment, PkiId, SignedMessage};
-
-/// How many messages wait to be pushed at most. When there are more, the oldest are pushed no more.
-const MAX_PENDING: usize = 4096;
+use crate::push;
 
 /// Who may get a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,64 +13,7 @@ pub(crate) enum Audience {
 }
 
 /// A message that waits to be pushed.
-#[derive(Debug)]
-pub(crate) struct Pending {
-    /// The message.
-    pub(crate) message: SignedMessage,
-    /// Who has it already.
-    pub(crate) from: Option<PkiId>,
-    /// Who may get it.
-    pub(crate) audience: Audience,
-    pushes_left: u32,
-}
+pub(crate) type Pending = push::Pending<Audience>;
 
-/// Messages that wait for a moment, so that those that come together go together.
-#[derive(Debug, Default)]
-pub(crate) struct Push {
-    pending: Vec<Pending>,
-    flush_at: Option<Moment>,
-}
-
-impl Push {
-    /// Takes a message to be pushed `times` times, the first time after `latency` at the latest. Says whether `burst` messages
-    /// are waiting, so that it is time.
-    pub(crate) fn add(
-        &mut self,
-        now: Moment,
-        (message, from, audience): (SignedMessage, Option<PkiId>, Audience),
-        times: u32,
-        latency: Duration,
-    ) -> usize {
-        if times > 0 {
-            if self.pending.len() >= MAX_PENDING {
-                self.pending.remove(0);
-            }
-            self.pending.push(Pending { message, from, audience, pushes_left: times });
-            self.flush_at.get_or_insert(now + latency);
-        }
-        self.pending.len()
-    }
-
-    /// When something is to be pushed.
-    pub(crate) const fn wake_at(&self) -> Option<Moment> {
-        self.flush_at
-    }
-
-    /// Takes all that waits. [`Self::put_back`] is called with it when it was pushed.
-    pub(crate) fn take(&mut self) -> Vec<Pending> {
-        self.flush_at = None;
-        std::mem::take(&mut self.pending)
-    }
-
-    /// Keeps those that are to be pushed again.
-    pub(crate) fn put_back(&mut self, now: Moment, pushed: Vec<Pending>, latency: Duration) {
-        let again = pushed.into_iter().filter_map(|mut pending| {
-            pending.pushes_left -= 1;
-            (pending.pushes_left > 0).then_some(pending)
-        });
-        self.pending.extend(again);
-        if !self.pending.is_empty() {
-            self.flush_at.get_or_insert(now + latency);
-        }
-    }
-}
+/// Messages that wait to be pushed.
+pub(crate) type Push = push::Push<Audience>;

@@ -129,3 +129,45 @@ fn blocks_of_a_leader_come_to_all_nodes_of_its_organisation() {
         assert_eq!(peer.height, expected, "peer {number}, leader {leader}");
     }
 }
+
+#[test]
+fn partitions_elect_leaders_and_the_lowest_is_left_when_they_meet() {
+    let options = Options { org_leader: false, use_leader_election: true, ..Options::default() };
+    let mut network = organizations(6, 12, &options);
+    network.run(60 * SECOND);
+    let (left, right) = ([0, 2, 4], [6, 8, 10]);
+    for (a, b) in left.iter().flat_map(|a| right.map(|b| (*a, b))) {
+        network.cut(a, b);
+    }
+    // Whoever cannot reach a peer hears of it from the other organisation still; only members that are cut off wholly count.
+    for (a, b) in right.iter().flat_map(|a| [1, 3, 5, 7, 9, 11].map(|b| (*a, b))) {
+        network.cut(a, b);
+    }
+    network.run(120 * SECOND);
+    let of_first =
+        |network: &Network| -> Vec<_> { leaders(network).into_iter().filter(|peer| peer % 2 == 0).collect() };
+    let apart = of_first(&network);
+    assert!(apart.len() == 2 && apart[0] < 6 && apart[1] >= 6, "{apart:?}");
+    network.heal();
+    network.run(90 * SECOND);
+    let lowest = apart.into_iter().min_by_key(|peer| network.peers[*peer].id()).unwrap();
+    assert_eq!(of_first(&network), [lowest]);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_history_of_a_channel() {
+    let state = StateOptions { enabled: true, ..StateOptions::default() };
+    let options = Options { org_leader: false, use_leader_election: true, state, ..Options::default() };
+    let history = |seed| {
+        let mut network = organizations(seed, 6, &options);
+        network.loss = 10;
+        network.run(60 * SECOND);
+        network.peers[2].height = 100;
+        network.input(2, Input::Channel(channel(), ChannelInput::Height(100)));
+        network.run(30 * SECOND);
+        let told = |peer: &super::network::Peer| (peer.height, peer.leads, peer.sent.clone(), peer.notes.clone());
+        network.peers.iter().map(told).collect::<Vec<_>>()
+    };
+    assert_eq!(history(7), history(7));
+    assert_ne!(history(7), history(8));
+}
