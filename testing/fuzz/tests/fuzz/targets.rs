@@ -8,6 +8,7 @@ use ripstop_block_store::{BlockStore, BlockStoreOptions, decode_block, encode_bl
 use ripstop_channel_config::{ChannelConfig, update};
 use ripstop_crypto::{Certificate, Crl, decode_pem};
 use ripstop_files::{Access, SimulatedDisk};
+use ripstop_policy::inquiry::{Inquiry, MAX_COMBINATIONS};
 use ripstop_policy::{ApplicationPolicy, SignaturePolicy, Signers, dsl};
 use ripstop_proto::{Message, common};
 use ripstop_proto_json::{Document, Form};
@@ -120,9 +121,21 @@ pub(crate) fn policy(bytes: &[u8]) {
     let nobody = Signers::from_identities(vec![]);
     if let Ok(policy) = SignaturePolicy::parse(bytes) {
         let _ = policy.evaluate_signers(&nobody, config.msps());
+        who_could_satisfy(&policy);
     }
     if let Ok(policy) = ApplicationPolicy::parse(bytes) {
         let _ = policy.evaluate_signers(&nobody, config.policies(), config.msps());
+    }
+}
+
+/// Who could satisfy a policy of a client's, and it together with one of the channel's.
+fn who_could_satisfy(policy: &SignaturePolicy) {
+    let own = Seeds::get().config.policies().as_signature_policy("/Channel/Application/Writers").unwrap();
+    for policies in [&[policy][..], &[policy, &own]] {
+        let Ok(inquiry) = Inquiry::new(policies, |_| 1) else { continue };
+        for combinations in [inquiry.merged(), inquiry.every_combination()] {
+            assert!(combinations.len() <= MAX_COMBINATIONS);
+        }
     }
 }
 

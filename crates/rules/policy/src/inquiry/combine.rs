@@ -34,6 +34,8 @@ impl Bits {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Combination {
     members: Vec<usize>,
+    /// The members in the order of their numbers.
+    sorted: Vec<usize>,
     bits: Bits,
 }
 
@@ -41,7 +43,9 @@ impl Combination {
     pub(super) fn new(members: Vec<usize>) -> Self {
         let mut bits = Bits::default();
         members.iter().for_each(|member| bits.insert(*member));
-        Self { members, bits }
+        let mut sorted = members.clone();
+        sorted.sort_unstable();
+        Self { members, sorted, bits }
     }
 
     /// The numbers of the principals, in the order of the policies.
@@ -62,9 +66,13 @@ impl Combination {
         &self.bits
     }
 
+    /// Whether it needs whatever `other` needs, each as often.
     fn contains(&self, other: &Self) -> bool {
-        let own = self.counts();
-        other.counts().into_iter().all(|(member, count)| own.get(&member).is_some_and(|own| *own >= count))
+        if !other.bits.is_subset(&self.bits) {
+            return false;
+        }
+        let mut own = self.sorted.iter();
+        other.sorted.iter().all(|member| own.any(|own| own == member))
     }
 }
 

@@ -19,9 +19,9 @@ use principals::PrincipalTable;
 /// available signers can make up.
 pub const MAX_COMBINATIONS: usize = 10_000;
 /// How many combinations of each policy are looked at where several policies are joined, and how many come out.
-const MAX_JOINED: usize = 1_000;
+const MAX_JOINED: usize = 250;
 /// How many pairs of combinations are tried when two policies are joined.
-const MAX_PAIRS: usize = 5_000;
+const MAX_PAIRS: usize = 1_000;
 /// How many different policies are joined.
 pub const MAX_POLICIES: usize = 32;
 /// How many different principals the policies may name together.
