@@ -45,6 +45,9 @@ pub enum IdentityRefusal {
     /// The membership service providers do not take it.
     #[error("{0}")]
     Distrusted(String),
+    /// It is none.
+    #[error("failed classifying identity: {0}")]
+    Unreadable(String),
     /// It belongs to another PKI-ID than the one that claims it.
     #[error("identity doesn't match the computed pkiID")]
     Stolen,
@@ -111,7 +114,7 @@ pub(crate) fn judge_identity(
     identity: &Bytes,
 ) -> Result<crate::Standing, IdentityRefusal> {
     let read = SerializedIdentity::parse(identity.clone());
-    let read = read.map_err(|error| IdentityRefusal::Distrusted(format!("failed classifying identity: {error}")))?;
+    let read = read.map_err(|error| IdentityRefusal::Unreadable(error.to_string()))?;
     if PkiId::of(&read) != *pki_id {
         return Err(IdentityRefusal::Stolen);
     }

@@ -11,6 +11,8 @@ use crate::{Content, IdentityRefusal, Message, Moment, PkiId, SelfDescription, S
 const MAX_PER_ORGANIZATION: usize = 1 << 14;
 /// How many identities are kept in all; further ones are refused.
 const MAX_IDENTITIES: usize = 1 << 16;
+/// How many refused identities are remembered. All are forgotten when there are more.
+const MAX_REFUSED: usize = 1 << 14;
 /// After how long an identity that nobody needed is forgotten (Fabric: `usageThreshold`).
 const UNUSED: Duration = Duration::from_secs(3600);
 
@@ -21,6 +23,8 @@ pub(crate) struct Identities {
     known: BTreeMap<PkiId, Known>,
     per_organization: BTreeMap<MspId, usize>,
     expirations: BTreeSet<(Moment, PkiId)>,
+    // Peers whose identities are not trusted: they are neither judged nor asked for again for a while.
+    refused: BTreeMap<PkiId, IdentityRefusal>,
     next_purge: Moment,
 }
 
@@ -55,6 +59,7 @@ impl Identities {
             known: BTreeMap::from([(me.pki_id.clone(), known)]),
             per_organization: BTreeMap::from([(me.organization.clone(), 1)]),
             expirations: BTreeSet::new(),
+            refused: BTreeMap::new(),
             next_purge: now + UNUSED / 10,
         }
     }
@@ -80,7 +85,7 @@ impl Identities {
         identity: &Bytes,
     ) -> Result<&Known, IdentityRefusal> {
         if !self.known.contains_key(pki_id) {
-            let standing = judge_identity(trust, now, pki_id, identity)?;
+            let standing = self.judge(now, trust, pki_id, identity)?;
             self.insert(now, standing, pki_id, identity)?;
         }
         let known = self.known.get_mut(pki_id).expect("the identity was found or put there");
@@ -96,12 +101,12 @@ impl Identities {
         message: &SignedMessage,
     ) -> Result<(), IdentityRefusal> {
         let Content::Identity { pki_id, identity, .. } = &message.message().content else {
-            return Err(IdentityRefusal::Distrusted("it is no identity".into()));
+            return Err(IdentityRefusal::Unreadable("it is another message".into()));
         };
         let standing = match self.known.get(pki_id) {
             Some(known) if known.message.is_some() => return Ok(()),
             Some(_) => None,
-            None => Some(judge_identity(trust, now, pki_id, identity)?),
+            None => Some(self.judge(now, trust, pki_id, identity)?),
         };
         let known = self.known.get(pki_id).map_or(identity, |known| &known.identity);
         if !message.is_signed_by(known, trust) {
@@ -114,6 +119,28 @@ impl Identities {
             known.message = Some(message.without_secret());
         }
         Ok(())
+    }
+
+    /// Judges an identity, unless it was refused a while ago.
+    fn judge(
+        &mut self,
+        now: Moment,
+        trust: &dyn Trust,
+        pki_id: &PkiId,
+        identity: &Bytes,
+    ) -> Result<Standing, IdentityRefusal> {
+        if let Some(refusal) = self.refused.get(pki_id) {
+            return Err(refusal.clone());
+        }
+        let judged = judge_identity(trust, now, pki_id, identity);
+        // Only these are about the peer itself, and not about who claims to be it.
+        if let Err(refusal @ (IdentityRefusal::Distrusted(_) | IdentityRefusal::Expired)) = &judged {
+            if self.refused.len() >= MAX_REFUSED {
+                self.refused.clear();
+            }
+            self.refused.insert(pki_id.clone(), refusal.clone());
+        }
+        judged
     }
 
     fn insert(
@@ -137,9 +164,9 @@ impl Identities {
         Ok(())
     }
 
-    /// Whether the identity of a peer cannot be passed on yet.
+    /// Whether the identity of a peer is worth asking for: it cannot be passed on yet, and was not refused.
     pub(crate) fn is_missing(&self, pki_id: &PkiId) -> bool {
-        self.known.get(pki_id).is_none_or(|known| known.message.is_none())
+        self.known.get(pki_id).is_none_or(|known| known.message.is_none()) && !self.refused.contains_key(pki_id)
     }
 
     /// The identity of a peer, as it can be passed on.
@@ -153,7 +180,8 @@ impl Identities {
     }
 
     /// Judges all of them anew, and gives back those that are not valid any more. They are still there.
-    pub(crate) fn distrusted(&self, now: Moment, trust: &dyn Trust) -> Vec<(PkiId, String)> {
+    pub(crate) fn distrusted(&mut self, now: Moment, trust: &dyn Trust) -> Vec<(PkiId, String)> {
+        self.refused.clear();
         let judged = self.known.iter().filter(|(pki_id, _)| **pki_id != self.me).filter_map(|(pki_id, known)| {
             let reason = match trust.identify(now, &known.identity) {
                 Ok(standing) if standing.organization == known.organization => return None,
@@ -176,6 +204,7 @@ impl Identities {
             return;
         }
         self.next_purge = now + UNUSED / 10;
+        self.refused.clear();
         let unused: Vec<_> = self
             .known
             .iter()

@@ -23,6 +23,8 @@ use crate::{
 const REQUESTS: Rate = Rate { burst: 8, every: Duration::from_millis(500) };
 /// How often a peer may send what no honest peer sends before its streams are closed.
 const FAULTS: Rate = Rate { burst: 32, every: Duration::from_secs(1) };
+/// Of how many peers it is remembered how they behave. All of it is forgotten when there are more.
+const MAX_CONDUCTS: usize = 1 << 14;
 /// How old a view may be in which nothing is wrong but that some of its alive messages are not the last ones.
 const VIEW_AGE: Duration = Duration::from_secs(1);
 /// How many living peers make a network large.
@@ -66,7 +68,8 @@ pub struct Node {
     now: Moment,
     options: Arc<Options>,
     about_me: SelfDescription,
-    contacts: BTreeMap<PkiId, Guest>,
+    contacts: BTreeMap<PkiId, Contact>,
+    conduct: BTreeMap<PkiId, Conduct>,
     identities: Identities,
     identity_pull: Pull,
     membership: Membership,
@@ -81,10 +84,9 @@ pub struct Node {
     is_stopping: bool,
 }
 
-/// A peer at the other end of a stream, and how it behaves.
-#[derive(Debug)]
-struct Guest {
-    contact: Contact,
+/// How a peer behaves that has a stream, or had one.
+#[derive(Debug, Default)]
+struct Conduct {
     requests: Allowance,
     faults: Allowance,
 }
@@ -106,6 +108,7 @@ impl Node {
         let mut this = Self {
             now,
             contacts: BTreeMap::new(),
+            conduct: BTreeMap::new(),
             identities: Identities::new(now, &me, trust),
             identity_pull: Pull::new(now, DataKind::Identities, None, &options),
             membership: Membership::new(now, me.clone(), &options, trust),
@@ -227,8 +230,7 @@ impl Node {
         }
         self.with_membership(trust, |membership, turn| membership.connected(turn, &contact, dialled));
         if contact.pki_id != self.about_me.pki_id {
-            let guest = Guest { contact, requests: Allowance::default(), faults: Allowance::default() };
-            self.contacts.insert(guest.contact.pki_id.clone(), guest);
+            self.contacts.insert(contact.pki_id.clone(), contact);
         }
     }
 
@@ -236,15 +238,15 @@ impl Node {
     /// was parsed.
     fn receive(&mut self, from: &PkiId, message: &SignedMessage, trust: &dyn Trust) {
         self.counters.received += 1;
-        let Some(guest) = self.contacts.get_mut(from) else {
+        let Some(contact) = self.contacts.get(from) else {
             self.counters.refused += 1;
             return;
         };
         match &message.message().content {
             Content::Alive(_) => self.with_membership(trust, |membership, turn| membership.hear(turn, from, message)),
             Content::MembershipRequest { about_me, .. } => {
-                if guest.requests.take(self.now, REQUESTS) {
-                    let (contact, nonce) = (guest.contact.clone(), message.message().nonce);
+                let (contact, nonce, now) = (contact.clone(), message.message().nonce, self.now);
+                if self.conduct_of(from).requests.take(now, REQUESTS) {
                     self.with_membership(trust, |membership, turn| {
                         membership.take_request(turn, &contact, about_me, nonce);
                     });
@@ -302,7 +304,7 @@ impl Node {
         message: &SignedMessage,
         trust: &dyn Trust,
     ) {
-        let Some(contact) = self.contacts.get(from).map(|guest| guest.contact.clone()) else { return };
+        let Some(contact) = self.contacts.get(from).cloned() else { return };
         let (mut surroundings, channels) = self.surroundings(trust);
         if let Some(channel) = channel.and_then(|id| channels.get_mut(&id)) {
             channel.receive(&mut surroundings, &contact, message);
@@ -317,7 +319,7 @@ impl Node {
             return self.receive_in_channel(channel, from, message, trust);
         }
         let is_own = |node: &Self| {
-            node.contacts.get(from).is_some_and(|guest| guest.contact.organization == node.about_me.organization)
+            node.contacts.get(from).is_some_and(|contact| contact.organization == node.about_me.organization)
         };
         if !is_own(self) || !self.strangers.is_news(info) {
             return;
@@ -345,7 +347,7 @@ impl Node {
         if !self.identity_pull.take_hello(self.now, from, nonce) {
             return;
         }
-        let Some(organization) = self.contacts.get(from).map(|guest| guest.contact.organization.clone()) else {
+        let Some(organization) = self.contacts.get(from).map(|contact| contact.organization.clone()) else {
             return;
         };
         let signed = self.identities.all_signed().map(|(pki_id, _)| pki_id);
@@ -360,7 +362,7 @@ impl Node {
         if !self.identity_pull.takes_request(self.now, from, nonce) {
             return;
         }
-        let Some(organization) = self.contacts.get(from).map(|guest| guest.contact.organization.clone()) else {
+        let Some(organization) = self.contacts.get(from).map(|contact| contact.organization.clone()) else {
             return;
         };
         let asked = digests.iter().map(|digest| PkiId::claimed(digest.clone()));
@@ -384,7 +386,7 @@ impl Node {
 
     fn take_update(&mut self, from: &PkiId, nonce: u64, data: &[wire::Envelope], trust: &dyn Trust) {
         let Some(asked) = self.identity_pull.take_update(from, nonce) else { return };
-        for envelope in data {
+        for envelope in data.iter().take(asked.len()) {
             let parsed = SignedMessage::parse(envelope.clone());
             let asked_for = parsed.ok().filter(|message| match &message.message().content {
                 Content::Identity { pki_id, .. } => asked.contains(pki_id.as_bytes()),
@@ -395,7 +397,8 @@ impl Node {
                 continue;
             };
             if let Err(refusal) = self.identities.put_signed(self.now, trust, &message) {
-                if matches!(refusal, IdentityRefusal::Forged | IdentityRefusal::Stolen) {
+                if matches!(refusal, IdentityRefusal::Forged | IdentityRefusal::Stolen | IdentityRefusal::Unreadable(_))
+                {
                     self.blamed.push(from.clone());
                 }
                 let text = format!("Failed validating identity message: {refusal}");
@@ -468,9 +471,8 @@ impl Node {
     /// What follows from what the machines did: whose streams are closed, and what channels have to know.
     fn settle(&mut self, trust: &dyn Trust) {
         for pki_id in std::mem::take(&mut self.blamed) {
-            let Some(guest) = self.contacts.get_mut(&pki_id) else { continue };
-            if !guest.faults.take(self.now, FAULTS) {
-                self.contacts.remove(&pki_id);
+            let now = self.now;
+            if !self.conduct_of(&pki_id).faults.take(now, FAULTS) && self.contacts.remove(&pki_id).is_some() {
                 let reason = "it sends what no honest peer sends".to_owned();
                 self.effects.push(Effect::Close { pki_id, reason });
             }
@@ -489,6 +491,14 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// How a peer behaved. A new stream is no new beginning.
+    fn conduct_of(&mut self, pki_id: &PkiId) -> &mut Conduct {
+        if self.conduct.len() >= MAX_CONDUCTS && !self.conduct.contains_key(pki_id) {
+            self.conduct.clear();
+        }
+        self.conduct.entry(pki_id.clone()).or_default()
     }
 
     fn surroundings<'a>(

@@ -155,7 +155,7 @@ impl Membership {
         if !alive.identity.is_empty() {
             match turn.identities.put(now, trust, &alive.pki_id, &alive.identity) {
                 Ok(_) => {}
-                Err(IdentityRefusal::Stolen) => return Outcome::Forged,
+                Err(IdentityRefusal::Stolen | IdentityRefusal::Unreadable(_)) => return Outcome::Forged,
                 Err(_) => return Outcome::Stranger,
             }
         }

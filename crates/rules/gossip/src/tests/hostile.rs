@@ -271,3 +271,18 @@ fn a_driver_that_cannot_bring_a_message_makes_its_receiver_dead_and_nobody_else(
     network.run(Duration::from_secs(10));
     assert!(knows(&mut network.peers[0], &other));
 }
+
+#[test]
+fn a_new_stream_is_no_new_beginning_for_who_behaved_badly() {
+    let (mut network, mallory, trust) = besieged();
+    let request = |sequence| {
+        let about_me = Box::new(signed_alive(&mallory, sequence, &trust));
+        SignedMessage::unsigned(everybody(Content::MembershipRequest { about_me, known: Vec::new() }))
+    };
+    for sequence in 1..20 {
+        network.input(0, Input::Closed { pki_id: mallory.pki_id.clone() });
+        network.connect_stranger(0, &mallory);
+        network.tell(0, &mallory.pki_id, &request(sequence));
+    }
+    assert_eq!(network.peers[0].sent["MembershipResponse"], 8);
+}

@@ -1,9 +1,11 @@
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use ripstop_types::{ChannelId, MspId};
 
-use super::network::{Network, internal};
+use super::network::{Network, World, internal};
 use crate::{AnchorPeer, ChannelInput, ChannelOrganizations, Input, NoteLevel, Options};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -223,6 +225,30 @@ fn identities_of_peers_that_began_long_ago_come_by_pull() {
     network.add("Org1MSP", bootstrap(0));
     let took = network.run_until(MINUTE, Network::all_know_all).expect("a minute is enough");
     assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+#[test]
+fn an_identity_that_is_not_trusted_is_asked_for_once() {
+    let mut network = Network::new(17);
+    let one = organization(&mut network, "Org1MSP", 2);
+    let two = organization(&mut network, "Org2MSP", 1);
+    // The second peer is in no channel with the other organisation.
+    let world = World { distrusted: ["Org2MSP".to_owned()].into(), ..World::default() };
+    network.peers[one[1]].trust.world = Rc::new(RefCell::new(world));
+    // By now alive messages do not carry identities any more.
+    network.run(Duration::from_secs(30));
+    let organizations = anchor_peers(&network, &[one[0], two[0]]);
+    for index in [one[0], two[0]] {
+        let input = ChannelInput::Joined { organizations: organizations.clone(), height: 1, chaincodes: Vec::new() };
+        network.input(index, Input::Channel(ChannelId::new("mychannel").unwrap(), input));
+    }
+    network.run(Duration::from_secs(120));
+    assert_eq!(network.peers[one[0]].view().alive.len(), 2);
+    let second = &mut network.peers[one[1]];
+    assert_eq!(second.view().alive.len(), 1);
+    let refused = second.notes.iter().filter(|note| note.text.contains("Failed validating identity message"));
+    assert_eq!(refused.count(), 1);
+    assert!(second.closed.is_empty());
 }
 
 #[test]

@@ -1,4 +1,5 @@
 mod channels;
+mod handshakes;
 mod hostile;
 mod members;
 mod network;
