@@ -18,7 +18,14 @@ const MAX_TARGETS: usize = 4096;
 #[derive(Debug, Default)]
 pub(crate) struct Introductions {
     targets: BTreeMap<Endpoint, Target>,
-    anchors: BTreeMap<ChannelId, BTreeSet<Endpoint>>,
+    anchors: BTreeMap<ChannelId, Anchors>,
+}
+
+/// The anchor peers of a channel, as its configuration of that sequence number names them.
+#[derive(Debug)]
+struct Anchors {
+    sequence: u64,
+    endpoints: BTreeSet<Endpoint>,
 }
 
 #[derive(Debug)]
@@ -66,7 +73,7 @@ impl Introductions {
         this
     }
 
-    /// Takes the anchor peers of a channel. They take the place of those it had before.
+    /// Takes the anchor peers of a channel. They take the place of those it had before, unless these are newer.
     pub(crate) fn configure(
         &mut self,
         turn: &mut Turn<'_>,
@@ -74,6 +81,9 @@ impl Introductions {
         channel: &ChannelId,
         organizations: &ChannelOrganizations,
     ) {
+        if self.anchors.get(channel).is_some_and(|known| known.sequence > organizations.sequence) {
+            return;
+        }
         let text =
             format!("Joining gossip network of channel {channel} with {} organizations", organizations.anchors.len());
         turn.note(NoteLevel::Info, LOGGER, text);
@@ -95,7 +105,7 @@ impl Introductions {
                 self.learn_anchor(turn, me, channel, organization, anchor);
             }
         }
-        self.anchors.insert(channel.clone(), endpoints);
+        self.anchors.insert(channel.clone(), Anchors { sequence: organizations.sequence, endpoints });
         self.drop_former(channel);
     }
 
@@ -133,7 +143,7 @@ impl Introductions {
 
     /// Whether an endpoint is that of an anchor peer.
     pub(crate) fn is_anchor(&self, endpoint: &str) -> bool {
-        self.anchors.values().any(|endpoints| endpoints.contains(endpoint))
+        self.anchors.values().any(|anchors| anchors.endpoints.contains(endpoint))
     }
 
     /// A stream was opened at an endpoint. The request that is to be sent, if this is what was waited for.
@@ -233,7 +243,7 @@ impl Introductions {
         let anchors = self.anchors.get(of);
         self.targets.retain(|endpoint, target| match &target.role {
             Role::Anchor { channel, .. } if channel == of => {
-                anchors.is_some_and(|endpoints| endpoints.contains(endpoint))
+                anchors.is_some_and(|anchors| anchors.endpoints.contains(endpoint))
             }
             Role::Bootstrap | Role::Anchor { .. } => true,
         });

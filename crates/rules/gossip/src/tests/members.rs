@@ -228,6 +228,19 @@ fn identities_of_peers_that_began_long_ago_come_by_pull() {
 }
 
 #[test]
+fn anchor_peers_of_an_older_configuration_are_not_learned() {
+    let mut network = Network::new(18);
+    let peers = organization(&mut network, "Org1MSP", 1);
+    join(&mut network, &peers);
+    let mut older = anchor_peers(&network, &[]);
+    older.sequence = 0;
+    older.anchors.get_mut(&MspId::new("Org1MSP")).unwrap().push(AnchorPeer { host: "old".to_owned(), port: 1 });
+    let channel = ChannelId::new("mychannel").unwrap();
+    network.input(0, Input::Channel(channel, ChannelInput::Reconfigured(older)));
+    assert!(!network.peers[0].noted("{old 1}"));
+}
+
+#[test]
 fn an_identity_that_is_not_trusted_is_asked_for_once() {
     let mut network = Network::new(17);
     let one = organization(&mut network, "Org1MSP", 2);
