@@ -41,11 +41,11 @@ pub fn gossip(report: &mut Report) {
         report.compare(SIGNATURES, name, &true, &message.is_signed_by(identity, &Certificates), "");
         if let Content::Establish { pki_id, tls_certificate_hash, .. } = &message.message().content {
             let now = Moment::from_nanoseconds(1_800_000_000_000_000_000);
-            let judged = judge(&Certificates, now, message, tls_certificate_hash);
+            let judged = judge(&Certificates, now, message, Some(tls_certificate_hash));
             if let Some((contact, _)) = report.check(HANDSHAKES, name, judged) {
                 report.compare(HANDSHAKES, name, pki_id, &contact.pki_id, "");
             }
-            let other = judge(&Certificates, now, message, &[7; 32]);
+            let other = judge(&Certificates, now, message, Some(&[7; 32]));
             report.compare(HANDSHAKES, &format!("{name} over another connection"), &true, &other.is_err(), "");
         }
     }
