@@ -27,8 +27,11 @@ use crate::{Fixtures, Report};
 
 const TOPIC: &str = "discover: answers as JSON, lists as sets";
 
-/// The chaincodes and collections that endorsers were asked for, by file.
-const INTERESTS: [(&str, &[(&str, &[&str])]); 5] = [
+/// A chaincode and its collections.
+type Call = (&'static str, &'static [&'static str]);
+
+/// What endorsers were asked for, by file.
+const INTERESTS: [(&str, &[Call]); 5] = [
     ("basic", &[("basic", &[])]),
     ("basic+other", &[("basic", &[]), ("other", &[])]),
     ("basic-collAll", &[("basic", &["collAll"])]),
