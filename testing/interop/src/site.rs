@@ -52,7 +52,12 @@ impl Site {
 
     /// The name of an organisation's first peer.
     pub fn peer_name(&self, organisation: usize) -> String {
-        format!("peer0.{}", domain(organisation))
+        self.peer_name_at(organisation, 0)
+    }
+
+    /// The name of one of an organisation's peers, counted from 0.
+    pub fn peer_name_at(&self, organisation: usize, place: usize) -> String {
+        format!("peer{place}.{}", domain(organisation))
     }
 
     /// The first orderer's name.
@@ -62,8 +67,13 @@ impl Site {
 
     /// An organisation's first peer.
     pub fn peer(&self, organisation: usize) -> Endpoint {
-        let port = self.port(&format!("/organisations/{}/peers/0/port", organisation - 1));
-        secured(port, &self.peer_crypto(organisation).join("tls/ca.crt"), None)
+        self.peer_at(organisation, 0)
+    }
+
+    /// One of an organisation's peers, counted from 0.
+    pub fn peer_at(&self, organisation: usize, place: usize) -> Endpoint {
+        let port = self.port(&format!("/organisations/{}/peers/{place}/port", organisation - 1));
+        secured(port, &self.peer_crypto_at(organisation, place).join("tls/ca.crt"), None)
     }
 
     /// Where chaincode registers that dials the first peer of an organisation.
@@ -123,7 +133,12 @@ impl Site {
 
     /// The first peer of an organisation, as who endorses there.
     pub fn endorser(&self, organisation: usize) -> SigningIdentity {
-        identity(&self.peer_crypto(organisation).join("msp"), &format!("Org{organisation}MSP"))
+        self.endorser_at(organisation, 0)
+    }
+
+    /// One of the peers of an organisation, counted from 0, as who endorses there.
+    pub fn endorser_at(&self, organisation: usize, place: usize) -> SigningIdentity {
+        identity(&self.peer_crypto_at(organisation, place).join("msp"), &format!("Org{organisation}MSP"))
     }
 
     /// Someone whom an organisation's own authority gave a certificate that ended a second after the authority began,
@@ -199,7 +214,11 @@ impl Site {
     }
 
     fn peer_crypto(&self, organisation: usize) -> PathBuf {
-        self.organisation(organisation).join("peers").join(self.peer_name(organisation))
+        self.peer_crypto_at(organisation, 0)
+    }
+
+    fn peer_crypto_at(&self, organisation: usize, place: usize) -> PathBuf {
+        self.organisation(organisation).join("peers").join(self.peer_name_at(organisation, place))
     }
 
     fn ordering_organisation(&self) -> PathBuf {
