@@ -35,7 +35,8 @@ fn a_gateway_goes_on_with_other_endorsers_when_some_are_killed() {
 
 async fn kill_endorsers(program: &Path, site: &Site) {
     let mut processes = Processes::new(program, site);
-    let (own, others) = ([0, 1].map(|place| site.peer_name_at(1, place)), [0, 1].map(|place| site.peer_name_at(2, place)));
+    let (own, others) =
+        ([0, 1].map(|place| site.peer_name_at(1, place)), [0, 1].map(|place| site.peer_name_at(2, place)));
     processes.start_node(site.orderer_name());
     own.iter().chain(&others).for_each(|peer| processes.start_node(peer));
     processes.start_contract();
@@ -113,8 +114,7 @@ impl Application {
         self.turn += 1;
         let args = [&asset, "blue", "5", "Tomoko", "300"].map(|arg| Bytes::copy_from_slice(arg.as_bytes()));
         let call = Invocation::new(CHANNEL, "asset-transfer", "CreateAsset", args);
-        let proposal =
-            call.propose(&self.user, HeaderType::EndorserTransaction).map_err(|error| internal(&error))?;
+        let proposal = call.propose(&self.user, HeaderType::EndorserTransaction).map_err(|error| internal(&error))?;
         let request = gateway::EndorseRequest {
             channel_id: CHANNEL.to_owned(),
             transaction_id: proposal.tx_id.as_str().to_owned(),

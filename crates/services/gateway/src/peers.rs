@@ -236,3 +236,75 @@ impl fmt::Debug for PeerDirectory {
 
 /// Shared by all calls.
 pub(crate) type Peers = Arc<PeerDirectory>;
+
+#[cfg(test)]
+mod tests {
+    use ripstop_testkit::{Channel as TestChannel, Organization};
+    use ripstop_types::ChannelId;
+
+    use super::*;
+
+    struct Nobody;
+
+    #[tonic::async_trait]
+    impl endorser_server::Endorser for Nobody {
+        async fn process_proposal(
+            &self,
+            _: tonic::Request<ripstop_proto::protos::SignedProposal>,
+        ) -> Result<tonic::Response<ripstop_proto::protos::ProposalResponse>, tonic::Status> {
+            Err(tonic::Status::unavailable("nobody"))
+        }
+    }
+
+    fn config(peers: &Organization, orderers: &Organization) -> Arc<ChannelConfig> {
+        let config = TestChannel::new(orderers, [peers]).config();
+        Arc::new(ChannelConfig::new(ChannelId::new("mychannel").unwrap(), config).unwrap())
+    }
+
+    fn endorser(address: &str) -> Endorser {
+        Endorser {
+            org: MspId::new("Org2MSP"),
+            address: address.to_owned(),
+            name: address.to_owned(),
+            identity: Bytes::new(),
+            height: 1,
+            location: Location::Remote,
+        }
+    }
+
+    #[tokio::test]
+    async fn connections_end_with_the_peers_and_certificates_they_were_made_for() {
+        let (org, orderers) = (Organization::new("Org2MSP"), Organization::new("OrdererMSP"));
+        let before = config(&org, &orderers);
+        let local = LocalPeer::new(MspId::new("Org1MSP"), "localhost:7051".to_owned(), EndorserServer::new(Nobody));
+        let peers = PeerDirectory::new(local, None, Duration::from_secs(1), Keepalive::default(), Vec::new());
+        let (stays, goes) = (endorser("stays:7051"), endorser("goes:7051"));
+        let connect = |config: &ChannelConfig| {
+            peers.client(&stays, config).unwrap();
+            peers.client(&goes, config).unwrap();
+            assert_eq!(peers.orderers(config).0.len(), 1);
+        };
+        connect(&before);
+        assert_eq!(peers.connections.count(), 3);
+
+        let present = || vec![(stays.org.clone(), stays.address.clone())];
+        peers.close_stale([(Arc::clone(&before), present())]);
+        assert_eq!(peers.connections.count(), 2, "the peer is gone");
+        connect(&before);
+
+        let after = config(&Organization::new("Org2MSP"), &orderers);
+        peers.close_stale([(Arc::clone(&after), present())]);
+        assert_eq!(peers.connections.count(), 1, "the organisation has other certificates; the orderers have not");
+        peers.close_stale([]);
+        assert!(peers.is_idle());
+    }
+
+    #[test]
+    fn a_peer_of_no_organisation_of_the_channel_cannot_be_reached() {
+        let (org, orderers) = (Organization::new("Org3MSP"), Organization::new("OrdererMSP"));
+        let local = LocalPeer::new(MspId::new("Org1MSP"), "localhost:7051".to_owned(), EndorserServer::new(Nobody));
+        let peers = PeerDirectory::new(local, None, Duration::from_secs(1), Keepalive::default(), Vec::new());
+        let refused = peers.client(&endorser("peer:7051"), &config(&org, &orderers)).map(drop);
+        assert_eq!(refused, Err("Org2MSP is no organisation of the channel".to_owned()));
+    }
+}
