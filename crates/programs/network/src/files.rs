@@ -147,10 +147,15 @@ fn put_organisation(out: &mut String, organisation: &Organisation, layout: &Layo
     }
 }
 
+/// How many peers of its organisation a peer asks first who else there is.
+const BOOTSTRAP_PEERS: usize = 2;
+
 /// A peer's `core.yaml`.
 pub(crate) fn core_yaml(layout: &Layout, organisation: &Organisation, peer: &PeerPlan) -> String {
     let crypto = layout.peer_crypto(organisation, peer);
     let tls = |file: &str| quoted(crypto.join("tls").join(file));
+    let others = organisation.peers.iter().filter(|other| other.name != peer.name).take(BOOTSTRAP_PEERS);
+    let bootstrap: Vec<_> = others.map(|other| format!("'{HOST}:{}'", other.port)).collect();
     format!(
         "# The configuration of {name}. CORE_... variables override it.
 peer:
@@ -171,6 +176,7 @@ peer:
     rootcert: {{file: {root}}}
   BCCSP: {{Default: SW, SW: {{Hash: SHA2, Security: 256}}}}
   gateway: {{enabled: true}}
+  gossip: {{externalEndpoint: '{HOST}:{port}', bootstrap: [{bootstrap}]}}
   discovery:
     enabled: true
     orgMembersAllowedAccess: false
@@ -203,6 +209,7 @@ metrics: {{provider: prometheus}}
         certificate = tls("server.crt"),
         key = tls("server.key"),
         root = tls("ca.crt"),
+        bootstrap = bootstrap.join(", "),
     )
 }
 
