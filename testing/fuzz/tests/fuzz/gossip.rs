@@ -114,7 +114,7 @@ pub(crate) fn gossip_message(bytes: &[u8]) {
     let (me, sender) = (about("Org1MSP", 0), about("Org1MSP", 1));
     let mut node = Node::new(Options::default(), me, NOW, 1, &Credulous);
     let offered = offer(&sender, Bytes::from_static(&TLS), Purpose::Talk, &Credulous);
-    let (contact, _) = judge(&Credulous, NOW, &offered, &TLS).expect("it is believed");
+    let (contact, _) = judge(&Credulous, NOW, &offered, Some(&TLS)).expect("it is believed");
     let anchor = AnchorPeer { host: "peer1.example".to_owned(), port: 7051 };
     let organizations =
         ChannelOrganizations { sequence: 1, anchors: [(contact.organization.clone(), vec![anchor])].into() };
