@@ -359,7 +359,7 @@ impl Node {
     }
 
     fn answer_request(&mut self, from: &PkiId, nonce: u64, digests: &[Bytes], trust: &dyn Trust) {
-        if !self.identity_pull.takes_request(self.now, from, nonce) {
+        if !self.identity_pull.take_request(self.now, from, nonce) {
             return;
         }
         let Some(organization) = self.contacts.get(from).map(|contact| contact.organization.clone()) else {

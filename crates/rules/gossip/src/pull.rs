@@ -57,7 +57,8 @@ enum Stage {
 /// A peer that said hello.
 #[derive(Debug)]
 struct Guest {
-    nonce: u64,
+    // Until it has asked.
+    nonce: Option<u64>,
     since: Moment,
 }
 
@@ -179,13 +180,19 @@ impl Pull {
                 return false;
             }
         }
-        self.guests.insert(from.clone(), Guest { nonce, since: now });
+        self.guests.insert(from.clone(), Guest { nonce: Some(nonce), since: now });
         true
     }
 
-    /// Whether a request is to be answered: its sender said hello with this nonce not too long ago.
-    pub(crate) fn takes_request(&self, now: Moment, from: &PkiId, nonce: u64) -> bool {
-        self.guests.get(from).is_some_and(|guest| guest.nonce == nonce && now.since(guest.since) < self.request_wait)
+    /// Takes a request. Whether it is to be answered: its sender said hello with this nonce not too long ago, and did not ask
+    /// since; answers are large.
+    pub(crate) fn take_request(&mut self, now: Moment, from: &PkiId, nonce: u64) -> bool {
+        let Some(guest) = self.guests.get_mut(from) else { return false };
+        let is_right = guest.nonce == Some(nonce) && now.since(guest.since) < self.request_wait;
+        if is_right {
+            guest.nonce = None;
+        }
+        is_right
     }
 
     /// Answers a hello. Without items there is no answer.

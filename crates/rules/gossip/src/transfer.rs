@@ -133,8 +133,13 @@ impl Transfer {
             return Offered::TooFar;
         }
         // What comes unasked has no private data: nobody checked whether this peer may have them.
+        let number = payload.number;
         let offered = self.keep(StatePayload { private_data: Vec::new(), ..payload }, from, origin);
         self.hand_out(surroundings);
+        if self.next < number {
+            // One before it is missing.
+            self.compare_soon(surroundings.now);
+        }
         offered
     }
 
@@ -171,7 +176,7 @@ impl Transfer {
         self.slots.remove_of(from);
         self.asked.retain(|_, asked| asked.peer != *from);
         self.hand_out(surroundings);
-        self.compare_soon(surroundings.now);
+        self.check_at = self.check_at.map(|_| surroundings.now);
         self.wake(surroundings, members);
     }
 

@@ -44,8 +44,8 @@ impl Channel {
         }
     }
 
-    fn answer_request(&self, surroundings: &mut Surroundings<'_>, peer: &PkiId, nonce: u64, digests: &[Bytes]) {
-        if self.pull.takes_request(surroundings.now, peer, nonce) {
+    fn answer_request(&mut self, surroundings: &mut Surroundings<'_>, peer: &PkiId, nonce: u64, digests: &[Bytes]) {
+        if self.pull.take_request(surroundings.now, peer, nonce) {
             let kept = digests.iter().filter_map(number_of).filter_map(|number| self.blocks.get(number));
             let items = kept.map(|message| message.envelope().clone());
             self.pull.answer_request(surroundings, peer, nonce, items);

@@ -453,3 +453,25 @@ fn what_a_peer_says_of_its_height_does_not_grow_with_the_number_of_peers() {
     assert!((80..=90).contains(&few), "{few} messages");
     assert!((15..=30).contains(&many), "{many} messages");
 }
+
+#[test]
+fn who_says_hello_once_gets_blocks_once() {
+    let mut network = Network::new(1, &["Org1", "Org1"], &followers());
+    network.join();
+    network.run(10 * SECOND);
+    network.peers[1].runs = false;
+    network.input(0, ChannelInput::Pulled { number: 1, block: block(1) });
+    network.run(SECOND);
+    let step = |network: &Network, content| {
+        let channel = Some(network.peers[0].channel.id.clone());
+        SignedMessage::unsigned(Message { nonce: 0, channel, tag: Tag::ChannelAndOrganization, content })
+    };
+    let kind = DataKind::Blocks;
+    let before = network.sent;
+    network.receive(0, 1, &step(&network, Content::Hello { nonce: 5, metadata: Bytes::new(), kind }));
+    for _ in 0..100 {
+        let digests = vec![Bytes::from_static(b"1"); 100];
+        network.receive(0, 1, &step(&network, Content::Request { nonce: 5, digests, kind }));
+    }
+    assert_eq!(network.sent - before, 2, "a digest and an update");
+}
