@@ -16,7 +16,7 @@ fn stage() -> (Network, SelfDescription, PlayTrust) {
 }
 
 fn refusal(network: &Network, trust: &PlayTrust, message: &SignedMessage, tls: &[u8]) -> HandshakeRefusal {
-    judge(trust, network.now, message, tls).expect_err("it must not be believed")
+    judge(trust, network.now, message, Some(tls)).expect_err("it must not be believed")
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn a_handshake_says_who_is_there_and_what_for() {
     let (network, about, trust) = stage();
     for purpose in [Purpose::Talk, Purpose::Probe] {
         let offered = offer(&about, Bytes::from_static(&TLS), purpose, &trust);
-        let (contact, seen) = judge(&trust, network.now, &offered, &TLS).unwrap();
+        let (contact, seen) = judge(&trust, network.now, &offered, Some(&TLS)).unwrap();
         assert_eq!((contact.pki_id, contact.identity, seen), (about.pki_id.clone(), about.identity.clone(), purpose));
         assert_eq!(contact.handshake, offered);
     }
@@ -60,7 +60,7 @@ fn an_identity_that_ended_or_is_not_trusted_is_refused_in_fabrics_words() {
     let expired = refusal(&network, &trust, &offered, &TLS).to_string();
     assert!(expired.ends_with("gossipping peer identity expired"), "{expired}");
     network.world.borrow_mut().expirations.insert("peer1".to_owned(), network.now + Duration::from_secs(1));
-    assert!(judge(&trust, network.now, &offered, &TLS).is_ok());
+    assert!(judge(&trust, network.now, &offered, Some(&TLS)).is_ok());
     network.world.borrow_mut().distrusted.insert("Org1MSP".to_owned());
     let distrusted = refusal(&network, &trust, &offered, &TLS).to_string();
     assert!(distrusted.ends_with("Org1MSP is unknown"), "{distrusted}");
