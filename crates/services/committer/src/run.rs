@@ -30,12 +30,13 @@ impl Committer {
             if pulled.is_refused() || pulled.block.number() < tip.next {
                 continue;
             }
+            let prefetched = Prefetched::parse(&pulled.private_data);
             let Some(verified) = self.verify_pulled(pulled, &tip).await? else { continue };
             tip = Tip { next: verified.block().number().next(), hash: verified.block().header.hash() };
             writing.finish().await.map_err(|failed| self.stopped(failed))?;
             // Past a configuration block nothing can be said about signers until it is committed.
             let barrier = verified.is_config();
-            writing.0 = Some(tokio::spawn(self.clone().write_verified(verified)));
+            writing.0 = Some(tokio::spawn(self.clone().write_verified(verified, prefetched)));
             if barrier {
                 writing.finish().await.map_err(|failed| self.stopped(failed))?;
             }
@@ -44,9 +45,9 @@ impl Committer {
     }
 
     /// Commits a block. While other peers are asked for private data no thread waits.
-    async fn write_verified(self, verified: VerifiedBlock) -> Result<(), Failed> {
+    async fn write_verified(self, verified: VerifiedBlock, prefetched: Prefetched) -> Result<(), Failed> {
         let committer = self.clone();
-        let decide = move || committer.decide(verified, &Prefetched::default());
+        let decide = move || committer.decide(verified, &prefetched);
         let decided = tokio::task::spawn_blocking(decide).await.map_err(Failed::Panicked)?.map_err(Failed::Stage)?;
         let decided = self.complete(decided).await.map_err(Failed::Stage)?;
         let write = move || self.write(decided);

@@ -66,11 +66,12 @@ pub enum ErrorResponse {
     BestEffort,
 }
 
-/// A block as an orderer sent it: nobody has verified it.
-#[derive(Debug)]
+/// A block as an orderer or another peer sent it: nobody has verified it.
 pub struct PulledBlock {
     /// The block.
     pub block: Block,
+    /// Encoded `gossip.PvtDataPayload`s that another peer sent along with it. Orderers send none.
+    pub private_data: Vec<Bytes>,
     origin: BlockOrigin,
 }
 
@@ -91,7 +92,7 @@ impl BlockOrigin {
 
     /// A block that came through this connection.
     pub fn pulled(&self, block: Block) -> PulledBlock {
-        PulledBlock { block, origin: self.clone() }
+        PulledBlock { block, private_data: Vec::new(), origin: self.clone() }
     }
 
     /// Whether one of its blocks was refused. Nothing of it is taken any more.
@@ -107,7 +108,20 @@ impl BlockOrigin {
     }
 }
 
+// Values of collections never reach a log line.
+impl fmt::Debug for PulledBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "block {} from {}", self.block.number(), self.origin.orderer)
+    }
+}
+
 impl PulledBlock {
+    /// The same with private data that came along.
+    #[must_use]
+    pub fn with_private_data(self, private_data: Vec<Bytes>) -> Self {
+        Self { private_data, ..self }
+    }
+
     /// Who sent it.
     pub fn orderer(&self) -> &str {
         &self.origin.orderer

@@ -86,7 +86,7 @@ impl OthersBlocks {
         let height = self.ledger.height();
         handed.next = handed.next.max(height);
         handed.senders.retain(|(number, _)| *number >= height);
-        let ReceivedBlock { number, block, from, .. } = received;
+        let ReceivedBlock { number, block, private_data, from } = received;
         if number != handed.next {
             // Known from an orderer meanwhile, or behind one that was refused: it comes again.
             return;
@@ -97,7 +97,7 @@ impl OthersBlocks {
             Ok(_) | Err(_) => return self.refused(handed, number).await,
         };
         handed.next += 1;
-        let pulled = handed.origin.pulled(block);
+        let pulled = handed.origin.pulled(block).with_private_data(private_data);
         tokio::select! {
             // When the committer has ended, so do the tasks of the channel.
             _ = self.blocks.send(pulled) => {}

@@ -209,6 +209,12 @@ async fn blocks_are_accompanied_by_what_their_receiver_may_have() {
     assert!(along(&outside).await.is_empty());
     let other = world.peer(0, "peer1").await;
     assert_eq!(along(&other).await, [0, 1]);
+    world.questions();
+    let payloads = world.knock(&two, &one, |from, reply| PrivateIncoming::ForBlock { from, block, reply }).await;
+    let forged = [&b"\xff"[..], &[]].map(bytes::Bytes::from_static);
+    world.commit_with(&two, forged.into_iter().chain(payloads).collect()).await;
+    assert!(two.has(COLLECTION, "a"));
+    assert_eq!(world.questions(), 0, "it came along");
 }
 
 #[tokio::test(start_paused = true)]

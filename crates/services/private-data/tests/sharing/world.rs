@@ -306,6 +306,11 @@ impl World {
 
     /// Lets a peer commit all blocks that it lacks.
     pub(crate) async fn commit(&self, peer: &Peer) {
+        self.commit_with(peer, vec![]).await;
+    }
+
+    /// Lets a peer commit all blocks that it lacks, where these private data came along with each.
+    pub(crate) async fn commit_with(&self, peer: &Peer, private_data: Vec<Bytes>) {
         let blocks = self.chain.lock()[peer.ledger.height() as usize..].to_vec();
         let committer = Committer::new(Arc::clone(&peer.ledger))
             .of_organization(peer.organization.clone())
@@ -313,7 +318,7 @@ impl World {
         let (sender, received) = mpsc::channel(blocks.len().max(1));
         let origin = BlockOrigin::new("orderer:7050");
         for block in blocks {
-            sender.send(origin.pulled(block)).await.unwrap();
+            sender.send(origin.pulled(block).with_private_data(private_data.clone())).await.unwrap();
         }
         drop(sender);
         committer.run(received).await.unwrap();
