@@ -15,11 +15,13 @@
 
 mod audience;
 mod dissemination;
+mod fair;
 mod inbox;
 mod search;
 
 pub use audience::{Audience, Definitions, signed_handshake};
 pub use dissemination::{Candidate, NotDisseminated, PeerCounts, Standing, Tally, choose};
+pub use fair::{FairQueue, MAX_QUEUED};
 pub use inbox::{Entry, Inbox, MAX_WAITING_BYTES, MAX_WAITING_SETS, TooLarge};
 pub use search::{
     MAX_CANDIDATES, MAX_DIGESTS, MAX_QUESTIONS, Question, Search, Step, Wanted, answers_to, expected_to_keep,

@@ -8,7 +8,7 @@ pub const MAX_CANDIDATES: usize = 16;
 /// How many sets one question names at most: an answer holds all of them.
 pub const MAX_DIGESTS: usize = 500;
 
-/// How many questions are open at once.
+/// How many questions are open at once, each to another peer.
 pub const MAX_QUESTIONS: usize = 8;
 
 /// A set of private writes that is missed.
@@ -63,7 +63,8 @@ pub enum Step {
 #[derive(Debug, Default)]
 pub struct Search {
     open: BTreeMap<PrivateDigest, Vec<Candidate>>,
-    waiting: usize,
+    /// Who is being asked.
+    asked: BTreeSet<PkiId>,
 }
 
 #[derive(Debug)]
@@ -103,30 +104,29 @@ impl Search {
 
     /// What to do next. A question counts as open until [`Self::answered`] or [`Self::silent`].
     pub fn step(&mut self) -> Step {
-        if self.waiting >= MAX_QUESTIONS {
+        if self.asked.len() >= MAX_QUESTIONS {
             return Step::Await;
         }
         if let Some(question) = self.question() {
-            self.waiting += 1;
+            self.asked.insert(question.to.clone());
             return Step::Ask(question);
         }
-        if self.waiting > 0 {
+        if !self.asked.is_empty() {
             return Step::Await;
         }
         let may_come = self.open.values().flatten().any(|candidate| candidate.state == State::Silent);
         if may_come { Step::Pause } else { Step::Done }
     }
 
-    /// The first peer to be asked for anything, and all that it is the next one to be asked for.
+    /// The first peer to be asked for anything that is not being asked, and all that it is the next one to be asked for.
     fn question(&mut self) -> Option<Question> {
         let mut question: Option<Question> = None;
         for (digest, candidates) in &mut self.open {
             if candidates.iter().any(|candidate| candidate.state == State::Asked) {
                 continue;
             }
-            let Some(next) = candidates.iter_mut().find(|candidate| candidate.state == State::Untried) else {
-                continue;
-            };
+            let next = candidates.iter_mut().find(|candidate| candidate.state == State::Untried);
+            let Some(next) = next.filter(|next| !self.asked.contains(&next.peer)) else { continue };
             let question = question.get_or_insert_with(|| Question { to: next.peer.clone(), digests: Vec::new() });
             if question.to == next.peer && question.digests.len() < MAX_DIGESTS {
                 next.state = State::Asked;
@@ -141,13 +141,17 @@ impl Search {
         self.settle(question, State::Denied);
     }
 
-    /// A peer did not answer.
+    /// A peer did not answer. Nothing else is asked of it before a pause.
     pub fn silent(&mut self, question: &Question) {
         self.settle(question, State::Silent);
+        let others = self.open.values_mut().flatten();
+        for candidate in others.filter(|candidate| candidate.peer == question.to && candidate.state == State::Untried) {
+            candidate.state = State::Silent;
+        }
     }
 
     fn settle(&mut self, question: &Question, state: State) {
-        self.waiting = self.waiting.saturating_sub(1);
+        self.asked.remove(&question.to);
         for digest in &question.digests {
             let candidates = self.open.get_mut(digest).into_iter().flatten();
             for candidate in candidates.filter(|candidate| candidate.peer == question.to) {
@@ -161,10 +165,11 @@ impl Search {
         self.open.remove(digest);
     }
 
-    /// Goes on after a pause: peers that did not answer are asked again.
-    pub fn resume(&mut self) {
-        for candidate in self.open.values_mut().flatten() {
-            if candidate.state == State::Silent {
+    /// Goes on after a pause: peers that did not answer are asked again, as far as they are worth it.
+    pub fn resume(&mut self, is_worth_it: impl Fn(&PkiId) -> bool) {
+        for candidates in self.open.values_mut() {
+            candidates.retain(|candidate| candidate.state != State::Silent || is_worth_it(&candidate.peer));
+            for candidate in candidates.iter_mut().filter(|candidate| candidate.state == State::Silent) {
                 candidate.state = State::Untried;
             }
         }
@@ -227,6 +232,8 @@ mod tests {
         assert_eq!(search.step(), Step::Await);
         search.answered(&first);
         search.found(&digest(0));
+        assert_eq!(search.step(), Step::Await, "the other peer is being asked already");
+        search.answered(&second);
         assert_eq!(ask(&mut search), Question { to: peer("other"), digests: vec![digest(1)] });
     }
 
@@ -255,20 +262,27 @@ mod tests {
         let other = ask(&mut search);
         search.answered(&other);
         assert_eq!(search.step(), Step::Pause);
-        search.resume();
+        search.resume(|_| true);
         assert_eq!(ask(&mut search), question);
-        search.answered(&question);
-        search.found(&digest(0));
+        search.silent(&question);
+        assert_eq!(search.step(), Step::Pause);
+        search.resume(|peer| *peer != question.to);
         assert_eq!(search.step(), Step::Done);
-        assert_eq!(search.missed().count(), 0);
+        assert_eq!(search.missed().count(), 1);
     }
 
     #[test]
     fn questions_are_bounded_in_size_and_number_and_candidates_too() {
-        let many = MAX_DIGESTS * (MAX_QUESTIONS + 2);
-        let mut search = search((0..many as u64).map(|tx| wanted(tx, &["a"], &[])).collect());
+        let many = (MAX_DIGESTS * 2 * (MAX_QUESTIONS + 2)) as u64;
+        let names: Vec<String> = (0..MAX_QUESTIONS + 2).map(|number| number.to_string()).collect();
+        let of = |tx: u64| names[tx as usize % names.len()].as_str();
+        let mut search = search((0..many).map(|tx| wanted(tx, &[of(tx)], &[])).collect());
+        let mut asked = Vec::new();
         for _ in 0..MAX_QUESTIONS {
-            assert_eq!(ask(&mut search).digests.len(), MAX_DIGESTS);
+            let question = ask(&mut search);
+            assert_eq!(question.digests.len(), MAX_DIGESTS);
+            assert!(!asked.contains(&question.to), "a peer has one question at a time");
+            asked.push(question.to);
         }
         assert_eq!(search.step(), Step::Await);
 
@@ -281,6 +295,18 @@ mod tests {
             asked += 1;
         }
         assert_eq!(asked, MAX_CANDIDATES);
+    }
+
+    #[test]
+    fn a_peer_that_does_not_answer_one_question_is_asked_no_other_before_a_pause() {
+        let many = MAX_DIGESTS as u64 * 3;
+        let mut search = search((0..many).map(|tx| wanted(tx, &["a"], &[])).collect());
+        let question = ask(&mut search);
+        assert_eq!(search.step(), Step::Await);
+        search.silent(&question);
+        assert_eq!(search.step(), Step::Pause);
+        search.resume(|_| true);
+        assert_eq!(ask(&mut search).digests.len(), MAX_DIGESTS);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use prost::Message;
 use ripstop_operations::Metrics;
 use ripstop_proto::orderer::seek_position::Type as At;
-use ripstop_proto::{common, orderer, protos};
+use ripstop_proto::{common, orderer, protos, rwset};
 use ripstop_transport::ConcurrencyLimit;
 use ripstop_types::{Block, BlockNumber, Envelope, HeaderType, SignedData};
 use tokio::sync::{mpsc, watch};
@@ -71,6 +71,17 @@ impl BlockSource for Chain {
 
     fn errored(&self) -> Option<watch::Receiver<bool>> {
         Some(self.errored.subscribe())
+    }
+
+    fn private_data(
+        &self,
+        number: BlockNumber,
+        _: &SignedData,
+    ) -> Result<BTreeMap<u64, rwset::TxPvtReadWriteSet>, SourceError> {
+        match number.get() {
+            2 => Err(SourceError("it cannot be read".to_owned())),
+            number => Ok([(number, rwset::TxPvtReadWriteSet::default())].into()),
+        }
     }
 
     fn authorize(&self, _: BlockForm, _: &SignedData) -> Result<(), Refusal> {
@@ -153,7 +164,11 @@ fn text(answer: &protos::DeliverResponse) -> String {
             format!("{}{data}", block.header.as_ref().unwrap().number)
         }
         Type::FilteredBlock(block) => format!("{}:{}", block.number, block.filtered_transactions[0].txid),
-        Type::BlockAndPrivateData(_) => "private".to_owned(),
+        Type::BlockAndPrivateData(both) => {
+            let number = both.block.as_ref().unwrap().header.as_ref().unwrap().number;
+            let places: Vec<String> = both.private_data_map.keys().map(u64::to_string).collect();
+            format!("{number}+{}", places.join(","))
+        }
     }
 }
 
@@ -199,6 +214,11 @@ async fn positions_mean_what_they_mean_in_fabric() {
     }
     let filtered = send(&service, BlockForm::Filtered, vec![request("mychannel", &seek(oldest(), number(1)))]);
     assert_eq!(all(filtered).await, "0:tx0 1:tx1 SUCCESS");
+    // The test's chain has private data at the place that is the block's number, and cannot read those of block 2.
+    for (stop, expected) in [(1, "0+0 1+1 SUCCESS"), (2, "0+0 1+1 INTERNAL_SERVER_ERROR")] {
+        let request = request("mychannel", &seek(oldest(), number(stop)));
+        assert_eq!(all(send(&service, BlockForm::WithPrivateData, vec![request])).await, expected);
+    }
 }
 
 #[tokio::test]

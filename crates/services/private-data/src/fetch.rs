@@ -165,7 +165,8 @@ impl Inner {
                 }
                 Step::Pause if persistence == Persistence::AskAgain && Instant::now() + PAUSE < deadline => {
                     tokio::time::sleep(PAUSE).await;
-                    search.resume();
+                    let there = self.members();
+                    search.resume(|peer| there.contains(peer) && self.is_worth_waiting_for(peer));
                 }
                 Step::Pause | Step::Done => return search,
             }

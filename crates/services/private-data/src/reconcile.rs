@@ -35,6 +35,13 @@ enum ReconcileFault {
     Panicked(#[from] tokio::task::JoinError),
 }
 
+/// Why a rest ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Woken {
+    Rested,
+    SomebodyCame,
+}
+
 /// What a search brought.
 #[derive(Debug, Default)]
 struct Harvest {
@@ -50,14 +57,17 @@ impl ChannelPrivateData {
         let inner = &self.inner;
         let mut views = inner.shared.neighbours.views();
         let mut there = inner.members();
-        let mut retry_at = Instant::now() + settings.retry;
+        let (mut retry_at, mut retried) = (Instant::now() + settings.retry, Instant::now());
         loop {
-            rest(inner, &mut views, &mut there, settings.rest).await;
+            if rest(inner, &mut views, &mut there, settings.rest).await == Woken::SomebodyCame {
+                // Who comes may have what nobody had, but whoever comes and goes all the time is not asked all the time.
+                retry_at = retry_at.min(retried + settings.rest);
+            }
             let began = Instant::now();
             tracing::debug!(target: "gossip.privdata", channel = inner.channel(), "Start reconcile missing private info");
             let mut ended = inner.reconcile(Absence::Missing, settings).await;
             if ended.is_ok() && Instant::now() >= retry_at {
-                retry_at = Instant::now() + settings.retry;
+                (retry_at, retried) = (began + settings.retry, began);
                 ended = match (ended, inner.reconcile(Absence::NotFound, settings).await) {
                     (Ok(first), Ok(second)) => Ok(first.and(second)),
                     (_, failed) => failed,
@@ -79,20 +89,27 @@ impl ChannelPrivateData {
     }
 }
 
-/// Rests, but not long after a peer came that was not there a moment before. `there` is who was.
-async fn rest(inner: &Inner, views: &mut watch::Receiver<Arc<View>>, there: &mut BTreeSet<PkiId>, rest: Duration) {
+/// Rests, but not long after a peer came that was not there a moment before. `there` is who was. Says whether one came.
+async fn rest(
+    inner: &Inner,
+    views: &mut watch::Receiver<Arc<View>>,
+    there: &mut BTreeSet<PkiId>,
+    rest: Duration,
+) -> Woken {
     let began = Instant::now();
-    let mut until = began + rest;
+    let (mut until, mut woken) = (began + rest, Woken::Rested);
     loop {
         tokio::select! {
-            () = tokio::time::sleep_until(until) => return,
+            () = tokio::time::sleep_until(until) => return woken,
             changed = views.changed() => {
                 if changed.is_err() {
-                    return tokio::time::sleep_until(until).await;
+                    tokio::time::sleep_until(until).await;
+                    return woken;
                 }
                 let before = std::mem::replace(there, inner.members());
                 if !there.is_subset(&before) {
                     until = until.min(began + EAGER_REST).max(Instant::now() + EAGER_REST / 5);
+                    woken = Woken::SomebodyCame;
                 }
             }
         }
@@ -111,7 +128,7 @@ impl Harvest {
 
 impl Inner {
     /// Who else is in the channel.
-    fn members(&self) -> BTreeSet<PkiId> {
+    pub(crate) fn members(&self) -> BTreeSet<PkiId> {
         self.others(&self.view()).map(|member| member.peer.member.pki_id.clone()).collect()
     }
 

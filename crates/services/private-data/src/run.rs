@@ -1,14 +1,16 @@
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use ripstop_gossip_service::PrivateIncoming;
+use ripstop_sharing::FairQueue;
 use ripstop_types::BlockNumber;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::ChannelPrivateData;
 use crate::channel::Inner;
 use crate::receive::{Received, receive};
 
-/// How many messages are taken at once, and kept with one synchronisation.
+/// How many sets that other peers sent are kept with one synchronisation.
 pub const PRIVATE_BATCH: usize = 64;
 
 impl ChannelPrivateData {
@@ -30,20 +32,48 @@ impl ChannelPrivateData {
         }
     }
 
-    async fn listen(&self, mut incoming: mpsc::Receiver<PrivateIncoming>) {
-        let mut batch = Vec::with_capacity(PRIVATE_BATCH);
-        while incoming.recv_many(&mut batch, PRIVATE_BATCH).await > 0 {
-            let mut data: Vec<Received> = Vec::new();
-            for message in batch.drain(..) {
-                match message {
-                    PrivateIncoming::Data { from, payload, reply } => data.push((from, payload, reply)),
-                    request => Arc::clone(&self.inner).answer(request),
+    async fn listen(&self, incoming: mpsc::Receiver<PrivateIncoming>) {
+        let (waiting, arrived) = (Mutex::default(), Notify::new());
+        tokio::select! {
+            () = self.sort(incoming, &waiting, &arrived) => {}
+            () = self.keep(&waiting, &arrived) => {}
+        }
+    }
+
+    /// Takes everything at once, so that nobody's messages keep those of others from coming in.
+    async fn sort(&self, mut incoming: mpsc::Receiver<PrivateIncoming>, waiting: &Waiting, arrived: &Notify) {
+        while let Some(message) = incoming.recv().await {
+            match message {
+                PrivateIncoming::Data { from, payload, reply } => {
+                    let organization = from.organization.clone();
+                    let refused = waiting.lock().push(&organization, (from, payload, reply)).err();
+                    match refused {
+                        None => arrived.notify_one(),
+                        // The sender may be gone.
+                        Some((_, _, reply)) => {
+                            drop(reply.send(Err(format!("too much private data of {organization} waits"))));
+                        }
+                    }
                 }
+                request => Arc::clone(&self.inner).answer(request),
             }
-            receive(&self.inner, data).await;
+        }
+    }
+
+    async fn keep(&self, waiting: &Waiting, arrived: &Notify) {
+        loop {
+            let batch = waiting.lock().take(PRIVATE_BATCH);
+            if batch.is_empty() {
+                arrived.notified().await;
+            } else {
+                receive(&self.inner, batch).await;
+            }
         }
     }
 }
+
+/// Private data that is to be kept.
+type Waiting = Mutex<FairQueue<Received>>;
 
 impl Inner {
     /// Answers a request in its own task. When too many of the same organization wait it is dropped: nothing is answered.

@@ -19,6 +19,9 @@ use crate::fetch::MAX_PAYLOADS;
 /// How many digests of one request are looked at. What is behind them is not there, as far as the asking peer learns.
 const MAX_SERVED: usize = 10_000;
 
+/// Of how many blocks a request may ask for sets. What is behind them is not there either.
+const MAX_SERVED_BLOCKS: usize = 1_000;
+
 /// How many bytes of values one answer holds; below what a message of gossip may have.
 const MAX_SERVED_BYTES: usize = 64 << 20;
 
@@ -129,7 +132,7 @@ impl Inner {
             }
         }
         let (mut elements, mut left) = (Vec::new(), MAX_SERVED_BYTES);
-        for (block, digests) in blocks {
+        for (block, digests) in blocks.into_iter().take(MAX_SERVED_BLOCKS) {
             for (digest, payload) in self.read(BlockNumber::new(block), digests)? {
                 let bytes: usize = payload.iter().map(Bytes::len).sum();
                 if payload.is_empty() || bytes > left {
