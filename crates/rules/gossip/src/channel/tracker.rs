@@ -38,10 +38,9 @@ impl Tracker {
         let offline = endpoints(gone.iter());
         let online = endpoints(came.values());
         self.reported.extend(came);
-        if offline == online {
-            // A peer came back with another identity.
-            return;
-        }
+        // Nobody is missing when a peer came back with another identity. (Fabric's peers say nothing then; theirs take longer
+        // to start, so that it does not happen to them.)
+        let offline = if offline == online { "[]".to_owned() } else { offline };
         let mut text = format!("[[{channel}] Membership view has changed. ");
         for (what, which) in [("offline", offline), ("online", online)] {
             if which != "[]" {

@@ -24,7 +24,7 @@ const MAX_BACKLOG: usize = 1 << 17;
 enum Outcome {
     /// It says nothing new.
     Stale,
-    /// It is about this peer.
+    /// It is about this peer, or about what it was before.
     Mine,
     /// Its signer is not known, or not trusted. That is nobody's fault.
     Stranger,
@@ -163,7 +163,20 @@ impl Membership {
         if !message.is_signed_by(&known.identity, trust) {
             return Outcome::Forged;
         }
-        Outcome::Authentic(Voice { identity: known.identity.clone(), organization: known.organization.clone() })
+        let voice = Voice { identity: known.identity.clone(), organization: known.organization.clone() };
+        match voice.organization == self.about_me.organization && self.is_reached_as_me(message, alive) {
+            true => Outcome::Mine,
+            false => Outcome::Authentic(voice),
+        }
+    }
+
+    /// Whether a peer of the own organisation is reached where this one is: it is what this one was before its identity changed.
+    fn is_reached_as_me(&self, message: &SignedMessage, alive: &Alive) -> bool {
+        let internal = message.internal_endpoint();
+        match internal.is_empty() {
+            true => !alive.endpoint.is_empty() && alive.endpoint == self.about_me.external_endpoint,
+            false => internal == self.about_me.endpoint,
+        }
     }
 
     /// Says that somebody else uses this peer's identity, if that is so.
@@ -198,7 +211,7 @@ impl Membership {
         }
         let pushed = self.tracked.get(&alive.pki_id).map(|tracked| tracked.pushed.clone()).unwrap_or_default();
         let tracked = Tracked { peer, time: alive.time, heard: turn.now, is_alive: true, pushed, is_kept: false };
-        self.tracked.insert(alive.pki_id.clone(), tracked);
+        self.track(tracked);
         if was_alone {
             // The first to be met need not wait for the next heartbeat to know of this peer.
             self.timers.alive = self.timers.alive.min(turn.now + turn.options.max_propagation_burst_latency);
@@ -216,7 +229,7 @@ impl Membership {
             pushed: Allowance::default(),
             is_kept: false,
         };
-        self.tracked.insert(alive.pki_id.clone(), tracked);
+        self.track(tracked);
     }
 
     fn known_peer(&self, message: &SignedMessage, alive: &Alive, voice: Voice) -> (KnownPeer, SignedMessage) {

@@ -8,7 +8,7 @@ mod hearing;
 mod introductions;
 mod push;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ use crate::allowance::{Allowance, Rate};
 use crate::roster::Roster;
 use crate::turn::Turn;
 use crate::{
-    Alive, ChannelOrganizations, Contact, Content, Effect, KnownPeer, Member, Message, Moment, NoteLevel, Options,
-    PeerTime, PkiId, SelfDescription, SignedMessage, Tag, Trust,
+    Alive, ChannelOrganizations, Contact, Content, Effect, Endpoint, KnownPeer, Member, Message, Moment, NoteLevel,
+    Options, PeerTime, PkiId, SelfDescription, SignedMessage, Tag, Trust,
 };
 
 /// The logger of what concerns members.
@@ -47,6 +47,7 @@ pub(crate) struct Membership {
     sequence: u64,
     alive: BTreeMap<PkiId, Arc<KnownPeer>>,
     tracked: BTreeMap<PkiId, Tracked>,
+    by_endpoint: BTreeMap<Endpoint, BTreeSet<PkiId>>,
     everybody: Roster,
     per_organization: BTreeMap<MspId, Roster>,
     graves: BTreeMap<PkiId, Grave>,
@@ -135,6 +136,7 @@ impl Membership {
             sequence: 1,
             alive: BTreeMap::new(),
             tracked: BTreeMap::new(),
+            by_endpoint: BTreeMap::new(),
             everybody: Roster::default(),
             per_organization: BTreeMap::new(),
             graves: BTreeMap::new(),
@@ -212,23 +214,14 @@ impl Membership {
         if contact.pki_id == self.about_me.pki_id {
             return self.introductions.is_myself(endpoint);
         }
-        let expected = self.tracked.get(&contact.pki_id).map(|tracked| &tracked.peer.member);
-        if expected.is_none_or(|member| member.preferred_endpoint() != endpoint) {
-            let former: Vec<_> = self
-                .tracked
-                .iter()
-                .filter(|(pki_id, tracked)| {
-                    **pki_id != contact.pki_id
-                        && tracked.peer.organization == contact.organization
-                        && tracked.peer.member.preferred_endpoint() == endpoint
-                })
-                .map(|(pki_id, _)| pki_id.clone())
-                .collect();
-            for pki_id in former {
-                let text = format!("Peer {endpoint} changed its PKI-ID from {pki_id} to {}", contact.pki_id);
-                turn.note(NoteLevel::Info, "gossip.comm", text);
-                self.purge(turn, &pki_id);
-            }
+        let former = self.by_endpoint.get(endpoint).into_iter().flatten().filter(|pki_id| {
+            let is_same = |tracked: &Tracked| tracked.peer.organization == contact.organization;
+            **pki_id != contact.pki_id && self.tracked.get(*pki_id).is_some_and(is_same)
+        });
+        for pki_id in former.cloned().collect::<Vec<_>>() {
+            let text = format!("Peer {endpoint} changed its PKI-ID from {pki_id} to {}", contact.pki_id);
+            turn.note(NoteLevel::Info, "gossip.comm", text);
+            self.purge(turn, &pki_id);
         }
         if let Some(request) = self.introductions.connected(turn, &self.about_me, endpoint, contact) {
             self.request(turn, vec![request]);
@@ -416,6 +409,27 @@ impl Membership {
         self.changes.push(Change::Vanished(pki_id.clone()));
     }
 
+    /// Takes what is known of a peer now in the place of what was.
+    fn track(&mut self, tracked: Tracked) {
+        let member = &tracked.peer.member;
+        let (pki_id, endpoint) = (member.pki_id.clone(), member.preferred_endpoint().to_owned());
+        self.untrack(&pki_id);
+        self.by_endpoint.entry(endpoint).or_default().insert(pki_id.clone());
+        self.tracked.insert(pki_id, tracked);
+    }
+
+    fn untrack(&mut self, pki_id: &PkiId) -> Option<Tracked> {
+        let tracked = self.tracked.remove(pki_id)?;
+        let endpoint = tracked.peer.member.preferred_endpoint();
+        if let Some(there) = self.by_endpoint.get_mut(endpoint) {
+            there.remove(pki_id);
+            if there.is_empty() {
+                self.by_endpoint.remove(endpoint);
+            }
+        }
+        Some(tracked)
+    }
+
     fn forget_unless_kept(&mut self, turn: &mut Turn<'_>, pki_id: &PkiId) {
         let Some(tracked) = self.tracked.get_mut(pki_id) else { return };
         let member = &tracked.peer.member;
@@ -437,7 +451,7 @@ impl Membership {
     }
 
     fn forget(&mut self, turn: &Turn<'_>, pki_id: &PkiId) {
-        let Some(tracked) = self.tracked.remove(pki_id) else { return };
+        let Some(tracked) = self.untrack(pki_id) else { return };
         self.remove_alive(pki_id, &tracked.peer.organization);
         if self.graves.len() < MAX_GRAVES {
             let until = turn.now + turn.options.alive_message_lifetime();

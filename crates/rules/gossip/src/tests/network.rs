@@ -75,6 +75,7 @@ pub(crate) struct Peer {
     pub(crate) leads: bool,
     /// Messages it was given to send, by the name of their kind.
     pub(crate) sent: BTreeMap<String, usize>,
+    sent_to: BTreeMap<PkiId, usize>,
     is_up: bool,
     wakes_at: Option<Moment>,
 }
@@ -90,6 +91,11 @@ impl Peer {
 
     pub(crate) fn noted(&self, text: &str) -> bool {
         self.notes.iter().any(|note| note.text.contains(text))
+    }
+
+    /// How many messages it was given to send to a peer.
+    pub(crate) fn dialled_for(&self, peer: &PkiId) -> usize {
+        self.sent_to.get(peer).copied().unwrap_or_default()
     }
 }
 
@@ -151,7 +157,19 @@ impl Network {
         let node = Node::new(options, about.clone(), self.now, self.random.u64(..), &trust);
         let (notes, closed, sent) = (Vec::new(), Vec::new(), BTreeMap::new());
         let (height, leads) = (1, false);
-        self.peers.push(Peer { about, trust, node, notes, closed, height, leads, sent, is_up: true, wakes_at: None });
+        self.peers.push(Peer {
+            about,
+            trust,
+            node,
+            notes,
+            closed,
+            height,
+            leads,
+            sent,
+            sent_to: BTreeMap::new(),
+            is_up: true,
+            wakes_at: None,
+        });
         let index = self.peers.len() - 1;
         self.drain(index);
         index
@@ -302,6 +320,7 @@ impl Network {
     }
 
     fn send(&mut self, from: usize, to: PkiId, endpoint: String, message: SignedMessage) {
+        *self.peers[from].sent_to.entry(to.clone()).or_default() += 1;
         let kind = format!("{:?}", message.message().content);
         let kind = kind.split([' ', '(', '{']).next().unwrap_or_default().to_owned();
         *self.peers[from].sent.entry(kind).or_default() += 1;
@@ -310,6 +329,13 @@ impl Network {
             true => known.filter(|other| self.streams.contains(&(from.min(*other), from.max(*other)))),
             false => self.at(from, &endpoint),
         };
+        if let Some(other) = other.filter(|other| Some(*other) != known && *other != from) {
+            // Somebody else is there now, with whom there may be a stream already.
+            let streams = self.streams.clone();
+            self.streams.remove(&(from.min(other), from.max(other)));
+            self.stream(from, other, Some(&endpoint));
+            self.streams.extend(streams);
+        }
         let is_there = other.filter(|other| self.stream(from, *other, Some(&endpoint)).is_some());
         match is_there.filter(|other| Some(*other) == known) {
             Some(other) if self.random.u32(..100) >= self.loss => {
