@@ -1,18 +1,21 @@
 //! The service that applications use.
 //!
 //! What question this crate answers: *which peers must endorse, and did the transaction commit?* An application sends one
-//! signed proposal; the gateway works out who has to endorse it from the chaincode's endorsement policy, collects
-//! endorsements, assembles the transaction, hands the signed one to an orderer, and says how it ended. It is step one of
-//! the journey, and the last one: commit status and events.
+//! signed proposal; the gateway lets the best-placed peer of its own organisation endorse it, works out with discovery who has
+//! to endorse what that touched, collects endorsements, assembles the transaction, hands the signed one to an orderer, and says
+//! how it ended. It is step one of the journey, and the last one: commit status and events.
 //!
-//! Endorsers, the peer's own one included, are the same generated gRPC client type. Other organisations' peers are those
-//! that the channel's configuration names as anchor peers.
+//! Which peers there are, at which height and with which chaincodes, it reads from what gossip knows
+//! ([`ripstop_gossip::View`]). All of them, the peer's own one included, are the same generated gRPC client type.
 //!
-//! Invariants: no endorser is asked twice for one proposal; the gateway's own organisation is asked first; transient data
-//! goes only to organisations that are entitled to it; what the endorsers signed is compared byte for byte; every failure
-//! tells address, organisation and words of each peer or orderer that refused.
+//! Invariants: no endorser is asked twice for one proposal; peers of the gateway's own organisation come first, and among
+//! equals those with the highest ledger; transient data goes only to organisations that are entitled to it; what the endorsers
+//! signed is compared byte for byte; every failure tells address, organisation and words of each peer or orderer that refused;
+//! an address that is for the own organisation only is told to no application; connections end with the peers and
+//! certificates they were made for.
 //!
-//! Absent: signing anything. The gateway holds no key of the application's.
+//! Absent: signing anything, for the gateway holds no key of the application's; remembering who failed, for gossip says who
+//! lives.
 
 mod commit_status;
 mod connections;
@@ -21,7 +24,6 @@ mod endorse;
 mod endorser;
 mod evaluate;
 mod events;
-mod layout;
 mod peers;
 mod plan;
 mod planning;

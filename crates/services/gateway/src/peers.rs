@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tonic::transport::Channel;
 use tower::util::BoxCloneSyncService;
 
 use crate::connections::{Connections, Novelty};
-use crate::endorser::{Endorser, Location, best_first};
+use crate::endorser::{Endorser, Location};
 
 /// A connection failed.
 #[derive(Debug, thiserror::Error)]
@@ -100,39 +100,6 @@ impl PeerDirectory {
     /// Under which address others know the gateway's own peer.
     pub(crate) fn local_address(&self) -> &str {
         &self.local.address
-    }
-
-    fn local(&self) -> Endorser {
-        Endorser {
-            org: self.local.org.clone(),
-            address: self.local.address.clone(),
-            name: self.local.address.clone(),
-            identity: Bytes::new(),
-            height: 0,
-            location: Location::Local,
-        }
-    }
-
-    /// The peers of each organisation of a channel, the gateway's own peer first. Until gossip tells more, others are
-    /// those that the configuration names as anchor peers.
-    pub(crate) fn endorsers(&self, config: &ChannelConfig) -> BTreeMap<MspId, Vec<Endorser>> {
-        let mut peers = BTreeMap::from([(self.local.org.clone(), vec![self.local()])]);
-        let Some(application) = config.application() else { return peers };
-        for org in application.organizations.values() {
-            let others = org.anchor_peers.iter().map(|anchor| Endorser {
-                org: org.msp_id.clone(),
-                address: anchor.address(),
-                name: anchor.address(),
-                identity: Bytes::new(),
-                height: 0,
-                location: Location::Remote,
-            });
-            let known = peers.entry(org.msp_id.clone()).or_default();
-            known.extend(others.filter(|other| other.org != self.local.org || other.address != self.local.address));
-        }
-        peers.retain(|_, known| !known.is_empty());
-        peers.values_mut().for_each(|known| best_first(known));
-        peers
     }
 
     /// Where to send a proposal for a peer. `config` tells by which certificates its organisation's servers are known.

@@ -6,13 +6,11 @@ use rand::seq::SliceRandom;
 use ripstop_channel_config::ChannelConfig;
 use ripstop_discovery::{Group, Layout, PlanError};
 use ripstop_ledger::Ledger;
-use ripstop_lifecycle::{collection, collection_endorsement_policy, validation_info};
-use ripstop_proto::{common, protos};
+use ripstop_proto::protos;
 use ripstop_types::MspId;
 use tonic::Status;
 
 use crate::endorser::{Endorser, best_first};
-use crate::layout;
 use crate::plan::Plan;
 use crate::proposal::{Audience, Proposal};
 use crate::roster::Roster;
@@ -95,8 +93,7 @@ impl Gateway {
 
     /// All that can run a chaincode, by organisation, best first.
     fn endorsers(&self, ledger: &Ledger, chaincode: &str) -> BTreeMap<MspId, Vec<Endorser>> {
-        let roster = self.roster(ledger);
-        if roster.is_empty() { self.peers.endorsers(&ledger.config()) } else { roster.having(chaincode) }
+        self.roster(ledger).having(chaincode)
     }
 
     /// The combinations of peers that satisfy every policy of an interest.
@@ -110,14 +107,11 @@ impl Gateway {
         proposal: &Proposal,
     ) -> Result<Plan, String> {
         let roster = self.roster(ledger);
-        if roster.is_empty() {
-            return self.plan_by_anchor_peers(ledger, interest);
-        }
         let planned = self.discovery.endorsement_plan(ledger.channel_id(), interest);
         let mut descriptor = planned.map_err(|error| {
             let why = match self.may_know_peers(proposal, &ledger.config()) {
                 true => explanation(&error, &roster, &ledger.config(), interest),
-                false => headline(&error).to_owned(),
+                false => headline(&error),
             };
             format!("no combination of peers can be derived which satisfy the endorsement policy: {why}")
         })?;
@@ -125,35 +119,6 @@ impl Gateway {
         descriptor.layouts.shuffle(&mut rand::rng());
         descriptor.layouts.sort_by_key(|layout| layout.quantities_by_group.values().sum::<u32>());
         Ok(roster.plan(descriptor))
-    }
-
-    /// The same before anything is known of other peers but their addresses in the configuration.
-    fn plan_by_anchor_peers(&self, ledger: &Ledger, interest: &protos::ChaincodeInterest) -> Result<Plan, String> {
-        let underivable =
-            |why: String| format!("no combination of peers can be derived which satisfy the endorsement policy: {why}");
-        let config = ledger.config();
-        let layouts = layouts_of(ledger, &config, interest).map_err(underivable)?;
-        if layouts.is_empty() {
-            let names: Vec<_> = interest.chaincodes.iter().map(|call| call.name.as_str()).collect();
-            return Err(underivable(format!(
-                "the endorsement policy of chaincode(s) [{}] cannot be satisfied by peers of the channel's organisations",
-                names.join(" ")
-            )));
-        }
-        let peers = self.peers.endorsers(&config);
-        let mut groups: BTreeMap<MspId, Group> = BTreeMap::new();
-        let mut group_of = |org: MspId| {
-            let next = Group(groups.len() as u32);
-            *groups.entry(org).or_insert(next)
-        };
-        let layouts: Vec<_> = layouts
-            .into_iter()
-            .map(|layout| Layout {
-                quantities_by_group: layout.0.into_iter().map(|(org, count)| (group_of(org), count as u32)).collect(),
-            })
-            .collect();
-        let members = groups.into_iter().map(|(org, group)| (group, peers.get(&org).cloned().unwrap_or_default()));
-        Ok(Plan::new(layouts, members))
     }
 }
 
@@ -175,64 +140,14 @@ fn explanation(
     }
 }
 
-/// The same for everybody: what Fabric says, who asks being unknown.
-fn headline(error: &PlanError) -> &'static str {
+/// The same for everybody, who asks being unknown: no more than Fabric says.
+fn headline(error: &PlanError) -> String {
     match error {
-        PlanError::NoCombination(_) => "no peer combination can satisfy the endorsement policy",
-        PlanError::NotInstalled(_) => "required chaincodes are not installed on sufficient peers",
-        PlanError::NoMetadata { .. } => "the chaincode is not known in the channel",
-        _ => "endorsement policy cannot be satisfied",
-    }
-}
-
-/// The layouts that satisfy all calls of an interest.
-fn layouts_of(
-    ledger: &Ledger,
-    config: &ChannelConfig,
-    interest: &protos::ChaincodeInterest,
-) -> Result<Vec<layout::Layout>, String> {
-    let empty = common::ConfigGroup::default();
-    let channel = config.config().channel_group.as_ref().unwrap_or(&empty);
-    let state = ledger.snapshot();
-    let mut demands = Vec::new();
-    let mut entitled: Option<Vec<MspId>> = None;
-    for call in &interest.chaincodes {
-        let undefined =
-            || format!("no metadata was found for chaincode {} in channel {}", call.name, ledger.channel_id());
-        if !call.disregard_namespace_policy && call.collection_names.is_empty() {
-            let info = validation_info(state.as_ref(), config, &call.name).ok().flatten().ok_or_else(undefined)?;
-            demands.push(layout::of_application_policy(&info.policy, channel));
+        PlanError::NoCombination(_) => "no peer combination can satisfy the endorsement policy".to_owned(),
+        PlanError::NotInstalled(_) => "required chaincodes are not installed on sufficient peers".to_owned(),
+        PlanError::NoMetadata { chaincode, channel, .. } => {
+            format!("No metadata was found for chaincode {chaincode} in channel {channel}")
         }
-        for name in &call.collection_names {
-            let unknown =
-                || format!("collection {name} doesn't exist in collection config for chaincode {}", call.name);
-            let policy = collection_endorsement_policy(state.as_ref(), config, &call.name, name).ok().flatten();
-            demands.push(layout::of_application_policy(&policy.ok_or_else(unknown)?, channel));
-            if !call.no_private_reads {
-                let found = collection(state.as_ref(), config, &call.name, name).ok().flatten().ok_or_else(unknown)?;
-                let members = member_orgs(&found);
-                entitled = Some(match entitled {
-                    Some(so_far) => so_far.into_iter().filter(|org| members.contains(org)).collect(),
-                    None => members,
-                });
-            }
-        }
-        demands.extend(call.key_policies.iter().map(layout::of_signature_policy));
+        _ => "endorsement policy cannot be satisfied".to_owned(),
     }
-    let mut layouts = layout::all_of(demands.iter().map(Vec::as_slice));
-    if let Some(entitled) = entitled {
-        layouts.retain(|layout| layout.0.keys().all(|org| entitled.contains(org)));
-    }
-    Ok(layouts)
-}
-
-/// The organisations that a collection's data is distributed to.
-fn member_orgs(collection: &protos::StaticCollectionConfig) -> Vec<MspId> {
-    use protos::collection_policy_config::Payload;
-    let Some(Payload::SignaturePolicy(policy)) =
-        collection.member_orgs_policy.as_ref().and_then(|policy| policy.payload.as_ref())
-    else {
-        return Vec::new();
-    };
-    layout::orgs_of(policy)
 }

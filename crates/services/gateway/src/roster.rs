@@ -61,11 +61,6 @@ impl Roster {
         }
     }
 
-    /// Whether nobody is known, not even this peer.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.members().next().is_none()
-    }
-
     /// Where all others are reached, each with its organisation.
     pub(crate) fn addresses(&self) -> Vec<(MspId, String)> {
         let others = self.members().filter(|(id, _)| !self.is_local(id));

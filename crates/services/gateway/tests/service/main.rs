@@ -14,6 +14,7 @@ use ripstop_channel_config::genesis;
 use ripstop_crypto::SigningIdentity;
 use ripstop_discovery::Discovery;
 use ripstop_gateway::{Gateway, GatewayConfig, LocalPeer, PeerDirectory};
+use ripstop_gossip::View;
 use ripstop_ledger::{LedgerOptions, Ledgers};
 use ripstop_msp::LocalMsp;
 use ripstop_proto::gateway::gateway_server::Gateway as _;
@@ -75,7 +76,13 @@ fn node() -> Node {
         broadcast_timeout: Duration::from_secs(60),
         limit: ConcurrencyLimit::new("/gateway.Gateway", 10),
     };
-    let (_, views) = tokio::sync::watch::channel(Arc::default());
+    let me = world::member("peer0.Org1MSP:7051", "Org1MSP", 1, org1.peer("peer0").identity());
+    let view = View {
+        me: Some(Arc::clone(&me.peer)),
+        channels: [(id, [(me.peer.member.pki_id.clone(), me)].into())].into(),
+        ..Default::default()
+    };
+    let (_, views) = tokio::sync::watch::channel(Arc::new(view));
     let discovery = Discovery::new(Arc::clone(&ledgers), Arc::clone(&local_msp), views.clone());
     let gateway = Gateway::new(ledgers, local_msp, discovery, views, peers, config);
     Node { gateway, client: org1.client("user"), stranger: orderer.client("user"), _directory: directory }
@@ -188,7 +195,7 @@ async fn what_cannot_be_endorsed_is_said_in_fabrics_words() {
     assert_eq!(refusal(first), (Code::Aborted, expected.to_owned()));
     let (code, text) = refusal(node.endorse(proposal("mychannel", "basic", "200"), &[]).await);
     assert_eq!(code, Code::FailedPrecondition);
-    let expected = "no combination of peers can be derived which satisfy the endorsement policy: no metadata was found for chaincode basic in channel mychannel";
+    let expected = "no combination of peers can be derived which satisfy the endorsement policy: No metadata was found for chaincode basic in channel mychannel";
     assert_eq!(text, expected);
     let nothing = node.gateway.endorse(Request::new(gateway::EndorseRequest::default())).await;
     assert_eq!(refusal(nothing).0, Code::InvalidArgument);

@@ -316,7 +316,7 @@ async fn serve(told: Told) -> String {
     address
 }
 
-fn member(address: &str, org: &str, height: u64, identity: &SerializedIdentity) -> ChannelMember {
+pub(crate) fn member(address: &str, org: &str, height: u64, identity: &SerializedIdentity) -> ChannelMember {
     let pki_id = PkiId::of(identity);
     let alive = SignedMessage::unsigned(ripstop_gossip::Message {
         nonce: 0,
