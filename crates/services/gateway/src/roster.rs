@@ -140,6 +140,7 @@ impl Roster {
         let missing = missing.join(" and ");
         let behind = match self.local_height.checked_sub(*height) {
             None | Some(0) => String::new(),
+            Some(1) => " (it is a block behind and may not know the definition yet)".to_owned(),
             Some(blocks) => format!(" (it is {blocks} blocks behind and may not know the definition yet)"),
         };
         Some(format!("{name} of {org} does not run {missing}{behind}"))

@@ -75,7 +75,14 @@ async fn proposals(world: &World) {
         ("unsigned", Some(unsigned), "Aborted", aborted, "FailedPrecondition", "empty signature bytes"),
         ("expired", by(&world.expired), "Aborted", aborted, "FailedPrecondition", "client identity expired"),
         ("forged", by(&world.forged), "Aborted", aborted, "FailedPrecondition", "creator is malformed"),
-        ("unknown chaincode", Some(unknown.sign(&world.user)), "Aborted", aborted, "Aborted", "see attached details"),
+        (
+            "unknown chaincode",
+            Some(unknown.sign(&world.user)),
+            "FailedPrecondition",
+            "No metadata was found for chaincode nothing in channel mychannel",
+            "FailedPrecondition",
+            "no peers available to evaluate chaincode nothing in channel mychannel",
+        ),
         (
             "unknown channel",
             Some(elsewhere.sign(&world.user)),
