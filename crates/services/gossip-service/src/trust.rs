@@ -30,15 +30,18 @@ impl ChannelTrust {
         self.ledgers.list().into_iter().filter_map(|channel| self.ledgers.get(&channel)).map(|ledger| ledger.config())
     }
 
-    /// Who has an identity, if it is valid somewhere. The own organisation's word about its own members is the last one.
+    /// Who has an identity, if it is valid somewhere. What the own organisation says of those that its own certificate
+    /// authorities certified is the last word; authorities that only a channel's configuration names count too.
     fn find(&self, serialized: &Bytes) -> Result<Arc<Identity>, String> {
         let parsed = SerializedIdentity::parse(serialized.clone()).map_err(|error| error.to_string())?;
         check_well_formed(&parsed).map_err(|error| format!("identity is not well formed: {error}"))?;
-        if parsed.msp_id == *self.local_msp.id() {
-            let identity = self.local_msp.identify(serialized).map_err(|error| error.to_string())?;
-            return identity.validate().map(|()| identity).map_err(|error| error.to_string());
-        }
         let mut why = format!("no channel of this peer has an organisation {}", parsed.msp_id);
+        if parsed.msp_id == *self.local_msp.id() {
+            match self.local_msp.identify(serialized) {
+                Ok(identity) => return identity.validate().map(|()| identity).map_err(|error| error.to_string()),
+                Err(error) => why = error.to_string(),
+            }
+        }
         for config in self.configs() {
             match config.msps().identify(serialized) {
                 Ok(identity) => match identity.validate() {
@@ -73,10 +76,11 @@ impl Trust for ChannelTrust {
         Ok(Standing { organization: known.msp_id().clone(), expires: Some(expires) })
     }
 
-    /// Of another organisation's peer, only the signature of one that may read a channel counts, as in Fabric.
+    /// Of a peer that the own organisation's MSP does not know, only the signature of one that may read a channel counts, as in
+    /// Fabric.
     fn verify(&self, identity: &Bytes, message: &[u8], signature: &[u8]) -> bool {
         let Ok(known) = self.find(identity) else { return false };
-        if known.msp_id() == self.local_msp.id() {
+        if self.local_msp.identify(identity).is_ok() {
             return known.verify(message, signature).is_ok();
         }
         let signed = signed(identity, message, signature);
@@ -93,5 +97,46 @@ impl Trust for ChannelTrust {
             tracing::error!(target: "gossip.gossip", "Failed signing message: {error}");
             Bytes::new()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use ripstop_channel_config::genesis;
+    use ripstop_ledger::LedgerOptions;
+    use ripstop_testkit::{Channel, Organization};
+    use ripstop_types::Timestamp;
+
+    use super::*;
+
+    fn now() -> Moment {
+        Moment::default() + SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap()
+    }
+
+    #[test]
+    fn an_authority_that_a_channel_names_for_the_own_organisation_counts_beside_the_local_ones() {
+        let (orderer, mut before, after) =
+            (Organization::new("OrdererMSP"), Organization::new("Org1MSP"), Organization::new("Org1MSP"));
+        let (me, gone, newcomer) = (before.peer("peer0"), before.peer("peer1"), after.peer("peer2"));
+        let stranger = Organization::new("Org1MSP").peer("peer3");
+        before.revoke(&gone);
+        let directory = tempfile::tempdir().unwrap();
+        let ledgers = Arc::new(Ledgers::open(directory.path(), LedgerOptions::default()).unwrap());
+        let local_msp = Arc::new(LocalMsp::new(&before.msp_config()).unwrap());
+        let trust = ChannelTrust::new(ledgers, local_msp, me.clone());
+        let identify = |signer: &SigningIdentity| trust.identify(now(), &signer.identity().raw.clone());
+        assert!(identify(&me).is_ok());
+        assert!(identify(&newcomer).unwrap_err().to_string().contains("certificate signed by unknown authority"));
+
+        let channel = ChannelId::new("mychannel").unwrap();
+        let group = Channel::new(&orderer, [&after]).group();
+        trust.ledgers.create(genesis::block(&channel, group, [7; 24], Timestamp { seconds: 1, nanos: 0 })).unwrap();
+        assert_eq!(identify(&newcomer).unwrap().organization.as_str(), "Org1MSP");
+        let signature = newcomer.sign(b"hello").unwrap();
+        assert!(trust.verify(&newcomer.identity().raw, b"hello", &signature));
+        assert!(!trust.verify(&newcomer.identity().raw, b"hollo", &signature));
+        assert!(identify(&stranger).is_err() && identify(&gone).is_err());
     }
 }
