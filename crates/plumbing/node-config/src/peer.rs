@@ -659,7 +659,7 @@ metrics: {provider: statsd, statsd: {network: tcp, address: 127.0.0.1:4, writeIn
         assert_eq!(peer.file_system_path, Path::new("/net/filesystem"));
         assert!(peer.tls.unwrap().server.client_root_cas.is_empty());
         let private = peer.private_data;
-        assert_eq!((private.pull_retry_threshold, private.push_ack_timeout), (60 * SECOND, 3 * SECOND));
+        assert_eq!((private.pull_retry_threshold, private.push_ack_timeout), (Duration::ZERO, 3 * SECOND));
         assert_eq!((private.reconcile_sleep_interval, private.deprioritized_interval), (60 * SECOND, 3600 * SECOND));
         assert_eq!((private.btl_pull_margin, private.reconcile_batch_size.get()), (10, 10));
         assert!(private.reconciliation_enabled && !private.skip_pulling_invalid_transactions);

@@ -6,7 +6,8 @@ use crate::{ConfigError, Settings};
 /// The sharing of private data (`peer.gossip.pvtData`). What a file leaves out is as in Fabric's sample file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PrivateDataConfig {
-    /// How long a block may wait for private data from other peers.
+    /// How long a block may wait for private data from other peers. Fabric's peer has no default of its own for it: where the
+    /// key is left out no block waits, and what is missing is reconciled.
     pub pull_retry_threshold: Duration,
     /// After how many blocks private data of transactions that were never ordered are forgotten.
     pub transient_store_max_block_retention: NonZeroU64,
@@ -37,7 +38,7 @@ impl PrivateDataConfig {
         let key = |name: &str| format!("peer.gossip.pvtData.{name}");
         let implicit = |name: &str| key(&format!("implicitCollectionDisseminationPolicy.{name}"));
         let config = Self {
-            pull_retry_threshold: s.duration(&key("pullRetryThreshold"))?.unwrap_or(60 * SECOND),
+            pull_retry_threshold: s.duration(&key("pullRetryThreshold"))?.unwrap_or_default(),
             transient_store_max_block_retention: s
                 .count::<u64>(&key("transientstoreMaxBlockRetention"))?
                 .and_then(NonZeroU64::new)

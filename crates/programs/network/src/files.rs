@@ -176,7 +176,7 @@ peer:
     rootcert: {{file: {root}}}
   BCCSP: {{Default: SW, SW: {{Hash: SHA2, Security: 256}}}}
   gateway: {{enabled: true}}
-  gossip: {{externalEndpoint: '{HOST}:{port}', bootstrap: [{bootstrap}]}}
+  gossip: {{externalEndpoint: '{HOST}:{port}', bootstrap: [{bootstrap}], pvtData: {{pullRetryThreshold: 60s}}}}
   discovery:
     enabled: true
     orgMembersAllowedAccess: false

@@ -164,6 +164,17 @@ async fn what_nobody_has_is_looked_for_behind_the_rest_and_more_rarely() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_is_asked_when_no_block_may_wait() {
+    let mut world = World::new(shared(0, 0));
+    world.config.pull_patience = Duration::ZERO;
+    let (one, two) = (world.peer(0, "peer0").await, world.peer(1, "peer0").await);
+    let endorsed = world.endorse(&one, COLLECTION, "a").await.unwrap();
+    world.order(vec![endorsed.envelope]);
+    world.commit(&two).await;
+    assert_eq!((world.questions(), missing(&two, Absence::Missing)), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_block_waits_for_a_silent_peer_but_not_every_block() {
     let mut world = World::new(shared(0, 0));
     world.config.pull_patience = Duration::from_secs(60);
