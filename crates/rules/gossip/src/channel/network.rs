@@ -389,6 +389,14 @@ impl Peer {
         self.known = Arc::new(known);
     }
 
+    /// Makes it known under another endpoint.
+    pub(crate) fn reached_at(&mut self, endpoint: &str) {
+        let mut known = KnownPeer::clone(&self.known);
+        endpoint.clone_into(&mut known.member.endpoint);
+        endpoint.clone_into(&mut known.member.internal_endpoint);
+        self.known = Arc::new(known);
+    }
+
     /// The texts of a logger.
     pub(crate) fn logged(&self, logger: &str) -> Vec<&str> {
         self.notes.iter().filter(|note| note.logger == logger).map(|note| note.text.as_str()).collect()

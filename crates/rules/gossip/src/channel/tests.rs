@@ -200,6 +200,19 @@ fn members_that_come_and_go_are_reported_in_fabrics_words() {
 }
 
 #[test]
+fn a_member_that_comes_back_with_another_identity_went_online() {
+    let mut network = Network::new(7, &["Org1", "Org1", "Org1"], &followers());
+    network.split(&[0, 0, 1]);
+    network.peers[2].reached_at("peer1:7051");
+    network.join();
+    network.run(6 * SECOND);
+    network.split(&[0, 1, 0]);
+    network.run(6 * SECOND);
+    let expected = "[[testchannel] Membership view has changed. peers went online:  [[peer1:7051]] , current view:  [[peer1:7051]]]";
+    assert_eq!(network.peers[0].logged("gossip.channel"), [expected; 2]);
+}
+
+#[test]
 fn each_organisation_has_one_leader_also_when_messages_are_lost() {
     for seed in 0..10 {
         let mut network = Network::new(seed, &["Org1", "Org1", "Org1", "Org2", "Org2", "Org3"], &elected());
