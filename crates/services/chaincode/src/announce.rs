@@ -11,8 +11,9 @@ use tokio::sync::watch;
 
 use crate::InstalledPackage;
 
-/// How long blocks are gathered before it is looked what they changed.
-const GATHERING: Duration = Duration::from_millis(500);
+/// How long to rest after a look before what the next blocks changed is looked at. Whoever saw a definition committed may ask
+/// this peer for it at once, so the first block after a rest is looked at without waiting.
+const REST: Duration = Duration::from_millis(50);
 
 /// Keeps up to date what a peer of `organization` announces of a channel's chaincodes, until nobody listens any longer. It
 /// changes with the channel's blocks and with the packages that are installed. While the state cannot be read, what was said
@@ -37,12 +38,12 @@ pub async fn keep_announced(
             Ok(None) => {}
             Err(_) => return,
         }
+        tokio::time::sleep(REST).await;
         tokio::select! {
             changed = heights.changed() => if changed.is_err() { return },
             changed = installed.changed() => if changed.is_err() { return },
             () = told.closed() => return,
         }
-        tokio::time::sleep(GATHERING).await;
     }
 }
 
