@@ -23,7 +23,7 @@ use crate::directory::LedgerDirectory;
 use crate::error::{ImportError, LedgerConfigError};
 use crate::import::note_missing;
 use crate::late::{self, Examination, Examined};
-use crate::private::{arrange, purged_keys};
+use crate::private::{arrange, erase_purged, purged_keys};
 use crate::recover::{Origin, open_state};
 use crate::rollback::{FormerHeight, open_blocks};
 use crate::snapshots::{Snapshots, SnapshotsDirectory};
@@ -425,7 +425,7 @@ impl Ledger {
         self.store.write(batch, durability).map_err(LedgerError::from)?;
         times.state = began.elapsed();
         if purges {
-            kept.erase_purged(number.next().get())?;
+            erase_purged(&self.channel_id, kept, number.next().get())?;
         }
         let state = Arc::new(StateSnapshot::new(self.store.snapshot(), number.next().get(), commit_hash));
         let (config, organizations) = match new_config {

@@ -18,7 +18,7 @@ use ripstop_validation::ValidatedBlock;
 
 use crate::error::RecoverError;
 use crate::import::import;
-use crate::private::{announced_private_data, purged_keys};
+use crate::private::{announced_private_data, erase_purged, purged_keys};
 use crate::{OpenError, StateSnapshot, apply, late};
 
 /// How often the progress of a long replay is logged, in blocks.
@@ -59,7 +59,12 @@ pub(crate) fn open_state(
     private: &PrivateStore,
 ) -> Result<(Store, StateSnapshot), OpenError> {
     let height = origin.blocks.appended();
-    let reason = match caught_up(directory, origin, private, height, || true) {
+    let open = || -> Result<_, RecoverError> {
+        let (store, current) = caught_up(directory, origin, private, height, || true)?;
+        erase_left_over(channel, &store, &current, private)?;
+        Ok((store, current))
+    };
+    let reason = match open() {
         Ok(opened) => return Ok(opened),
         Err(reason) if reason.blames_state() => reason,
         Err(source) => return Err(OpenError::Recover { channel: channel.clone(), source }),
@@ -70,8 +75,7 @@ pub(crate) fn open_state(
         aside.display(),
         height.saturating_sub(1)
     );
-    caught_up(directory, origin, private, height, || true)
-        .map_err(|source| OpenError::Recover { channel: channel.clone(), source })
+    open().map_err(|source| OpenError::Recover { channel: channel.clone(), source })
 }
 
 /// Opens the state, and replays blocks until it shows `height` of them.
@@ -102,7 +106,6 @@ fn caught_up(
     if let Some(last) = current.height().checked_sub(1) {
         private.committed().forget_expired(BlockNumber::new(last))?;
     }
-    erase_purged(&store, &current, private)?;
     Ok((store, current))
 }
 
@@ -126,7 +129,12 @@ fn replay_late(
 }
 
 /// Erases purged values that a crash left. The state must be safe on disk before, because it is the last to need their keys.
-fn erase_purged(store: &Store, current: &StateSnapshot, private: &PrivateStore) -> Result<(), RecoverError> {
+fn erase_left_over(
+    channel: &ChannelId,
+    store: &Store,
+    current: &StateSnapshot,
+    private: &PrivateStore,
+) -> Result<(), RecoverError> {
     let Some(last) = current.height().checked_sub(1).map(BlockNumber::new) else { return Ok(()) };
     if !private.committed().has_purged()? {
         return Ok(());
@@ -134,7 +142,7 @@ fn erase_purged(store: &Store, current: &StateSnapshot, private: &PrivateStore) 
     let mut batch = Batch::new();
     StateWriter::new(&mut batch).put_savepoint(&Savepoint { block: last, commit_hash: current.commit_hash().clone() });
     store.write(batch, Durability::Synced)?;
-    Ok(private.committed().erase_purged(current.height())?)
+    Ok(erase_purged(channel, private.committed(), current.height())?)
 }
 
 /// The state as it was written last, if the blocks agree that it may be so. The first one comes from the snapshot, if the

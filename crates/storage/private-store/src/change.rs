@@ -7,7 +7,7 @@ use ripstop_kv::{Batch, Snapshot};
 use ripstop_rwset::Purge;
 use ripstop_types::{BlockNumber, Digest};
 
-use crate::committed::{purged, read_places, read_set};
+use crate::committed::{Erased, purged, read_places, read_set};
 use crate::keys::{self, EXPIRING, HASHED, KEYS, LATE, MISSING, PURGED, PURGING, WRITTEN};
 use crate::{Absence, HashedValue, PrivatePlace, PrivateSet, PrivateStoreError};
 
@@ -169,8 +169,9 @@ impl Change {
     }
 
     /// Erases writes of purged keys out of their sets.
-    pub(crate) fn erase_purged(&mut self, height: u64) -> Result<()> {
-        let Some(snapshot) = self.snapshot.clone() else { return Ok(()) };
+    pub(crate) fn erase_purged(&mut self, height: u64) -> Result<Erased> {
+        let mut erased = Erased::default();
+        let Some(snapshot) = self.snapshot.clone() else { return Ok(erased) };
         let mut gone: BTreeMap<PrivatePlace, HashSet<String>> = BTreeMap::new();
         for entry in snapshot.range(&PURGING, &[], None)? {
             let (key, _) = entry?;
@@ -187,9 +188,12 @@ impl Change {
                 }
                 let (namespace, collection) = keys::read_purged(&key).ok_or_else(damaged)?;
                 let place = PrivatePlace { block: version.block, tx: version.tx, namespace, collection };
-                gone.entry(place).or_default().insert(String::from_utf8(clear.to_vec()).map_err(|_| damaged())?);
+                let clear = String::from_utf8(clear.to_vec()).map_err(|_| damaged())?;
+                erased.writes.push((place.clone(), clear.clone()));
+                gone.entry(place).or_default().insert(clear);
                 self.batch.delete(&KEYS, index);
             }
+            erased.keys += 1;
             self.batch.delete(&PURGING, key);
         }
         for (place, gone) in gone {
@@ -199,7 +203,7 @@ impl Change {
             let left = set.writes.without(&gone);
             self.batch.put(&WRITTEN, key, [&arrived.to_be_bytes(), left.raw.as_ref()].concat());
         }
-        Ok(())
+        Ok(erased)
     }
 
     fn remove_sets(&mut self, block: BlockNumber, which: impl Fn(&PrivatePlace) -> bool) -> Result<()> {

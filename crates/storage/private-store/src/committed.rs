@@ -83,6 +83,15 @@ pub struct BlockSets<'a> {
     pub purges: &'a [Purge],
 }
 
+/// What [`CommittedPrivateData::erase_purged`] erased.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Erased {
+    /// How many keys were purged, whether or not they were ever here.
+    pub keys: usize,
+    /// Each write of them that was here: its set and the clear key.
+    pub writes: Vec<(PrivatePlace, String)>,
+}
+
 /// Private writes of committed transactions, by block and place in it, with markers for those that are not here. Written
 /// before the block itself, so the last entries may belong to a block that a crash prevented; that block comes again and
 /// replaces them.
@@ -167,11 +176,12 @@ impl CommittedPrivateData {
     }
 
     /// Erases from the disk what was purged by blocks below a height. The clear keys are gone then, so the state must have
-    /// been changed by those blocks before, beyond a loss of power.
-    pub fn erase_purged(&self, height: u64) -> Result<(), PrivateStoreError> {
+    /// been changed by those blocks before, beyond a loss of power. Says what is gone.
+    pub fn erase_purged(&self, height: u64) -> Result<Erased, PrivateStoreError> {
         let mut change = Change::new(self.0.snapshot());
-        change.erase_purged(height)?;
-        self.0.write(change.finish())
+        let erased = change.erase_purged(height)?;
+        self.0.write(change.finish())?;
+        Ok(erased)
     }
 
     /// Whether [`Self::erase_purged`] has something to do.

@@ -22,6 +22,8 @@ mod keys;
 mod store;
 mod transient;
 
-pub use committed::{Absence, BlockSets, CommittedPrivateData, HashedValue, PrivatePlace, PrivateSet, by_transaction};
+pub use committed::{
+    Absence, BlockSets, CommittedPrivateData, Erased, HashedValue, PrivatePlace, PrivateSet, by_transaction,
+};
 pub use store::{PrivateStore, PrivateStoreError};
 pub use transient::{TransientKey, TransientSet, TransientStore};

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use ripstop_private_store::{
-    Absence, BlockSets, CommittedPrivateData, HashedValue, PrivatePlace, PrivateSet, PrivateStore, TransientSet,
+    Absence, BlockSets, CommittedPrivateData, Erased, HashedValue, PrivatePlace, PrivateSet, PrivateStore, TransientSet,
 };
 use ripstop_rwset::{CollectionPrivateRwSet, Purge, RwSetBuilder, TxPrivateRwSet};
 use ripstop_types::{BlockNumber, Digest, Height, TxId};
@@ -232,7 +232,13 @@ fn purged_values_are_hidden_at_once_and_erased_when_the_state_allows() {
         assert_eq!(disk.committed().has_purged().unwrap(), !erased);
         disk.committed().erase_purged(3).unwrap();
         assert_eq!(disk.committed().has_purged().unwrap(), !erased, "block 3 is not in the state yet");
-        disk.committed().erase_purged(4).unwrap();
+        let gone = disk.committed().erase_purged(4).unwrap();
+        let places: Vec<_> =
+            gone.writes.iter().map(|(place, key)| (place.block.get(), place.tx, key.as_str())).collect();
+        match erased {
+            false => assert_eq!((gone.keys, places), (1, vec![(2, 0, "a"), (3, 0, "a"), (3, 1, "a")])),
+            true => assert_eq!(gone, Erased::default()),
+        }
         disk.reopen();
     }
     let purged = |key: &str| disk.committed().purged("cc", "coll", hash(key).as_bytes()).unwrap();
