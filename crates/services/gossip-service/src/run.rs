@@ -266,6 +266,7 @@ impl Driver {
             return;
         }
         let reason = match reached {
+            Ok(found) if found.pki_id == wanted => "it hung up at once".to_owned(),
             Ok(found) => format!("now peer {} is there", found.pki_id),
             Err(reason) => reason,
         };
