@@ -178,9 +178,11 @@ impl Channel {
         self.cut_off(surroundings);
     }
 
-    /// The process ends: this peer leads no more. It stays a member, and says nothing.
+    /// The process ends: who was elected leads no more. This peer stays a member, and says nothing.
     pub(crate) fn stop(&mut self, surroundings: &mut Surroundings<'_>) {
-        self.leading.stop(surroundings, &self.id, &self.members);
+        if let Leading::Elected(_) = self.leading {
+            self.leading.stop(surroundings, &self.id, &self.members);
+        }
         self.transfer.stop();
         self.timers = Timers::default();
     }
