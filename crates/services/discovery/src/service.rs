@@ -1,11 +1,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ripstop_crypto::encode_pem;
 use ripstop_msp::LocalPolicy;
 use ripstop_proto::discovery::discovery_server::{Discovery as DiscoveryRpc, DiscoveryServer};
 use ripstop_proto::discovery::{AuthInfo, Query, QueryResult, Request, Response, SignedRequest};
 use ripstop_transport::{BOUNDED_BY_LISTENER, PeerInfo};
-use ripstop_types::{ChannelId, SignedData};
+use ripstop_types::{ChannelId, Digest, SignedData};
 use tokio::sync::Semaphore;
 use tonic::Status;
 
@@ -23,9 +24,10 @@ const AT_ONCE: usize = 4;
 /// Whether requests must name the client's TLS certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsBinding {
-    /// With TLS, mutual or not: the client has to present a certificate, and to sign its hash.
+    /// Under mutual TLS: the client signs the hash of the certificate that it presents, of its DER or, as Fabric's command
+    /// does, of its PEM.
     Required,
-    /// Without TLS.
+    /// Otherwise. Fabric's peers are written to check it whenever there is TLS, and never do; its clients rely on that.
     NotChecked,
 }
 
@@ -103,8 +105,10 @@ fn accept(request: &SignedRequest, binding: TlsBinding, client: Option<&PeerInfo
         return Err(Refusal::NoIdentity);
     }
     if binding == TlsBinding::Required {
-        let actual = client.and_then(PeerInfo::certificate_hash).ok_or(Refusal::NoCertificate)?;
-        if claimed.as_ref() != actual.as_bytes() {
+        let certificate = client.and_then(PeerInfo::certificate).ok_or(Refusal::NoCertificate)?;
+        let actual = Digest::of(certificate);
+        let is_of = |digest: &Digest| claimed.as_ref() == digest.as_bytes();
+        if !is_of(&actual) && !is_of(&Digest::of(encode_pem("CERTIFICATE", certificate).as_bytes())) {
             return Err(Refusal::OtherCertificate { claimed, actual });
         }
     }

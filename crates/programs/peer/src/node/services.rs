@@ -13,7 +13,7 @@ use ripstop_msp::LocalPolicy;
 use ripstop_node_config::{PeerConfig, ProposalFilter};
 use ripstop_runtime::TaskKind;
 use ripstop_snapshot_service::SnapshotService;
-use ripstop_transport::{ConcurrencyLimit, Keepalive};
+use ripstop_transport::{ConcurrencyLimit, Keepalive, ServerTls};
 use tokio::sync::watch;
 use tonic::service::Routes;
 
@@ -88,9 +88,9 @@ fn deliver(peer: &Peer) -> DeliverService {
 fn discovery_service(peer: &Peer, discovery: Discovery) -> DiscoveryService {
     let config = peer.config.discovery;
     let config = DiscoveryConfig {
-        binding: match peer.identity.server_tls() {
-            Some(_) => ripstop_discovery::TlsBinding::Required,
-            None => ripstop_discovery::TlsBinding::NotChecked,
+        binding: match peer.identity.server_tls().is_some_and(ServerTls::requires_client_certificate) {
+            true => ripstop_discovery::TlsBinding::Required,
+            false => ripstop_discovery::TlsBinding::NotChecked,
         },
         local_policy: if config.org_members_allowed { LocalPolicy::Members } else { LocalPolicy::Admins },
         cache: config.auth_cache.map(|cache| CacheSize { max: cache.max_size, retention: cache.retention_ratio }),
