@@ -22,6 +22,7 @@ mod environment;
 mod files;
 mod material;
 mod member;
+mod neighbours;
 mod plan;
 mod process;
 mod progress;

@@ -12,6 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::deploy::{self, Package};
 use crate::material;
 use crate::member::{Members, listening, orderer_admin};
+use crate::neighbours;
 use crate::plan::{self, CHANNEL, CONTRACT, HOST, Layout, OrdererPlan, Plan};
 use crate::process::{Kind, Process};
 use crate::progress::{Progress, Step};
@@ -78,17 +79,25 @@ async fn go(options: &UpOptions, processes: &mut Vec<Process>) -> anyhow::Result
         outcome = brought_up => outcome?,
     };
     say!("{}", summary::text(&plan, &layout, &shown, blocks));
-    if options.once {
-        return Ok(End::Done);
+    if !options.once {
+        let elsewhere = options.directory.as_os_str() != DEFAULT_DIRECTORY;
+        say!("{}", summary::how_to_call(elsewhere.then_some(layout.root.as_path())));
+        say!("  Ctrl-C stops everything; the next `up` goes on with the same ledger.\n");
     }
-    let elsewhere = options.directory.as_os_str() != DEFAULT_DIRECTORY;
-    say!("{}", summary::how_to_call(elsewhere.then_some(layout.root.as_path())));
-    say!("  Ctrl-C stops everything; the next `up` goes on with the same ledger.");
+    let mut acquaintance = std::pin::pin!(neighbours::lines(&plan, &layout, &members));
+    let mut are_acquainted = false;
     let mut restarts = Restarts::default();
     loop {
         tokio::select! {
             biased;
             () = stop.next() => return Ok(End::Interrupted),
+            lines = &mut acquaintance, if !are_acquainted => {
+                lines.iter().for_each(|line| say!("  {line}"));
+                if options.once {
+                    return Ok(End::Done);
+                }
+                are_acquainted = true;
+            }
             (place, how) = first_end(processes) => {
                 let (orderer, pause) = may_go_on_without(&plan, &mut restarts, &processes[place], &how)?;
                 tokio::select! {
