@@ -15,6 +15,7 @@
 
 mod chain;
 mod checks;
+pub mod cost;
 mod history;
 mod hostile;
 mod orderer;
