@@ -10,7 +10,7 @@
 //! - blocks are sent in order and without gaps;
 //! - the puller judges nothing: who receives its blocks verifies them, and tells the puller to look elsewhere.
 //!
-//! Absent: private data beside blocks (answered with `Unimplemented`), header streams against censorship.
+//! Absent: who may read which private data beside blocks (their source says so), header streams against censorship.
 
 mod filtered;
 mod pull;

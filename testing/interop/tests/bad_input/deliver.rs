@@ -1,5 +1,7 @@
 //! What peer and orderer say to requests for blocks. The answer is a status; the reason is in the log.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use ripstop_crypto::SigningIdentity;
 use ripstop_interop::{CHANNEL, DraftEnvelope, high_s};
@@ -9,6 +11,7 @@ use ripstop_proto::orderer::seek_position::Type;
 use ripstop_proto::orderer::{SeekInfo, SeekNewest, SeekOldest, SeekPosition, SeekSpecified};
 use ripstop_proto::protos::deliver_client::DeliverClient;
 use ripstop_proto::{Message, common, orderer, protos};
+use tonic::{Response, Status, Streaming};
 
 use crate::world::{Outcome, World, outcome_of, status_name};
 
@@ -45,20 +48,48 @@ impl World {
         answered.await.unwrap_or_else(|status| outcome_of(&status))
     }
 
-    /// Asks the peer.
+    /// Asks the peer for filtered blocks.
     async fn peer_blocks(&self, request: common::Envelope) -> Outcome {
         let mut client = DeliverClient::new(self.peer.clone());
-        let answered = async {
-            let mut answers = client.deliver_filtered(tokio_stream::once(request)).await?.into_inner();
-            while let Some(answer) = answers.message().await? {
-                if let Some(protos::deliver_response::Type::Status(status)) = answer.r#type {
-                    return Ok((status_name(status), String::new()));
-                }
-            }
-            Ok(("none".to_owned(), String::new()))
-        };
-        answered.await.unwrap_or_else(|status| outcome_of(&status))
+        peer_status(client.deliver_filtered(tokio_stream::once(request)).await).await
     }
+
+    /// Asks the peer for blocks with private data.
+    async fn private_blocks(&self, request: common::Envelope) -> Outcome {
+        let mut client = DeliverClient::new(self.peer.clone());
+        peer_status(client.deliver_with_private_data(tokio_stream::once(request)).await).await
+    }
+}
+
+/// The private collections that a peer delivers in answer to a request, in alphabetical order.
+async fn collections(world: &World, request: common::Envelope) -> Outcome {
+    let mut client = DeliverClient::new(world.peer.clone());
+    let answered = async {
+        let mut answers = client.deliver_with_private_data(tokio_stream::once(request)).await?.into_inner();
+        let mut found = BTreeSet::new();
+        while let Some(answer) = answers.message().await? {
+            let Some(protos::deliver_response::Type::BlockAndPrivateData(both)) = answer.r#type else { break };
+            let namespaces = both.private_data_map.into_values().flat_map(|set| set.ns_pvt_rwset);
+            let collections = namespaces.flat_map(|ns| ns.collection_pvt_rwset);
+            found.extend(collections.map(|collection| collection.collection_name));
+        }
+        Ok((found.into_iter().collect::<Vec<_>>().join(" "), String::new()))
+    };
+    answered.await.unwrap_or_else(|status: Status| outcome_of(&status))
+}
+
+/// The status that ends a request to a peer.
+async fn peer_status(answers: Result<Response<Streaming<protos::DeliverResponse>>, Status>) -> Outcome {
+    let answered = async {
+        let mut answers = answers?.into_inner();
+        while let Some(answer) = answers.message().await? {
+            if let Some(protos::deliver_response::Type::Status(status)) = answer.r#type {
+                return Ok((status_name(status), String::new()));
+            }
+        }
+        Ok(("none".to_owned(), String::new()))
+    };
+    answered.await.unwrap_or_else(|status: Status| outcome_of(&status))
 }
 
 /// Requests that are spoilt in one place each.
@@ -119,11 +150,15 @@ pub(crate) async fn requests(world: &World) {
     for (name, request, status) in cases {
         let outcome = world.orderer_blocks(request.clone()).await;
         world.expect(&format!("deliver of the orderer, {name}"), &outcome, status, "");
-        let outcome = world.peer_blocks(request).await;
+        let outcome = world.peer_blocks(request.clone()).await;
         world.expect(&format!("deliver of the peer, {name}"), &outcome, status, "");
+        let outcome = world.private_blocks(request).await;
+        world.expect(&format!("deliver of the peer with private data, {name}"), &outcome, status, "");
     }
-    let mut client = DeliverClient::new(world.peer.clone());
-    let refusal = client.deliver_with_private_data(tokio_stream::once(by(user))).await;
-    let outcome = refusal.map_or_else(|status| outcome_of(&status), |_| ("Ok".to_owned(), String::new()));
-    world.expect("deliver with private data", &outcome, "Ok", "");
+    // What an organisation approved is its own.
+    for (name, reader, expected) in [("own", user, "_implicit_org_Org1MSP"), ("foreign", &world.neighbour, "")] {
+        let request = draft(reader, range(oldest(), newest())).sign(reader);
+        let outcome = collections(world, request).await;
+        world.expect(&format!("{name} private data beside blocks"), &outcome, expected, "");
+    }
 }
