@@ -56,6 +56,7 @@ pub(crate) fn assemble(config: GossipConfig, parts: GossipParts) -> Assembled {
         outbox: options.send_buff_size,
         messages: config.messages,
         doorway: Doorway::default(),
+        rooms: Doorway::default(),
     };
     let dialler = Arc::new(Dialler {
         me,

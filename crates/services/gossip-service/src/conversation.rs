@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::event::{Event, Events};
 use crate::metrics::GossipMetrics;
 use crate::router::Router;
-use crate::stream::{Opener, Outbox, Stream, Streams};
+use crate::stream::{Outbox, Stream, Streams};
 
 const LOG: &str = "gossip.comm";
 
@@ -61,15 +61,6 @@ pub(crate) enum NotEstablished {
     Refused(#[from] HandshakeRefusal),
 }
 
-/// Whether a stream was taken up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Begun {
-    /// It was.
-    Talk,
-    /// There is one with that peer already.
-    Superfluous,
-}
-
 impl Conversations {
     /// Waits for the other peer's handshake and judges it.
     pub(crate) async fn establish(
@@ -106,13 +97,13 @@ impl Conversations {
         })
     }
 
-    /// Takes a stream up, unless there is a better one with that peer, and tells the loop who answered either way.
-    pub(crate) async fn begin(&self, stream: &Stream, opener: Opener, dialled: Option<Endpoint>) -> Begun {
-        let admitted = self.streams.admit(stream, opener);
-        if admitted || dialled.is_some() {
+    /// Takes a stream up and tells the loop who is there; `false` when there are too many.
+    pub(crate) async fn begin(&self, stream: &Stream, dialled: Option<Endpoint>) -> bool {
+        let admitted = self.streams.admit(stream);
+        if admitted {
             self.events.push(Event::Connected { contact: stream.contact().clone(), dialled }).await;
         }
-        if admitted { Begun::Talk } else { Begun::Superfluous }
+        admitted
     }
 
     /// Talks on a stream that was taken up until it ends.

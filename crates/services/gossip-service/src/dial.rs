@@ -17,8 +17,8 @@ use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 use crate::config::GossipTls;
-use crate::conversation::{Begun, Conversations};
-use crate::stream::{LeavingMessages, Opener, Outbox, Stream};
+use crate::conversation::Conversations;
+use crate::stream::{LeavingMessages, Outbox, Stream};
 
 /// How other peers are dialled.
 pub(crate) struct Dialler {
@@ -86,7 +86,7 @@ impl Dialler {
             return Err(why);
         }
         let stream = Stream::new(contact.clone(), address.to_owned(), outbox);
-        if conversations.begin(&stream, Opener::We, Some(address.to_owned())).await == Begun::Talk {
+        if conversations.begin(&stream, Some(address.to_owned())).await {
             let talking = Arc::clone(conversations).talk(incoming, stream);
             conversations.spawn("stream to another peer", talking);
         }

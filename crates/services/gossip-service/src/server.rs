@@ -1,7 +1,8 @@
 //! Streams that others open: the service `gossip.Gossip` on the peer's listener.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::hash::Hash;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -12,14 +13,19 @@ use ripstop_proto::gossip::{Empty, Envelope};
 use ripstop_transport::{KeyPair, MessageLimits, PeerInfo};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::conversation::{Begun, Conversations};
-use crate::stream::{Leaving, Opener, Outbox, Stream};
+use crate::conversation::Conversations;
+use crate::stream::{Leaving, Outbox, Stream};
 
 /// How many handshakes of one address may be under way at once. Who opens more is refused; so a stranger that opens streams
 /// and says nothing keeps nobody else out.
 const HANDSHAKES_EACH: usize = 16;
 /// How many handshakes may be under way at once.
 const HANDSHAKES: usize = 1024;
+/// How many streams of one connection there may be, those included that are closed and whose last messages the other side
+/// does not take. Peers need one.
+const STREAMS_EACH: usize = 4;
+/// How many streams there may be in all.
+const STREAMS: usize = 40_000;
 
 /// The service for other peers.
 #[derive(Clone)]
@@ -29,7 +35,10 @@ pub struct GossipService {
     pub(crate) tls: Option<KeyPair>,
     pub(crate) outbox: usize,
     pub(crate) messages: MessageLimits,
-    pub(crate) doorway: Doorway,
+    /// Handshakes under way.
+    pub(crate) doorway: Doorway<IpAddr>,
+    /// Streams, by connection.
+    pub(crate) rooms: Doorway<SocketAddr>,
 }
 
 impl std::fmt::Debug for GossipService {
@@ -55,10 +64,12 @@ impl Service for GossipService {
         request: Request<Streaming<Envelope>>,
     ) -> Result<Response<Self::GossipStreamStream>, Status> {
         let peer = PeerInfo::of(&request).cloned().ok_or_else(|| Status::internal("the connection is not known"))?;
-        let entering = self
-            .doorway
-            .enter(peer.address().ip())
-            .ok_or_else(|| Status::resource_exhausted("too many handshakes of this address are under way"))?;
+        let full = |what| Status::resource_exhausted(format!("too many {what}; close some, or come later"));
+        let address = peer.address();
+        let entering = self.doorway.enter(address.ip(), HANDSHAKES_EACH, HANDSHAKES);
+        let entering = entering.ok_or_else(|| full("handshakes of this address are under way"))?;
+        let room = self.rooms.enter(address, STREAMS_EACH, STREAMS);
+        let room = room.ok_or_else(|| full("streams of this connection are open"))?;
         let conversations = Arc::clone(&self.conversations);
         let hash = self.tls.as_ref().map(|tls| tls.leaf_hash().to_bytes()).unwrap_or_default();
         let hello = offer(&self.me, hash, Purpose::Talk, &conversations.router.trust);
@@ -71,7 +82,7 @@ impl Service for GossipService {
             match established {
                 Ok((contact, Purpose::Talk)) => {
                     let stream = Stream::new(contact, address, outbox);
-                    if conversations.begin(&stream, Opener::They, None).await == Begun::Talk {
+                    if conversations.begin(&stream, None).await {
                         conversations.talk(incoming, stream).await;
                     }
                 }
@@ -83,7 +94,7 @@ impl Service for GossipService {
             }
         };
         self.conversations.spawn("stream of another peer", accepting);
-        Ok(Response::new(leaving))
+        Ok(Response::new(leaving.occupying(room)))
     }
 
     async fn ping(&self, _: Request<Empty>) -> Result<Response<Empty>, Status> {
@@ -91,37 +102,49 @@ impl Service for GossipService {
     }
 }
 
-/// How many handshakes are under way, by address. Clones are the same.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Doorway(Arc<Mutex<HashMap<IpAddr, usize>>>);
-
-/// A handshake under way.
+/// How many there are of something, by where they come from. Clones are the same.
 #[derive(Debug)]
-pub(crate) struct Entering {
-    doorway: Doorway,
-    address: IpAddr,
+pub(crate) struct Doorway<K: Eq + Hash>(Arc<Mutex<HashMap<K, usize>>>);
+
+/// One of those that are counted, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Entering<K: Eq + Hash> {
+    doorway: Doorway<K>,
+    from: K,
 }
 
-impl Doorway {
-    /// Counts one more, if there is room.
-    pub(crate) fn enter(&self, address: IpAddr) -> Option<Entering> {
-        let mut counts = self.0.lock();
-        let all: usize = counts.values().sum();
-        let own = counts.get(&address).copied().unwrap_or_default();
-        if all >= HANDSHAKES || own >= HANDSHAKES_EACH {
-            return None;
-        }
-        counts.insert(address, own + 1);
-        Some(Entering { doorway: self.clone(), address })
+impl<K: Eq + Hash> Clone for Doorway<K> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
     }
 }
 
-impl Drop for Entering {
+impl<K: Eq + Hash> Default for Doorway<K> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<K: Eq + Hash + Copy> Doorway<K> {
+    /// Counts one more, if there is room.
+    pub(crate) fn enter(&self, from: K, each: usize, all: usize) -> Option<Entering<K>> {
+        let mut counts = self.0.lock();
+        let present: usize = counts.values().sum();
+        let own = counts.get(&from).copied().unwrap_or_default();
+        if present >= all || own >= each {
+            return None;
+        }
+        counts.insert(from, own + 1);
+        Some(Entering { doorway: self.clone(), from })
+    }
+}
+
+impl<K: Eq + Hash> Drop for Entering<K> {
     fn drop(&mut self) {
         let mut counts = self.doorway.0.lock();
-        match counts.get_mut(&self.address) {
+        match counts.get_mut(&self.from) {
             Some(count) if *count > 1 => *count -= 1,
-            _ => drop(counts.remove(&self.address)),
+            _ => drop(counts.remove(&self.from)),
         }
     }
 }
@@ -134,11 +157,12 @@ mod tests {
     fn silent_strangers_of_one_address_keep_out_only_themselves() {
         let doorway = Doorway::default();
         let [loud, quiet]: [IpAddr; 2] = ["10.0.0.1", "10.0.0.2"].map(|address| address.parse().unwrap());
-        let mut entering: Vec<_> = (0..HANDSHAKES_EACH).map(|_| doorway.enter(loud).unwrap()).collect();
-        assert!(doorway.enter(loud).is_none());
-        assert!(doorway.enter(quiet).is_some());
+        let mut entering: Vec<_> =
+            (0..HANDSHAKES_EACH).map(|_| doorway.enter(loud, HANDSHAKES_EACH, HANDSHAKES).unwrap()).collect();
+        assert!(doorway.enter(loud, HANDSHAKES_EACH, HANDSHAKES).is_none());
+        assert!(doorway.enter(quiet, HANDSHAKES_EACH, HANDSHAKES).is_some());
         entering.pop();
-        assert!(doorway.enter(loud).is_some());
+        assert!(doorway.enter(loud, HANDSHAKES_EACH, HANDSHAKES).is_some());
         entering.clear();
         assert!(doorway.0.lock().is_empty());
     }

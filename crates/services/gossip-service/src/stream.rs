@@ -1,6 +1,7 @@
 //! One authenticated stream to another peer: what waits to be sent on it, and what was said on it.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
@@ -16,6 +17,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
 
 use crate::metrics::GossipMetrics;
+use crate::server::Entering;
 
 /// How many private messages of one peer may be worked on at once. A peer that sends more is told to wait.
 const PRIVATE_AT_ONCE: usize = 32;
@@ -69,6 +71,7 @@ impl Outbox {
             status: Arc::clone(&outbox.status),
             metrics: metrics.clone(),
             has_ended: false,
+            _room: None,
         };
         (outbox, leaving)
     }
@@ -127,11 +130,18 @@ pub struct Leaving {
     status: Arc<OnceLock<Status>>,
     metrics: GossipMetrics,
     has_ended: bool,
+    /// Counts the stream for as long as there are messages that did not leave.
+    _room: Option<Entering<SocketAddr>>,
 }
 
 impl Leaving {
+    /// The same, in a room.
+    pub(crate) fn occupying(self, room: Entering<SocketAddr>) -> Self {
+        Self { _room: Some(room), ..self }
+    }
+
     /// A client cannot tell its server why it hangs up.
-    pub(crate) const fn without_status(self) -> LeavingMessages {
+    pub(crate) fn without_status(self) -> LeavingMessages {
         LeavingMessages(self)
     }
 }
@@ -221,69 +231,65 @@ impl Stream {
     }
 }
 
-/// All streams: one for each peer.
+/// All streams.
+///
+/// Each peer has one, and for a while a second one: when two peers dial each other at once, or one of them does not know yet
+/// that a stream is there, a peer of Fabric closes the one that it does not want, and it is not known which. The newer one is
+/// used; when it ends, the older one is. What comes in on either is heard.
 #[derive(Debug, Default)]
-pub(crate) struct Streams(Mutex<BTreeMap<PkiId, Stream>>);
+pub(crate) struct Streams(Mutex<BTreeMap<PkiId, Vec<Stream>>>);
 
-/// Who opened a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Opener {
-    /// The other peer.
-    They,
-    /// This one.
-    We,
-}
-
-/// How many streams there may be. More that others open are refused.
-const MAX_STREAMS: usize = 20_000;
+/// How many peers may have streams. More are refused.
+const MAX_PEERS: usize = 20_000;
+/// How many streams a peer may have.
+const STREAMS_EACH: usize = 2;
 
 impl Streams {
-    /// Takes a stream up. One that the other peer opened replaces the one before; one that this peer opened gives way to
-    /// one that came up meanwhile, as on Fabric's peers. `false`: it is closed.
-    pub(crate) fn admit(&self, stream: &Stream, opener: Opener) -> bool {
+    /// Takes a stream up; one too many of the same peer ends. `false`: it is closed, because too many peers have streams.
+    pub(crate) fn admit(&self, stream: &Stream) -> bool {
         let mut streams = self.0.lock();
         let id = &stream.contact().pki_id;
-        let admitted = match (streams.get(id), opener) {
-            (Some(_), Opener::We) => false,
-            (Some(before), Opener::They) => {
-                before.outbox().close();
-                true
-            }
-            (None, _) => streams.len() < MAX_STREAMS,
-        };
-        if admitted {
-            streams.insert(id.clone(), stream.clone());
-        } else {
+        if streams.len() >= MAX_PEERS && !streams.contains_key(id) {
             stream.outbox().close();
+            return false;
         }
-        admitted
+        let own = streams.entry(id.clone()).or_default();
+        own.push(stream.clone());
+        if own.len() > STREAMS_EACH {
+            own.remove(0).outbox().close();
+        }
+        true
     }
 
+    /// The stream to a peer.
     pub(crate) fn get(&self, peer: &PkiId) -> Option<Stream> {
-        self.0.lock().get(peer).cloned()
+        self.0.lock().get(peer)?.last().cloned()
     }
 
-    /// Closes the stream of a peer.
+    /// Closes the streams of a peer.
     pub(crate) fn close(&self, peer: &PkiId) {
-        if let Some(stream) = self.0.lock().get(peer) {
-            stream.outbox().close();
+        if let Some(streams) = self.0.lock().get(peer) {
+            streams.iter().for_each(|stream| stream.outbox().close());
         }
     }
 
     /// Forgets a stream that ended. `true` when its peer has none now.
     pub(crate) fn forget(&self, ended: &Stream) -> bool {
+        ended.outbox().close();
         let mut streams = self.0.lock();
         let id = &ended.contact().pki_id;
-        ended.outbox().close();
-        let is_last = streams.get(id).is_some_and(|stream| stream.is(ended));
-        if is_last {
+        let Some(own) = streams.get_mut(id) else { return false };
+        let before = own.len();
+        own.retain(|stream| !stream.is(ended));
+        let was_the_last = own.is_empty() && before > 0;
+        if own.is_empty() {
             streams.remove(id);
         }
-        is_last
+        was_the_last
     }
 
     /// Closes all.
     pub(crate) fn close_all(&self) {
-        self.0.lock().values().for_each(|stream| stream.outbox().close());
+        self.0.lock().values().flatten().for_each(|stream| stream.outbox().close());
     }
 }

@@ -2,142 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod world;
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use ripstop_channel_config::genesis;
-use ripstop_gossip::{Content, Options, PkiId, PrivateDigest, PrivateElement, PrivatePayload, View};
-use ripstop_gossip_service::{
-    AcknowledgeError, ChannelDoor, Gossip, GossipConfig, GossipParts, GossipTls, PrivateIncoming, SendError, Spreading,
-};
-use ripstop_ledger::{LedgerOptions, Ledgers};
-use ripstop_msp::LocalMsp;
-use ripstop_operations::Metrics;
-use ripstop_proto::protos;
-use ripstop_runtime::TaskGroup;
-use ripstop_testkit::{Channel, Organization, value};
-use ripstop_transport::{
-    ClientAuth, Keepalive, KeyPair, Listener, MessageLimits, ServerKeepalive, ServerTls, serve_grpc,
-};
-use ripstop_types::{Block, ChannelId, Timestamp};
-use tempfile::TempDir;
-use tokio::sync::watch;
-use tonic::service::Routes;
+use ripstop_gossip::{Content, PkiId, PrivateDigest, PrivateElement, PrivatePayload, View};
+use ripstop_gossip_service::{AcknowledgeError, PrivateIncoming, SendError};
+use ripstop_testkit::Organization;
 
-/// Nothing here takes as long: who waits for it waits for a bug.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn channel() -> ChannelId {
-    ChannelId::new("mychannel").unwrap()
-}
-
-/// Fabric's settings, quicker.
-fn options(bootstrap: &[&str]) -> Options {
-    Options {
-        bootstrap: bootstrap.iter().map(|&address| address.to_owned()).collect(),
-        alive_time_interval: Duration::from_millis(200),
-        alive_expiration_timeout: Duration::from_secs(3),
-        reconnect_interval: Duration::from_millis(500),
-        pull_interval: Duration::from_millis(300),
-        digest_wait_time: Duration::from_millis(100),
-        request_state_info_interval: Duration::from_millis(300),
-        publish_state_info_interval: Duration::from_millis(300),
-        membership_tracker_interval: Duration::from_millis(300),
-        ..Options::default()
-    }
-}
-
-struct Peer {
-    gossip: Gossip,
-    id: PkiId,
-    address: String,
-    metrics: Metrics,
-    door: ChannelDoor,
-    tasks: TaskGroup,
-    _ledgers: Arc<Ledgers>,
-    _directory: TempDir,
-}
-
-/// Where a peer will listen.
-struct Place {
-    listener: Listener,
-    address: String,
-}
-
-impl Place {
-    async fn find() -> Self {
-        let listener = Listener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.address().to_string();
-        Self { listener, address }
-    }
-}
-
-impl Peer {
-    /// A peer of an organisation that is in the channel of a genesis block.
-    async fn start(organization: &Organization, place: Place, genesis: &Block, bootstrap: &[&str]) -> Self {
-        let Place { listener, address } = place;
-        let directory = tempfile::tempdir().unwrap();
-        let ledgers = Arc::new(Ledgers::open(directory.path(), LedgerOptions::default()).unwrap());
-        let ledger = ledgers.create(genesis.clone()).unwrap();
-        let signer = organization.peer(&address);
-        let credentials = organization.tls(&address, &["127.0.0.1"]);
-        let pair = KeyPair::from_pem(credentials.certificate.as_bytes(), credentials.key.as_bytes()).unwrap();
-        let (tasks, metrics) = (TaskGroup::root("peer"), Metrics::new());
-        let config = GossipConfig {
-            options: options(bootstrap),
-            endpoint: address.clone(),
-            external_endpoint: address.clone(),
-            tls: Some(GossipTls { client: pair.clone(), server: pair.clone(), configured_roots: Vec::new() }),
-            messages: MessageLimits::default(),
-            keepalive: Keepalive::default(),
-            spreading: Spreading::Keep,
-        };
-        let id = PkiId::of(signer.identity());
-        let parts = GossipParts {
-            ledgers: Arc::clone(&ledgers),
-            local_msp: Arc::new(LocalMsp::new(&organization.msp_config()).unwrap()),
-            signer,
-            metrics: metrics.clone(),
-            tasks: tasks.clone(),
-        };
-        let (gossip, service) = Gossip::start(config, parts);
-        let tls = ServerTls::new(pair, ClientAuth::Requested).unwrap();
-        let routes = Routes::new(service.into_server());
-        let stopping = tasks.cancelled();
-        tokio::spawn(serve_grpc(listener, Some(tls), ServerKeepalive::default(), routes, stopping));
-        let door = gossip.join(ledger, watch::channel(Vec::new()).1);
-        Self { gossip, id, address, metrics, door, tasks, _ledgers: ledgers, _directory: directory }
-    }
-
-    /// Waits until this peer knows something.
-    async fn knows(&self, what: &str, known: impl Fn(&View) -> bool) {
-        let mut views = self.gossip.views();
-        let waiting = views.wait_for(|view| known(view));
-        match tokio::time::timeout(PATIENCE, waiting).await {
-            Ok(view) => drop(view.unwrap()),
-            Err(_) => panic!("{} does not know that {what}: {:#?}", self.address, self.gossip.view()),
-        }
-    }
-
-    async fn stop(&self) {
-        self.tasks.close(PATIENCE).await;
-    }
-}
-
-/// The first block of a channel of two organisations whose anchor peers are at these addresses.
-fn genesis_of(orderer: &Organization, organizations: &[(&Organization, &str)]) -> Block {
-    let mut root = Channel::new(orderer, organizations.iter().map(|(organization, _)| *organization)).group();
-    let application = root.groups.get_mut("Application").unwrap();
-    for (organization, anchor) in organizations {
-        let (host, port) = anchor.rsplit_once(':').unwrap();
-        let anchor_peers = vec![protos::AnchorPeer { host: host.to_owned(), port: port.parse().unwrap() }];
-        let group = application.groups.get_mut(organization.msp_id().as_str()).unwrap();
-        group.values.extend([value("AnchorPeers", &protos::AnchorPeers { anchor_peers })]);
-    }
-    genesis::block(&channel(), root, [7; 24], Timestamp { seconds: 0, nanos: 0 })
-}
+use crate::world::{PATIENCE, Peer, Place, channel, genesis_of, lives};
 
 /// Two peers of the first organisation and one of the second, all in one channel.
 async fn network() -> [Peer; 3] {
@@ -150,10 +24,6 @@ async fn network() -> [Peer; 3] {
         Peer::start(&org1, two, &genesis, &[&bootstrap]).await,
         Peer::start(&org2, three, &genesis, &[]).await,
     ]
-}
-
-fn lives(view: &View, peer: &Peer) -> bool {
-    view.alive.contains_key(&peer.id)
 }
 
 fn is_member(view: &View, peer: &Peer) -> bool {

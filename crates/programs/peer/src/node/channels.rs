@@ -193,8 +193,9 @@ impl PeerChannels {
 
     /// Takes blocks that other peers send.
     fn take(&self, channel: &Channel, received: mpsc::Receiver<ReceivedBlock>, blocks: mpsc::Sender<PulledBlock>) {
-        let (gossip, ledger) = (self.0.gossip.clone(), Arc::clone(&channel.ledger));
-        let others = OthersBlocks { gossip, ledger, received, blocks };
+        let (gossip, heights) = (self.0.gossip.clone(), channel.ledger.heights());
+        let channel_id = channel.ledger.channel_id().clone();
+        let others = OthersBlocks { gossip, channel: channel_id, heights, received, blocks };
         let stopping = channel.tasks.cancelled();
         channel.tasks.spawn(TaskKind::Isolated, "blocks of other peers", async move {
             tokio::select! {

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use ripstop_deliver::{BlockOrigin, PulledBlock};
 use ripstop_gossip::PkiId;
 use ripstop_gossip_service::{Gossip, GossipConfig, GossipParts, GossipService, GossipTls, ReceivedBlock, Spreading};
-use ripstop_ledger::Ledger;
 use ripstop_transport::Keepalive;
-use ripstop_types::Block;
-use tokio::sync::mpsc;
+use ripstop_types::{Block, ChannelId};
+use tokio::sync::{mpsc, watch};
 
 use super::identity;
 use super::listeners::message_limits;
@@ -51,7 +50,9 @@ pub(super) fn start(peer: &Peer) -> anyhow::Result<(Gossip, GossipService)> {
 /// Blocks of other peers on their way to a channel's committer, which takes those of the orderers beside them.
 pub(super) struct OthersBlocks {
     pub(super) gossip: Gossip,
-    pub(super) ledger: Arc<Ledger>,
+    pub(super) channel: ChannelId,
+    /// The heights of the channel's ledger.
+    pub(super) heights: watch::Receiver<u64>,
     pub(super) received: mpsc::Receiver<ReceivedBlock>,
     pub(super) blocks: mpsc::Sender<PulledBlock>,
 }
@@ -69,7 +70,7 @@ struct HandedOver {
 impl OthersBlocks {
     /// Hands blocks over, in order, until there are none to come; a refused one is fetched again from somebody else.
     pub(super) async fn hand_over(mut self) -> Result<(), Infallible> {
-        let mut handed = HandedOver::from(self.ledger.height());
+        let mut handed = HandedOver::from(*self.heights.borrow());
         loop {
             tokio::select! {
                 biased;
@@ -83,7 +84,7 @@ impl OthersBlocks {
     }
 
     async fn take(&self, handed: &mut HandedOver, received: ReceivedBlock) {
-        let height = self.ledger.height();
+        let height = *self.heights.borrow();
         handed.next = handed.next.max(height);
         handed.senders.retain(|(number, _)| *number >= height);
         let ReceivedBlock { number, block, private_data, from } = received;
@@ -109,7 +110,7 @@ impl OthersBlocks {
         let sender = handed.senders.iter().find(|(sent, _)| *sent == number).map(|(_, from)| from.clone());
         *handed = HandedOver::from(number);
         if let Some(from) = sender {
-            self.gossip.refuse_block(self.ledger.channel_id(), number, &from).await;
+            self.gossip.refuse_block(&self.channel, number, &from).await;
         }
     }
 }
@@ -118,5 +119,56 @@ impl HandedOver {
     /// Nothing yet; the next block is this one.
     fn from(next: u64) -> Self {
         Self { origin: BlockOrigin::new("other peers"), senders: VecDeque::new(), next }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use ripstop_proto::{Message, common};
+
+    use super::*;
+
+    fn received(number: u64, from: &'static str) -> ReceivedBlock {
+        let header = common::BlockHeader { number, ..Default::default() };
+        let block = common::Block {
+            header: Some(header),
+            data: Some(common::BlockData::default()),
+            metadata: Some(common::BlockMetadata { metadata: vec![Bytes::new(); 5] }),
+        };
+        let from = PkiId::claimed(Bytes::from_static(from.as_bytes()));
+        ReceivedBlock { number, block: block.encode_to_vec().into(), private_data: Vec::new(), from }
+    }
+
+    #[tokio::test]
+    async fn what_came_behind_a_refused_block_comes_again() {
+        let (door, received_blocks) = mpsc::channel(16);
+        let (blocks, mut committer) = mpsc::channel(16);
+        let (height, heights) = watch::channel(1);
+        let channel = ChannelId::new("mychannel").unwrap();
+        let others = OthersBlocks { gossip: Gossip::alone(), channel, heights, received: received_blocks, blocks };
+        let handing_over = tokio::spawn(others.hand_over());
+        for number in [1, 2, 3] {
+            door.send(received(number, "bad")).await.unwrap();
+        }
+        let [first, second, third] =
+            [committer.recv().await.unwrap(), committer.recv().await.unwrap(), committer.recv().await.unwrap()];
+        assert_eq!([&first, &second, &third].map(|pulled| pulled.block.number().get()), [1, 2, 3]);
+        height.send_replace(2);
+        second.refuse();
+        assert!(third.is_refused(), "it stood on the refused one");
+        // Block 4 was under way; then all of them come again, and one that is no block among them.
+        let no_block = ReceivedBlock { block: Bytes::from_static(b"\xff"), ..received(3, "bad") };
+        for block in [received(4, "bad"), received(2, "good"), no_block, received(4, "good"), received(3, "good")] {
+            door.send(block).await.unwrap();
+        }
+        drop(door);
+        let mut again = Vec::new();
+        while let Some(pulled) = committer.recv().await {
+            assert!(!pulled.is_refused());
+            again.push(pulled.block.number().get());
+        }
+        assert_eq!(again, [2, 3]);
+        handing_over.await.unwrap().unwrap();
     }
 }
