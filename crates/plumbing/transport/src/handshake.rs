@@ -70,6 +70,10 @@ pub(crate) fn refused(certificate: &CertificateDer<'_>, why: rustls::Error) -> r
 
 /// An error of a connection, in Go's words where it is one of TLS.
 pub(crate) fn in_words(error: io::Error, side: Side) -> io::Error {
+    // The library explains to programmers what that means.
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return io::Error::new(error.kind(), "EOF: the other side closed the connection");
+    }
     match error.get_ref().and_then(|inner| inner.downcast_ref()) {
         Some(inner) => io::Error::new(error.kind(), tls_words(inner, side)),
         None => error,
@@ -227,6 +231,12 @@ mod tests {
         assert!(expired.starts_with(words), "{expired}");
         assert!(expired.ends_with(&format!(" is after {over}: {}", described("tlsca.org1", over))), "{expired}");
         assert_eq!(refusal(&ours, None).await, "tls: client didn't provide a certificate");
+    }
+
+    #[test]
+    fn a_lost_connection_is_told_without_a_lecture() {
+        let lost = io::Error::new(io::ErrorKind::UnexpectedEof, "peer closed connection without close_notify: see ...");
+        assert_eq!(in_words(lost, Side::Client).to_string(), "EOF: the other side closed the connection");
     }
 
     #[test]
