@@ -17,6 +17,7 @@ use ripstop_proto::{common, msp, protos};
 use ripstop_transport::{Endpoint, Listener, ServerKeepalive, serve_grpc};
 use ripstop_types::{Block, TxId};
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 use crate::{Report, hex_bytes};
 
@@ -61,9 +62,15 @@ pub(crate) fn execution(report: &mut Report, lines: &[Value], ledgers: &Arc<Ledg
     };
     let Some(host) = report.check("execution", "host", ChaincodeHost::new(options, node)) else { return };
     runtime.block_on(async {
-        register(&host).await;
+        let mut contracts = register(&host).await;
         for line in lines {
-            execute(report, line, &host, ledger).await;
+            tokio::select! {
+                () = execute(report, line, &host, ledger) => {}
+                Some(ended) = contracts.join_next() => {
+                    report.difference(TOPIC, format!("a contract ended: {ended:?}"));
+                    break;
+                }
+            }
         }
         host.stop().await;
     });
@@ -81,16 +88,21 @@ pub(crate) fn local_msp(config: &ChannelConfig) -> std::result::Result<LocalMsp,
     LocalMsp::new(&config).map_err(|error| error.to_string())
 }
 
-/// Lets the contract dial the host, once for each chaincode.
-async fn register(host: &ChaincodeHost) {
+/// Lets the contract dial the host, once for each chaincode. None of them ends before the host does.
+async fn register(host: &ChaincodeHost) -> JoinSet<std::result::Result<(), String>> {
     let listener = Listener::bind("127.0.0.1:0").await.expect("a port is free");
     let endpoint = Endpoint::new(&listener.address().to_string()).expect("the listener has an address");
     let routes = tonic::service::Routes::new(host.registration_service().into_grpc());
     tokio::spawn(serve_grpc(listener, None, ServerKeepalive::default(), routes, std::future::pending()));
+    let mut contracts = JoinSet::new();
     for (name, version) in CHAINCODES {
         let endpoint = endpoint.clone();
-        tokio::spawn(async move { ripstop_contract::dial(&endpoint, &format!("{name}:{version}"), contract()).await });
+        contracts.spawn(async move {
+            let ended = ripstop_contract::dial(&endpoint, &format!("{name}:{version}"), contract()).await;
+            ended.map_err(|error| error.to_string())
+        });
     }
+    contracts
 }
 
 async fn execute(report: &mut Report, line: &Value, host: &ChaincodeHost, ledger: &Arc<Ledger>) {
