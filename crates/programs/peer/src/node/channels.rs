@@ -239,7 +239,9 @@ impl PeerChannels {
                     if !goes_on {
                         return;
                     }
-                    tracing::info!(target: "gossip.service", "Renounced leadership, stopping delivery service for channel {channel}");
+                    if self.0.is_elected {
+                        tracing::info!(target: "gossip.service", "Renounced leadership, stopping delivery service for channel {channel}");
+                    }
                     continue;
                 }
             }
