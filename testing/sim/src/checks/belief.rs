@@ -1,8 +1,29 @@
 //! No honest peer ever believes in a peer that is not, in an endpoint or organisation that a peer does not have, or in a
-//! height that an honest peer has not; no internal endpoint and no hidden peer is known outside of its organisation. (That
+//! height that an honest peer has not; no internal endpoint and no hidden peer is known outside of its organisation, and no
+//! honest peer tells internal endpoints there. (That
 //! there is a hidden peer, a hostile one of its organisation can tell everybody.)
 
+use ripstop_gossip::{Content, SignedMessage};
+use ripstop_proto::gossip::Envelope;
+
 use crate::world::{World, is_open};
+
+/// Looks at a message of an honest peer before it goes on its way: what hides an internal endpoint stays at home.
+pub(crate) fn inspect_message(world: &mut World, from: usize, to: usize, message: &SignedMessage) {
+    let is_own = world.story.parts[from].organization == world.story.parts[to].organization;
+    if !is_own && holds_secret(message) {
+        world.faults.push(format!("peer {from} tells peer {to} of another organisation internal endpoints"));
+    }
+}
+
+fn holds_secret(message: &SignedMessage) -> bool {
+    let hides = |envelope: &Envelope| envelope.secret_envelope.is_some();
+    match &message.message().content {
+        Content::MembershipRequest { about_me, .. } => hides(about_me.envelope()),
+        Content::MembershipResponse { alive, dead } => alive.iter().chain(dead).any(hides),
+        _ => hides(message.envelope()),
+    }
+}
 
 /// Looks at what all honest peers believe.
 pub(crate) fn inspect(world: &mut World) {

@@ -8,7 +8,7 @@ use ripstop_gossip::{Endpoint, Input, PkiId, SignedMessage};
 use ripstop_proto::gossip as wire_format;
 
 use super::{Event, World};
-use crate::checks::private;
+use crate::checks::{belief, private};
 use crate::story::Cut;
 
 /// How long it takes to learn that nobody listens.
@@ -35,6 +35,7 @@ impl World {
         self.said[from] += 1;
         if self.peers[from].mind.is_none() {
             private::inspect(self, from, other, message);
+            belief::inspect_message(self, from, other, message);
         }
         if !self.is_linked(from, other) && self.weather.cut == Cut::Refused {
             self.close(from, other);
