@@ -19,22 +19,36 @@ pub struct PrivateDataMetrics {
 impl PrivateDataMetrics {
     /// The metrics in a registry.
     pub fn new(metrics: &Metrics) -> Self {
-        let time =
-            |name: &str, help| metrics.histogram(&format!("gossip_privdata_{name}_duration"), help, &["channel"]);
+        let time = |name: &str, help| metrics.histogram(name, help, &["channel"]);
         Self {
-            validation: time("validation", "Time it takes to validate a block (in seconds)"),
-            listing: time("list_missing", "Time it takes to list the missing private data (in seconds)"),
-            fetching: time("fetch", "Time it takes to fetch missing private data from peers (in seconds)"),
+            validation: time("gossip_privdata_validation_duration", "Time it takes to validate a block (in seconds)"),
+            listing: time(
+                "gossip_privdata_list_missing_duration",
+                "Time it takes to list the missing private data (in seconds)",
+            ),
+            fetching: time(
+                "gossip_privdata_fetch_duration",
+                "Time it takes to fetch missing private data from peers (in seconds)",
+            ),
             committing: time(
-                "commit_block",
+                "gossip_privdata_commit_block_duration",
                 "Time it takes to commit private data and the corresponding block (in seconds)",
             ),
-            purging: time("purge", "Time it takes to purge private data (in seconds)"),
-            sending: time("send", "Time it takes to send a missing private data element (in seconds)"),
-            reconciling: time("reconciliation", "Time it takes for reconciliation to complete (in seconds)"),
-            pulling: time("pull", "Time it takes to pull a missing private data element (in seconds)"),
+            purging: time("gossip_privdata_purge_duration", "Time it takes to purge private data (in seconds)"),
+            sending: time(
+                "gossip_privdata_send_duration",
+                "Time it takes to send a missing private data element (in seconds)",
+            ),
+            reconciling: time(
+                "gossip_privdata_reconciliation_duration",
+                "Time it takes for reconciliation to complete (in seconds)",
+            ),
+            pulling: time(
+                "gossip_privdata_pull_duration",
+                "Time it takes to pull a missing private data element (in seconds)",
+            ),
             retrieving: time(
-                "retrieve",
+                "gossip_privdata_retrieve_duration",
                 "Time it takes to retrieve missing private data elements from the ledger (in seconds)",
             ),
         }
