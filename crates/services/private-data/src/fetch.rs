@@ -79,10 +79,16 @@ impl Acceptance for Completion {
         let mut proven = Vec::new();
         for PrivateElement { digest, payload } in elements {
             let Some(missed) = self.expected.get(&digest) else { continue };
+            let something = !payload.is_empty();
             let mut sets = payload.into_iter().take(MAX_PAYLOADS).filter_map(|raw| parse(&missed.place, raw));
-            if let Some(set) = sets.find(|set| set.writes.hash().as_bytes()[..] == missed.hash) {
-                self.gathered.add(set);
-                proven.push(digest);
+            match sets.find(|set| set.writes.hash().as_bytes()[..] == missed.hash) {
+                Some(set) => {
+                    self.gathered.add(set);
+                    proven.push(digest);
+                }
+                // Another peer may still have all of it.
+                None if something => self.gathered.leave_for_later(&missed.place),
+                None => {}
             }
         }
         proven
@@ -196,4 +202,64 @@ impl Inner {
 fn that_keep(holders: &[(PkiId, u64)], block: u64, block_to_live: u64, margin: u64) -> Vec<PkiId> {
     let keeps = |height: u64| expected_to_keep(height, block, block_to_live, margin);
     holders.iter().filter(|(_, height)| keeps(*height)).map(|(peer, _)| peer.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use ripstop_rwset::RwSetBuilder;
+    use ripstop_types::{BlockNumber, TxId};
+
+    use super::*;
+
+    fn writes(keys: &[&str]) -> Bytes {
+        let mut builder = RwSetBuilder::new();
+        for key in keys {
+            builder.private_write("cc", "coll", key, "value".into());
+        }
+        builder.build().1.expect("something was written").namespaces[0].collections[0].raw.clone()
+    }
+
+    fn missed(tx: u64, keys: &[&str]) -> Missed {
+        let block = BlockNumber::new(7);
+        let place = PrivatePlace { block, tx, namespace: "cc".to_owned(), collection: "coll".to_owned() };
+        let hash = parse(&place, writes(keys)).expect("it is well formed").writes.hash();
+        let hash = Bytes::copy_from_slice(hash.as_bytes());
+        Missed { place, tx_id: TxId::new(&format!("tx{tx}")), hash, of: TransactionKind::Valid, endorsers: vec![] }
+    }
+
+    /// What is said of a block with two sets, one of which comes, when somebody answers for the other one with this.
+    async fn report(answer: Vec<Bytes>) -> String {
+        let all = [missed(0, &["a", "b"]), missed(1, &["c"])];
+        let expected = all.iter().map(|missed| (digest(missed), missed.clone())).collect();
+        let gathered = Gathered::lacking(BlockNumber::new(7), all.to_vec());
+        let mut completion = Completion { expected, gathered };
+        let elements = [(&all[0], answer), (&all[1], vec![writes(&["c"])])];
+        let elements = elements.map(|(missed, payload)| PrivateElement { digest: digest(missed), payload });
+        let proven = completion.accept(elements.to_vec()).await;
+        assert!(proven.contains(&digest(&all[1])));
+        completion.gathered.missed.retain(|missed| !proven.contains(&digest(missed)));
+        completion.gathered.report().to_string()
+    }
+
+    #[tokio::test]
+    async fn what_other_peers_have_purged_in_part_is_left_for_reconciliation_without_an_alarm() {
+        for part in [writes(&["b"]), Bytes::new()] {
+            assert_eq!(
+                report(vec![part]).await,
+                "Successfully fetched (or marked to reconcile later) all 2 eligible collection private write sets for \
+                 block [7] (0 from local cache, 0 from transient store, 2 from other peers)"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn what_nobody_answers_for_is_named() {
+        assert_eq!(
+            report(vec![]).await,
+            "Could not fetch (or mark to reconcile later) 2 eligible collection private write sets for block [7] (0 from \
+             local cache, 0 from transient store, 1 from other peers). Will commit block with missing private write \
+             sets:[txID: tx0, seq: 0, namespace: cc, collection: coll]"
+        );
+    }
 }

@@ -13,7 +13,7 @@ use ripstop_lifecycle::{
 };
 use ripstop_proto::gossip::PvtDataPayload;
 use ripstop_rwset::{CollectionPrivateRwSet, PrivateExpectation, StateView, TxPrivateRwSet};
-use ripstop_types::{BlockNumber, Envelope, MspId, SerializedIdentity, Transaction, TxId};
+use ripstop_types::{BlockNumber, ChannelId, Envelope, MspId, SerializedIdentity, Transaction, TxId};
 use ripstop_validation::ValidatedBlock;
 
 /// How many missing sets a log line names.
@@ -84,6 +84,8 @@ pub struct Gathered {
     found: Vec<PrivateSet>,
     /// Those of the missed ones that came from other peers.
     arrived: BTreeSet<PrivatePlace>,
+    /// Those of which another peer has a part only.
+    curtailed: BTreeSet<PrivatePlace>,
     ineligible: BTreeSet<(String, String)>,
     opened: Vec<(String, String)>,
     sources: Sources,
@@ -97,6 +99,21 @@ struct Sources {
 }
 
 impl Gathered {
+    /// A block of which nothing is here.
+    #[cfg(test)]
+    pub(crate) fn lacking(block: BlockNumber, missed: Vec<Missed>) -> Self {
+        Self {
+            block,
+            missed,
+            found: vec![],
+            arrived: BTreeSet::new(),
+            curtailed: BTreeSet::new(),
+            ineligible: BTreeSet::new(),
+            opened: vec![],
+            sources: Sources::default(),
+        }
+    }
+
     /// What is not here.
     pub fn missed(&self) -> &[Missed] {
         &self.missed
@@ -110,29 +127,85 @@ impl Gathered {
         }
     }
 
+    /// Another peer answered with something else than what the block announces: it has purged some of it, or began with a
+    /// snapshot. Reconciliation can make use of such a part, a commit cannot.
+    pub(crate) fn leave_for_later(&mut self, place: &PrivatePlace) {
+        self.curtailed.insert(place.clone());
+    }
+
     /// What the ledger needs to commit the block. Says in the log what came from where.
     pub fn finish(mut self, ledger: &Ledger) -> PrivateData {
         self.missed.retain(|missed| !self.arrived.contains(&missed.place));
-        self.log(ledger);
+        self.log(ledger.channel_id());
         PrivateData::from(by_transaction(self.found)).ineligible_for(self.ineligible).opening(self.opened)
     }
 
-    fn log(&self, ledger: &Ledger) {
-        let (channel, block) = (ledger.channel_id(), self.block);
+    fn log(&self, channel: &ChannelId) {
+        let report = self.report();
+        match report.outcome {
+            Outcome::Nothing => tracing::debug!(target: "gossip.privdata", %channel, "{report}"),
+            Outcome::Complete => tracing::info!(target: "gossip.privdata", %channel, "{report}"),
+            Outcome::Lacking(_) => tracing::warn!(target: "gossip.privdata", %channel, "{report}"),
+        }
+    }
+
+    pub(crate) fn report(&self) -> Report {
         let total = self.found.len() + self.missed.len();
+        let lacking: Vec<&Missed> =
+            self.missed.iter().filter(|missed| !self.curtailed.contains(&missed.place)).collect();
         let Sources { prefetched, transient, peers } = self.sources;
+        let peers = peers + self.missed.len() - lacking.len();
+        let outcome = match lacking.len() {
+            _ if total == 0 => Outcome::Nothing,
+            0 => Outcome::Complete,
+            count => {
+                let mut named: Vec<String> = lacking.iter().take(SHOWN).map(ToString::to_string).collect();
+                if count > SHOWN {
+                    named.push(format!("and {} more", count - SHOWN));
+                }
+                Outcome::Lacking(named.join("; "))
+            }
+        };
+        Report { block: self.block, total, sources: Sources { prefetched, transient, peers }, outcome }
+    }
+}
+
+/// What an operator is told of a block's private data.
+#[derive(Debug)]
+pub(crate) struct Report {
+    block: BlockNumber,
+    total: usize,
+    sources: Sources,
+    outcome: Outcome,
+}
+
+#[derive(Debug)]
+enum Outcome {
+    /// None of it is for this peer.
+    Nothing,
+    /// All is here, or some other peer has a part of it.
+    Complete,
+    /// These are not to be had.
+    Lacking(String),
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { block, total, sources: Sources { prefetched, transient, peers }, outcome } = self;
         let sources =
             format!("({prefetched} from local cache, {transient} from transient store, {peers} from other peers)");
-        if total == 0 {
-            tracing::debug!(target: "gossip.privdata", %channel, "No eligible collection private write sets to fetch for block [{block}]");
-        } else if self.missed.is_empty() {
-            tracing::info!(target: "gossip.privdata", %channel, "Successfully fetched (or marked to reconcile later) all {total} eligible collection private write sets for block [{block}] {sources}");
-        } else {
-            let mut missing: Vec<String> = self.missed.iter().take(SHOWN).map(ToString::to_string).collect();
-            if self.missed.len() > SHOWN {
-                missing.push(format!("and {} more", self.missed.len() - SHOWN));
-            }
-            tracing::warn!(target: "gossip.privdata", %channel, "Could not fetch (or mark to reconcile later) {total} eligible collection private write sets for block [{block}] {sources}. Will commit block with missing private write sets:[{}]", missing.join("; "));
+        match outcome {
+            Outcome::Nothing => write!(f, "No eligible collection private write sets to fetch for block [{block}]"),
+            Outcome::Complete => write!(
+                f,
+                "Successfully fetched (or marked to reconcile later) all {total} eligible collection private write sets \
+                 for block [{block}] {sources}"
+            ),
+            Outcome::Lacking(named) => write!(
+                f,
+                "Could not fetch (or mark to reconcile later) {total} eligible collection private write sets for block \
+                 [{block}] {sources}. Will commit block with missing private write sets:[{named}]"
+            ),
         }
     }
 }
@@ -159,6 +232,7 @@ pub fn gather(
         missed: Vec::new(),
         found: Vec::new(),
         arrived: BTreeSet::new(),
+        curtailed: BTreeSet::new(),
         ineligible: BTreeSet::new(),
         opened: opened(ledger, organization, validated, &*before)?,
         sources: Sources::default(),
