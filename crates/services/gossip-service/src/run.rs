@@ -232,6 +232,11 @@ impl Driver {
             }
             return;
         }
+        // It spoke on a stream that has ended, and nobody knows where it listens.
+        if endpoint.is_empty() {
+            tracing::debug!(target: "gossip.comm", "No way to {to}, dropping message");
+            return;
+        }
         let organization = self.node.identity(&to).map(|(_, organization)| organization.clone());
         self.work.dialled.insert(to.clone(), vec![message]);
         self.dial(endpoint, Some(Wanted { pki_id: to, organization }));
