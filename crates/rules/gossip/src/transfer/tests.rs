@@ -68,6 +68,19 @@ fn a_peer_catches_up_though_every_fifth_message_is_lost() {
 }
 
 #[test]
+fn the_only_peer_that_has_blocks_is_asked_again_soon_however_long_it_was_silent() {
+    let mut network = behind(1, 2, 100, &fetching());
+    network.loss = 1.0;
+    let claim = claim(&network, 1, 100);
+    network.receive(0, 1, &claim);
+    network.run(600 * SECOND);
+    assert_eq!(network.peers[0].height, 1);
+    network.loss = 0.0;
+    network.run(80 * SECOND);
+    assert_eq!(network.peers[0].height, 100);
+}
+
+#[test]
 fn without_state_transfer_nobody_is_asked() {
     let mut network = behind(1, 3, 100, &not_fetching());
     network.run(30 * SECOND);
