@@ -1,19 +1,23 @@
-//! Identities in memory, for tests.
+//! Identities in memory, for tests, and patience.
 //!
 //! What question this crate answers: *who could be in this test?* An [`Organization`] makes its authorities, peers, orderers,
 //! administrators and clients on the spot, expired and revoked ones too, with the certificates `cryptogen` would make; its
 //! [`msp_config`](Organization::msp_config) goes into channel configurations, [`msp_set`] is a channel's organisations, a
 //! [`Channel`] its first configuration, a [`DraftTransaction`] what is endorsed on it, a [`signed_block`] what is ordered.
 //!
+//! Whoever has to wait for something that nothing announces does so [`until`] it is there, or for a future [`in_time`].
+//!
 //! Everything panics where making it fails: in a test that is the right answer.
 
 mod channel;
 mod organization;
+mod patience;
 mod proposal;
 mod transaction;
 
 pub use channel::{Channel, meta_policy, organization_group, value};
 pub use organization::{CertificateOptions, NodeOus, Organization, OrganizationOptions, TlsCredentials};
+pub use patience::{PATIENCE, in_time, until};
 pub use proposal::Proposal;
 pub use transaction::{DraftTransaction, signed_block};
 

@@ -7,6 +7,7 @@ use prost::Message;
 use ripstop_operations::Metrics;
 use ripstop_proto::orderer::seek_position::Type as At;
 use ripstop_proto::{common, orderer, protos, rwset};
+use ripstop_testkit::until;
 use ripstop_transport::ConcurrencyLimit;
 use ripstop_types::{Block, BlockNumber, Envelope, HeaderType, SignedData};
 use tokio::sync::{mpsc, watch};
@@ -365,9 +366,7 @@ async fn a_request_whose_client_leaves_is_counted_as_completed_without_success()
     requests.send(Ok(request("mychannel", &seek(number(0), number(u64::MAX))))).unwrap();
     assert_eq!(text(&answers.next().await.unwrap().unwrap()), "0");
     drop(answers);
-    while !metrics.text().contains("deliver_streams_closed 1") {
-        tokio::task::yield_now().await;
-    }
+    until("the stream is closed", || metrics.text().contains("deliver_streams_closed 1")).await;
     let line =
         r#"deliver_requests_completed{channel="mychannel",data_type="block",filtered="false",success="false"} 1"#;
     assert!(metrics.text().contains(line), "{}", metrics.text());

@@ -18,9 +18,9 @@ use tokio::sync::mpsc;
 use tonic::Streaming;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 
-use crate::world::{PATIENCE, Peer, Place, channel, genesis_of, lives};
+use crate::world::{Peer, Place, channel, genesis_of, lives};
 use ripstop_keys::SigningIdentity;
-use ripstop_testkit::Organization;
+use ripstop_testkit::{Organization, in_time, until};
 
 /// Someone with a certificate who keeps to no rule.
 struct Evil {
@@ -106,7 +106,7 @@ impl Line {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, waiting).await.unwrap()
+        in_time("the peer hangs up", waiting).await
     }
 }
 
@@ -172,23 +172,13 @@ async fn a_loud_peer_and_a_deaf_one_cost_others_nothing() {
         while flood.send(message.envelope().clone()).await.is_ok() {}
     });
     // What it does not take is dropped, and whoever sends is told.
-    let known = async {
-        while peer.gossip.contact(&id).is_none() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, known).await.unwrap();
+    until("its stream is known", || peer.gossip.contact(&id).is_some()).await;
     let large = Content::StateResponse(vec![StatePayload {
         number: 1,
         block: vec![0; 1 << 20].into(),
         private_data: Vec::new(),
     }]);
-    let overflow = async {
-        while peer.gossip.send(&id, &channel(), large.clone()).is_ok() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, overflow).await.unwrap();
+    until("its stream is full", || peer.gossip.send(&id, &channel(), large.clone()).is_err()).await;
     assert!(!peer.metrics.text().contains("gossip_comm_overflow_count 0\n"));
     // Meanwhile others find it.
     let bootstrap = peer.address.clone();

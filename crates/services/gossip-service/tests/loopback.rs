@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use ripstop_gossip::{Content, PkiId, PrivateDigest, PrivateElement, PrivatePayload, View};
 use ripstop_gossip_service::{AcknowledgeError, PrivateIncoming, SendError};
-use ripstop_testkit::Organization;
+use ripstop_testkit::{Organization, PATIENCE};
 
-use crate::world::{PATIENCE, Peer, Place, channel, genesis_of, lives};
+use crate::world::{Peer, Place, channel, genesis_of, lives};
 
 /// Two peers of the first organisation and one of the second, all in one channel.
 async fn network() -> [Peer; 3] {

@@ -14,6 +14,7 @@ use ripstop_ledger::{Ledger, Ledgers};
 use ripstop_msp::LocalMsp;
 use ripstop_operations::Metrics;
 use ripstop_proto::{common, msp, protos};
+use ripstop_testkit::in_time;
 use ripstop_transport::{Endpoint, Listener, ServerKeepalive, serve_grpc};
 use ripstop_types::{Block, TxId};
 use serde_json::Value;
@@ -112,13 +113,18 @@ async fn execute(report: &mut Report, line: &Value, host: &ChaincodeHost, ledger
     let answer = protos::ProposalResponse::decode(hex_bytes(&line["hex"])).unwrap_or_default();
     let invocation = read(&hex_bytes(&line["signed_proposal_hex"]), ledger);
     let Some(invocation) = report.check(TOPIC, &name, invocation.ok_or("the proposal does not decode")) else { return };
-    let executed = loop {
-        match host.execute(invocation.clone()).await {
-            // The contract is on its way.
-            Err(error) if error.to_string().contains("could not launch chaincode") => tokio::task::yield_now().await,
-            done => break done,
+    let executing = async {
+        loop {
+            match host.execute(invocation.clone()).await {
+                // The contract is on its way.
+                Err(error) if error.to_string().contains("could not launch chaincode") => {
+                    tokio::task::yield_now().await;
+                }
+                done => break done,
+            }
         }
     };
+    let executed = in_time("the contract registers", executing).await;
     let done = match executed {
         Ok(done) => done,
         Err(error) => {

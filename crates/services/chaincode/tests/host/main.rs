@@ -19,7 +19,7 @@ use ripstop_chaincode::Registration;
 use ripstop_contract::{Context, Contract, Result, Server};
 use ripstop_msp::Claim;
 use ripstop_proto::{common, lifecycle, protos};
-use ripstop_testkit::{Organization, Proposal};
+use ripstop_testkit::{Organization, Proposal, in_time};
 use ripstop_transport::{ClientAuth, ClientRoots, Endpoint, KeyPair, Listener, ServerKeepalive, ServerTls, serve_grpc};
 
 fn contract() -> Contract {
@@ -291,17 +291,18 @@ async fn a_stream_that_dies_fails_its_transactions_and_is_dialled_again() {
     assert!(error.to_string().ends_with("error sending: chaincode stream terminated"), "{error}");
     drop(release);
 
-    let _server = loop {
-        // The first server gives up its port when its streams have drained.
-        match Server::bind(&address, &id, contract(), None).await {
-            Ok(server) => {
-                let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-                tokio::spawn(server.run(async move { drop(stopped.await) }));
-                break stop;
+    // The first server gives up its port when its streams have drained.
+    let binding = async {
+        loop {
+            match Server::bind(&address, &id, contract(), None).await {
+                Ok(server) => break server,
+                Err(_) => tokio::task::yield_now().await,
             }
-            Err(_) => tokio::task::yield_now().await,
         }
     };
+    let server = in_time("the port is free", binding).await;
+    let (_stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    tokio::spawn(server.run(async move { drop(stopped.await) }));
     assert_eq!(peer.ask("basic", &["get", "a"]).await, Ok(String::new()));
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ripstop_chaincode::{ChaincodeAuthority, HostOptions};
 use ripstop_contract::{Context, Result};
 use ripstop_node_config::{Environment, ExternalBuilder};
+use ripstop_testkit::until;
 use ripstop_transport::{ClientTls, Endpoint, KeyPair, Listener, ServerOptions, serve_grpc};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tempfile::TempDir;
@@ -131,9 +132,7 @@ fn is_alive(pid: Pid) -> bool {
 }
 
 async fn ends(pid: Pid) {
-    while is_alive(pid) {
-        tokio::task::yield_now().await;
-    }
+    until("the process ends", || !is_alive(pid)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

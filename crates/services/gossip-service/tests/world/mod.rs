@@ -11,7 +11,7 @@ use ripstop_msp::LocalMsp;
 use ripstop_operations::Metrics;
 use ripstop_proto::protos;
 use ripstop_runtime::TaskGroup;
-use ripstop_testkit::{Channel, Organization, value};
+use ripstop_testkit::{Channel, Organization, PATIENCE, value};
 use ripstop_transport::{
     ClientAuth, Keepalive, KeyPair, Listener, MessageLimits, ServerKeepalive, ServerTls, serve_grpc,
 };
@@ -19,9 +19,6 @@ use ripstop_types::{Block, ChannelId, Timestamp};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tonic::service::Routes;
-
-/// Nothing here takes as long: who waits for it waits for a bug.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn channel() -> ChannelId {
     ChannelId::new("mychannel").unwrap()
