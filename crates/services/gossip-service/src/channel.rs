@@ -36,60 +36,58 @@ impl Follower {
     pub(crate) async fn follow(mut self) {
         let mut heights = self.ledger.heights();
         let mut height = *heights.borrow_and_update();
+        self.metrics.reaches(self.ledger.channel_id().as_str(), height);
         let mut config = self.ledger.config();
-        let mut joined = self.join(&config, height).await;
-        let mut chaincodes_last = true;
+        let mut is_member = false;
+        if let Some(organizations) = self.organizations(&config) {
+            self.join(organizations, height).await;
+            is_member = true;
+        }
         loop {
-            let changed = tokio::select! {
-                changed = heights.changed() => changed.map(|()| Changed::Height),
-                changed = self.chaincodes.changed(), if chaincodes_last => Ok(match changed {
-                    Ok(()) => Changed::Chaincodes,
-                    Err(_) => {
-                        // Nobody says any more what can be executed.
-                        chaincodes_last = false;
-                        continue;
-                    }
-                }),
-            };
-            match changed {
-                Err(_) => return,
-                Ok(Changed::Chaincodes) => {
+            tokio::select! {
+                changed = heights.changed() => if changed.is_err() { return },
+                // Otherwise nobody says any more what can be executed.
+                Ok(()) = self.chaincodes.changed() => {
                     let chaincodes = self.chaincodes.borrow_and_update().clone();
                     self.tell(ChannelInput::Chaincodes(chaincodes)).await;
-                }
-                Ok(Changed::Height) => {
-                    let (before, now) = (height, *heights.borrow_and_update());
-                    height = now;
-                    let newer = self.ledger.config();
-                    if newer.sequence() != config.sequence() {
-                        config = newer;
-                        self.events.push(Event::TrustChanged).await;
-                        match joined {
-                            true => self.tell(ChannelInput::Reconfigured(organizations(&config))).await,
-                            false => joined = self.join(&config, height).await,
-                        }
-                    }
-                    self.metrics.reaches(self.ledger.channel_id().as_str(), height);
-                    self.tell(ChannelInput::Height(height)).await;
-                    self.spread(before, height).await;
+                    continue;
                 }
             }
+            let before = std::mem::replace(&mut height, *heights.borrow_and_update());
+            let newer = self.ledger.config();
+            if newer.sequence() != config.sequence() {
+                config = newer;
+                self.events.push(Event::TrustChanged).await;
+                if let Some(organizations) = self.organizations(&config) {
+                    match is_member {
+                        true => self.tell(ChannelInput::Reconfigured(organizations)).await,
+                        false => self.join(organizations, height).await,
+                    }
+                    is_member = true;
+                }
+            }
+            self.metrics.reaches(self.ledger.channel_id().as_str(), height);
+            self.tell(ChannelInput::Height(height)).await;
+            self.spread(before, height).await;
         }
     }
 
-    /// Joins, where the peer's organisation is one of the channel's.
-    async fn join(&mut self, config: &ChannelConfig, height: u64) -> bool {
-        let organizations = organizations(config);
-        let channel = self.ledger.channel_id();
-        self.metrics.reaches(channel.as_str(), height);
-        if !organizations.anchors.contains_key(&self.organization) {
-            let names: Vec<&str> = organizations.anchors.keys().map(MspId::as_str).collect();
-            tracing::error!(target: "gossip.service", "Tried joining channel {channel} but our org( {} ), isn't among the orgs of the channel: {names:?} , aborting.", self.organization);
-            return false;
-        }
+    async fn join(&mut self, organizations: ChannelOrganizations, height: u64) {
         let chaincodes = self.chaincodes.borrow_and_update().clone();
         self.tell(ChannelInput::Joined { organizations, height, chaincodes }).await;
-        true
+    }
+
+    /// The channel's organisations, if the peer's own one is among them. (Fabric's peers too keep to the configuration before,
+    /// when a newer one shuts their organisation out.)
+    fn organizations(&self, config: &ChannelConfig) -> Option<ChannelOrganizations> {
+        let organizations = organizations(config);
+        if organizations.anchors.contains_key(&self.organization) {
+            return Some(organizations);
+        }
+        let names: Vec<&str> = organizations.anchors.keys().map(MspId::as_str).collect();
+        let (channel, own, names) = (self.ledger.channel_id(), &self.organization, names.join(" "));
+        tracing::error!(target: "gossip.service", "Tried joining channel {channel} but our org( {own} ), isn't among the orgs of the channel: [{names}] , aborting.");
+        None
     }
 
     async fn tell(&self, input: ChannelInput) {
@@ -110,11 +108,6 @@ impl Follower {
             }
         }
     }
-}
-
-enum Changed {
-    Height,
-    Chaincodes,
 }
 
 /// An encoded block of a ledger, read off the async threads.

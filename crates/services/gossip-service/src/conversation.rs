@@ -161,9 +161,7 @@ impl Conversations {
         tracing::warn!(target: LOG, "Authentication failed: {why} ({address})");
         outbox.refuse(tonic::Status::unknown(why.to_string()));
     }
-}
 
-impl Conversations {
     /// Runs a task beside others: a failure is its own.
     pub(crate) fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.router.spawn(name, task);

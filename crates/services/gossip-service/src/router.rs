@@ -99,7 +99,7 @@ impl Router {
     fn private(&self, stream: &Stream, message: &SignedMessage) {
         let nonce = message.message().nonce;
         let Some((channel, inside)) = self.reader_of(stream, message.message()) else { return };
-        let Ok(room) = Arc::clone(stream.private()).try_acquire_owned() else {
+        let Some(room) = stream.room_for_private() else {
             return self.busy(stream, message.message());
         };
         let from = stream.contact().clone();

@@ -125,6 +125,8 @@ impl Driver {
             Event::Connected { contact, dialled } => self.input(Input::Connected { contact, dialled }),
             Event::Dialled(end) => self.dialled(end),
             Event::Received { from, message, _turn } => self.input(Input::Received { from, message }),
+            // While this waited another stream of the peer may have come up, and been told of.
+            Event::Ended(pki_id) if self.conversations.streams.get(&pki_id).is_some() => {}
             Event::Ended(pki_id) => self.input(Input::Closed { pki_id }),
             Event::Send { to, endpoint, message } => self.send(to, endpoint, message),
             Event::Channel(channel, input) => {
@@ -272,10 +274,17 @@ impl Driver {
         }
         let reason = match reached {
             Ok(found) if found.pki_id == wanted => "it hung up at once".to_owned(),
-            Ok(found) => format!("now peer {} is there", found.pki_id),
+            // The machine was told who is there.
+            Ok(_) => return,
             Err(reason) => reason,
         };
-        tracing::warn!(target: "gossip.comm", "Failed obtaining connection for {endpoint}, PKIid:{wanted} reason: {reason}");
+        // The dead are tried again and again.
+        match self.shared.views.borrow().alive.contains_key(&wanted) {
+            true => {
+                tracing::warn!(target: "gossip.comm", "Failed obtaining connection for {endpoint}, PKIid:{wanted} reason: {reason}");
+            }
+            false => tracing::debug!(target: "gossip.comm", "{endpoint}, PKIid:{wanted} is still dead: {reason}"),
+        }
         self.input(Input::Unreachable { endpoint, pki_id: Some(wanted), reason });
     }
 
@@ -284,7 +293,8 @@ impl Driver {
         let (Some(inside), Some(stream)) = (router.inside(&channel), self.conversations.streams.get(to)) else {
             return;
         };
-        let Some(room) = Serving::room(&stream) else {
+        // One that asks faster asks again later anyway.
+        let Some(room) = stream.room_for_blocks() else {
             tracing::debug!(target: "gossip.state", "{:?} asks for blocks of {channel} before it has those it asked for", stream.contact());
             return;
         };
@@ -308,3 +318,6 @@ impl Open {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,5 @@
 //! Blocks for peers that lag behind.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -68,12 +67,5 @@ impl Serving {
             }
             Err(_) => Vec::new(),
         }
-    }
-}
-
-impl Serving {
-    /// Begins, if the peer's last request is answered. One that asks faster asks again later anyway.
-    pub(crate) fn room(stream: &Stream) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(stream.served()).try_acquire_owned().ok()
     }
 }

@@ -12,17 +12,24 @@ use parking_lot::Mutex;
 use ripstop_gossip::{Contact, PkiId, SignedMessage};
 use ripstop_proto::gossip::Envelope;
 use ripstop_types::ChannelId;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
 
 use crate::metrics::GossipMetrics;
 use crate::server::Entering;
 
+/// No outbox is larger, whatever the configuration says.
+const MAX_OUTBOX: usize = 100_000;
 /// How many private messages of one peer may be worked on at once. A peer that sends more is told to wait.
 const PRIVATE_AT_ONCE: usize = 32;
 /// How many requests for blocks of one peer are answered at once. More are dropped: the peer asks again.
 const SERVED_AT_ONCE: usize = 1;
+
+/// How many peers may have streams. More are refused.
+const MAX_PEERS: usize = 20_000;
+/// How many streams a peer may have.
+const STREAMS_EACH: usize = 2;
 
 /// A stream. Clones are the same.
 #[derive(Debug, Clone)]
@@ -119,9 +126,6 @@ impl Outbox {
     }
 }
 
-/// No outbox is larger, whatever the configuration says.
-const MAX_OUTBOX: usize = 100_000;
-
 /// The messages of an outbox as they leave, and at the end what the other side is told.
 pub struct Leaving {
     first: Option<Envelope>,
@@ -153,10 +157,13 @@ impl Sequence for Leaving {
         if self.has_ended {
             return Poll::Ready(None);
         }
-        let next = match self.first.take() {
-            Some(first) => Some(first),
-            None if self.closed.as_mut().poll(cx).is_ready() => None,
-            None => ready!(self.waiting.poll_recv(cx)),
+        // As in Fabric, a handshake does not count as a message.
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
+        let next = match self.closed.as_mut().poll(cx) {
+            Poll::Ready(()) => None,
+            Poll::Pending => ready!(self.waiting.poll_recv(cx)),
         };
         if next.is_some() {
             self.metrics.sent.inc();
@@ -220,14 +227,14 @@ impl Stream {
         may
     }
 
-    /// Room for one more private message.
-    pub(crate) fn private(&self) -> &Arc<Semaphore> {
-        &self.0.private
+    /// Room for one more private message, until it is dropped.
+    pub(crate) fn room_for_private(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0.private).try_acquire_owned().ok()
     }
 
-    /// Room for one more request for blocks.
-    pub(crate) fn served(&self) -> &Arc<Semaphore> {
-        &self.0.served
+    /// Room for one more request for blocks, until it is dropped.
+    pub(crate) fn room_for_blocks(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0.served).try_acquire_owned().ok()
     }
 }
 
@@ -238,11 +245,6 @@ impl Stream {
 /// used; when it ends, the older one is. What comes in on either is heard.
 #[derive(Debug, Default)]
 pub(crate) struct Streams(Mutex<BTreeMap<PkiId, Vec<Stream>>>);
-
-/// How many peers may have streams. More are refused.
-const MAX_PEERS: usize = 20_000;
-/// How many streams a peer may have.
-const STREAMS_EACH: usize = 2;
 
 impl Streams {
     /// Takes a stream up; one too many of the same peer ends. `false`: it is closed, because too many peers have streams.
