@@ -76,10 +76,27 @@ pub enum Effect {
 pub struct Note {
     /// How important it is.
     pub level: NoteLevel,
-    /// Fabric's logger, such as `gossip.discovery`.
-    pub logger: &'static str,
+    /// Who says it.
+    pub logger: Logger,
     /// The text. Scripts wait for some of them.
     pub text: String,
+}
+
+/// Who says something: Fabric's loggers whose names begin with `gossip`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Logger {
+    /// `gossip.channel`: of the members of a channel.
+    Channel,
+    /// `gossip.comm`: of streams.
+    Comm,
+    /// `gossip.discovery`: of who lives.
+    Discovery,
+    /// `gossip.election`: of leaders.
+    Election,
+    /// `gossip.gossip`: of who takes part.
+    Gossip,
+    /// `gossip.state`: of blocks.
+    State,
 }
 
 /// How important a note is.
@@ -106,7 +123,7 @@ impl Effects {
     }
 
     /// Adds a line for the log.
-    pub fn note(&mut self, level: NoteLevel, logger: &'static str, text: String) {
+    pub(crate) fn note(&mut self, level: NoteLevel, logger: Logger, text: String) {
         self.push(Effect::Note(Note { level, logger, text }));
     }
 

@@ -11,9 +11,6 @@ use std::time::Duration;
 
 use crate::{ElectionOptions, Moment, NoteLevel, PkiId};
 
-/// The logger of Fabric's election.
-pub(crate) const LOGGER: &str = "gossip.election";
-
 /// For how many times the alive threshold a peer that yielded lets others go first.
 const YIELD_THRESHOLDS: u32 = 6;
 

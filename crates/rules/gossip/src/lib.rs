@@ -44,8 +44,9 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use effect::{Effect, Effects, Note, NoteLevel, Surroundings};
-pub use election::{Election, ElectionEffect, ElectionInput, takeover_bound};
+pub use effect::{Effect, Logger, Note, NoteLevel};
+pub(crate) use effect::{Effects, Surroundings};
+pub use election::takeover_bound;
 pub use handshake::IdentityRefusal;
 pub use input::{AnchorPeer, ChannelInput, ChannelOrganizations, Input};
 pub use message::{

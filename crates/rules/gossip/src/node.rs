@@ -14,8 +14,8 @@ use crate::pull::Pull;
 use crate::strangers::Strangers;
 use crate::turn::Turn;
 use crate::{
-    ChannelInput, Contact, Content, DataKind, Effect, Effects, Endpoint, IdentityRefusal, Input, Moment, NoteLevel,
-    Options, PkiId, SignedMessage, StateInfo, Surroundings, Trust, View,
+    ChannelInput, Contact, Content, DataKind, Effect, Effects, Endpoint, IdentityRefusal, Input, Logger, Moment,
+    NoteLevel, Options, PkiId, SignedMessage, StateInfo, Surroundings, Trust, View,
 };
 
 /// How often one peer gets an answer to a membership request. They are large; an honest peer asks when it begins, and then
@@ -126,7 +126,7 @@ impl Node {
         };
         if this.about_me.external_endpoint.is_empty() {
             let text = "External endpoint is empty, peer will not be accessible outside of its organization".to_owned();
-            this.effects.note(NoteLevel::Warning, "gossip.gossip", text);
+            this.effects.note(NoteLevel::Warning, Logger::Gossip, text);
         }
         this.wake(trust);
         this
@@ -224,7 +224,7 @@ impl Node {
             self.effects.push(Effect::Close { pki_id: contact.pki_id.clone(), reason });
         } else if let Err(refusal) = self.identities.put(self.now, trust, &contact.pki_id, &contact.identity) {
             let text = format!("Identity store rejected {contact:?} : {refusal}");
-            self.effects.note(NoteLevel::Warning, "gossip.comm", text);
+            self.effects.note(NoteLevel::Warning, Logger::Comm, text);
             let reason = refusal.to_string();
             return self.effects.push(Effect::Close { pki_id: contact.pki_id, reason });
         }
@@ -402,7 +402,7 @@ impl Node {
                     self.blamed.push(from.clone());
                 }
                 let text = format!("Failed validating identity message: {refusal}");
-                self.effects.note(NoteLevel::Warning, "gossip.gossip", text);
+                self.effects.note(NoteLevel::Warning, Logger::Gossip, text);
             }
         }
     }

@@ -18,12 +18,12 @@ use self::slots::Slots;
 use crate::allowance::{Allowance, Rate};
 use crate::channel::members::Members;
 use crate::{
-    Content, Effect, Message, Moment, NoteLevel, Options, PkiId, SignedMessage, StateOptions, StatePayload,
+    Content, Effect, Logger, Message, Moment, NoteLevel, Options, PkiId, SignedMessage, StateOptions, StatePayload,
     Surroundings, Tag,
 };
 
 /// The logger of Fabric's state transfer.
-const LOGGER: &str = "gossip.state";
+const LOGGER: Logger = Logger::State;
 
 /// A peer that depends on others and is further behind a pushed block than this cannot catch up without state transfer.
 const STRAGGLER_DISTANCE: u64 = 100;

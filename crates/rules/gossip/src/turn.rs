@@ -1,5 +1,5 @@
 use crate::identities::Identities;
-use crate::{Counters, Effect, Effects, Endpoint, Moment, NoteLevel, Options, PkiId, SignedMessage, Trust};
+use crate::{Counters, Effect, Effects, Endpoint, Logger, Moment, NoteLevel, Options, PkiId, SignedMessage, Trust};
 
 /// What the machines have at hand while one input is handled.
 pub(crate) struct Turn<'a> {
@@ -35,7 +35,7 @@ impl Turn<'_> {
     }
 
     /// Adds a line for the log.
-    pub(crate) fn note(&mut self, level: NoteLevel, logger: &'static str, text: String) {
+    pub(crate) fn note(&mut self, level: NoteLevel, logger: Logger, text: String) {
         self.effects.note(level, logger, text);
     }
 }

@@ -1,16 +1,7 @@
-use ripstop_gossip::{Note, NoteLevel};
+use ripstop_gossip::{Logger, Note, NoteLevel};
 
-/// Writes a line under Fabric's logger. The macros of `tracing` want that name when they are compiled.
+/// The macros of `tracing` want the name of a logger when they are compiled.
 macro_rules! under {
-    ($note:expr, [$($logger:literal),*]) => {
-        match $note.logger {
-            $($logger => at!($logger, $note),)*
-            _ => at!("gossip.gossip", $note),
-        }
-    };
-}
-
-macro_rules! at {
     ($logger:literal, $note:expr) => {
         match $note.level {
             NoteLevel::Debug => tracing::debug!(target: $logger, "{}", $note.text),
@@ -23,19 +14,12 @@ macro_rules! at {
 
 /// Writes a note of the machine to the log.
 pub(crate) fn write(note: &Note) {
-    under!(
-        note,
-        [
-            "gossip.channel",
-            "gossip.comm",
-            "gossip.discovery",
-            "gossip.election",
-            "gossip.gossip",
-            "gossip.identity",
-            "gossip.privdata",
-            "gossip.pull",
-            "gossip.service",
-            "gossip.state"
-        ]
-    );
+    match note.logger {
+        Logger::Channel => under!("gossip.channel", note),
+        Logger::Comm => under!("gossip.comm", note),
+        Logger::Discovery => under!("gossip.discovery", note),
+        Logger::Election => under!("gossip.election", note),
+        Logger::Gossip => under!("gossip.gossip", note),
+        Logger::State => under!("gossip.state", note),
+    }
 }

@@ -5,7 +5,8 @@ use ripstop_types::ChannelId;
 use super::members::Members;
 use crate::election::{self, Election, ElectionEffect, ElectionInput};
 use crate::{
-    Contact, Content, Effect, Leadership, Message, Moment, Options, PeerTime, PkiId, SignedMessage, Surroundings, Tag,
+    Contact, Content, Effect, Leadership, Logger, Message, Moment, Options, PeerTime, PkiId, SignedMessage,
+    Surroundings, Tag,
 };
 
 /// Of how many peers it is remembered what they said last. When there are more, those are forgotten that are gone.
@@ -148,7 +149,7 @@ impl Elected {
                 ElectionEffect::Declare => self.tell(surroundings, channel, members, true),
                 ElectionEffect::Lead => surroundings.effects.push(Effect::Lead { channel: channel.clone() }),
                 ElectionEffect::Follow => surroundings.effects.push(Effect::Follow { channel: channel.clone() }),
-                ElectionEffect::Note(level, text) => surroundings.effects.note(level, election::LOGGER, text),
+                ElectionEffect::Note(level, text) => surroundings.effects.note(level, Logger::Election, text),
             }
         }
     }

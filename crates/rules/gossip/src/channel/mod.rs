@@ -31,12 +31,12 @@ use crate::allowance::Allowance;
 use crate::pull::Pull;
 use crate::transfer::{Accepted, Origin, Transfer};
 use crate::{
-    AnnouncedChaincode, ChannelInput, ChannelMember, ChannelOrganizations, Content, DataKind, KnownPeer, Message,
-    Moment, NoteLevel, Options, PkiId, SignedMessage, StatePayload, Surroundings, Tag,
+    AnnouncedChaincode, ChannelInput, ChannelMember, ChannelOrganizations, Content, DataKind, KnownPeer, Logger,
+    Message, Moment, NoteLevel, Options, PkiId, SignedMessage, StatePayload, Surroundings, Tag,
 };
 
 /// The logger of what concerns a channel's members.
-const LOGGER: &str = "gossip.channel";
+const LOGGER: Logger = Logger::Channel;
 
 /// How many state infos wait for the alive message of their sender. The one with the lowest PKI-ID goes when there are more.
 const EARLY: usize = 64;
@@ -262,7 +262,7 @@ impl Channel {
             self.id,
             height.saturating_sub(1)
         );
-        surroundings.effects.note(NoteLevel::Info, "gossip.state", text);
+        surroundings.effects.note(NoteLevel::Info, Logger::State, text);
         self.timers = Timers {
             publish: Some(now),
             request: Some(now),

@@ -9,8 +9,8 @@ use ripstop_types::{ChannelId, Digest, MspId, SerializedIdentity};
 
 use super::Channel;
 use crate::{
-    Alive, ChannelInput, ChannelOrganizations, Contact, Content, Distrust, Effect, Effects, KnownPeer, Member, Message,
-    Moment, Note, Options, PeerTime, PkiId, SignedMessage, Standing, StatePayload, Surroundings, Tag, Trust,
+    Alive, ChannelInput, ChannelOrganizations, Contact, Content, Distrust, Effect, Effects, KnownPeer, Logger, Member,
+    Message, Moment, Note, Options, PeerTime, PkiId, SignedMessage, Standing, StatePayload, Surroundings, Tag, Trust,
 };
 
 /// Signatures are digests over identity and message; nobody in these tests signs as another.
@@ -398,7 +398,7 @@ impl Peer {
     }
 
     /// The texts of a logger.
-    pub(crate) fn logged(&self, logger: &str) -> Vec<&str> {
+    pub(crate) fn logged(&self, logger: Logger) -> Vec<&str> {
         self.notes.iter().filter(|note| note.logger == logger).map(|note| note.text.as_str()).collect()
     }
 

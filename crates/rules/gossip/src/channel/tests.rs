@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::network::{Network, block, organizations};
 use crate::{
-    ChannelInput, Content, DataKind, Leadership, Message, Options, PeerTime, SignedMessage, StateInfo, StateOptions,
-    StatePayload, Tag,
+    ChannelInput, Content, DataKind, Leadership, Logger, Message, Options, PeerTime, SignedMessage, StateInfo,
+    StateOptions, StatePayload, Tag,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -196,7 +196,7 @@ fn members_that_come_and_go_are_reported_in_fabrics_words() {
         "[[testchannel] Membership view has changed. peers went online:  [[peer1:7051]] , current view:  [[peer1:7051]]]",
         "[[testchannel] Membership view has changed. peers went offline:  [[peer1:7051]] , current view:  []]",
     ];
-    assert_eq!(network.peers[0].logged("gossip.channel"), expected);
+    assert_eq!(network.peers[0].logged(Logger::Channel), expected);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn a_member_that_comes_back_with_another_identity_went_online() {
     network.split(&[0, 1, 0]);
     network.run(6 * SECOND);
     let expected = "[[testchannel] Membership view has changed. peers went online:  [[peer1:7051]] , current view:  [[peer1:7051]]]";
-    assert_eq!(network.peers[0].logged("gossip.channel"), [expected; 2]);
+    assert_eq!(network.peers[0].logged(Logger::Channel), [expected; 2]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::push::Audience;
 use super::{Change, Heard, LOGGER, Membership, PUSHED, Tracked};
 use crate::allowance::Allowance;
 use crate::turn::Turn;
-use crate::{Alive, Contact, Content, IdentityRefusal, KnownPeer, Member, NoteLevel, PkiId, SignedMessage};
+use crate::{Alive, Contact, Content, IdentityRefusal, KnownPeer, Logger, Member, NoteLevel, PkiId, SignedMessage};
 
 /// How long an answer to a membership request is taken at least.
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(30);
@@ -73,7 +73,7 @@ impl Membership {
         let Content::Alive(alive) = &about.message().content else { return turn.blame(&from.pki_id) };
         if alive.pki_id != from.pki_id || !about.is_signed_by(&from.identity, turn.trust) {
             let text = format!("Got membership request with selfInfo that doesn't match the handshake of {from:?}");
-            turn.note(NoteLevel::Warning, "gossip.gossip", text);
+            turn.note(NoteLevel::Warning, Logger::Gossip, text);
             return turn.blame(&from.pki_id);
         }
         if self.is_news(alive) {

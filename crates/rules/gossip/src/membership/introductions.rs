@@ -4,10 +4,12 @@ use std::time::Duration;
 use ripstop_types::{ChannelId, MspId};
 
 use crate::turn::Turn;
-use crate::{AnchorPeer, ChannelOrganizations, Contact, Effect, Endpoint, Moment, NoteLevel, PkiId, SelfDescription};
+use crate::{
+    AnchorPeer, ChannelOrganizations, Contact, Effect, Endpoint, Logger, Moment, NoteLevel, PkiId, SelfDescription,
+};
 
 /// The logger of what concerns finding peers.
-const LOGGER: &str = "gossip.gossip";
+const LOGGER: Logger = Logger::Gossip;
 /// How long an answer to a membership request is waited for before the next attempt is thought of.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// How many endpoints are tried at the same time; those beyond, which a configuration would have to name, are not tried.
@@ -190,7 +192,7 @@ impl Introductions {
         let Some(target) = self.targets.get_mut(endpoint) else { return };
         target.next = turn.now + turn.options.reconnect_interval;
         let text = format!("Could not connect to Endpoint: {endpoint}, InternalEndpoint: {endpoint} : {reason}");
-        turn.note(NoteLevel::Warning, "gossip.discovery", text);
+        turn.note(NoteLevel::Warning, Logger::Discovery, text);
     }
 
     /// A peer answered a membership request.

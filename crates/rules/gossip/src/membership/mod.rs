@@ -22,12 +22,12 @@ use crate::allowance::{Allowance, Rate};
 use crate::roster::Roster;
 use crate::turn::Turn;
 use crate::{
-    Alive, ChannelOrganizations, Contact, Content, Effect, Endpoint, KnownPeer, Member, Message, Moment, NoteLevel,
-    Options, PeerTime, PkiId, SelfDescription, SignedMessage, Tag, Trust,
+    Alive, ChannelOrganizations, Contact, Content, Effect, Endpoint, KnownPeer, Logger, Member, Message, Moment,
+    NoteLevel, Options, PeerTime, PkiId, SelfDescription, SignedMessage, Tag, Trust,
 };
 
 /// The logger of what concerns members.
-const LOGGER: &str = "gossip.discovery";
+const LOGGER: Logger = Logger::Discovery;
 /// Up to how many living peers the intervals hold that Fabric has for asking others about all of them. Of more, the answers
 /// become so large that the intervals grow with their number.
 const FEW: usize = 128;
@@ -220,11 +220,8 @@ impl Membership {
         });
         for pki_id in former.cloned().collect::<Vec<_>>() {
             let text = format!("Peer {endpoint} changed its PKI-ID from {pki_id} to {}", contact.pki_id);
-            turn.note(NoteLevel::Info, "gossip.comm", text);
-            self.purge(turn, &pki_id);
-        }
-        if let Some(request) = self.introductions.connected(turn, &self.about_me, endpoint, contact) {
-            self.request(turn, vec![request]);
+            turn.note(NoteLevel::Info, Logger::Comm, text);
+            self.purge(turn, pki_id);
         }
     }
 
@@ -235,7 +232,7 @@ impl Membership {
         let is_there = self.alive.get(pki_id).is_some_and(|peer| peer.member.preferred_endpoint() == endpoint);
         if is_there {
             let text = format!("{endpoint}, PKIid:{pki_id} isn't responsive: {reason}");
-            turn.note(NoteLevel::Warning, "gossip.comm", text);
+            turn.note(NoteLevel::Warning, Logger::Comm, text);
             self.die(turn, pki_id, "it cannot be reached");
         }
     }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::slots::Slots;
 use super::{Accepted, Offered, Origin};
 use crate::channel::network::{Network, block};
-use crate::{ChannelInput, Content, Message, Options, PkiId, SignedMessage, StateOptions, StatePayload, Tag};
+use crate::{ChannelInput, Content, Logger, Message, Options, PkiId, SignedMessage, StateOptions, StatePayload, Tag};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -174,7 +174,7 @@ fn blocks_far_ahead_are_not_kept_and_a_peer_without_state_transfer_says_that_it_
         receive blocks without state transfer which is disabled in the configuration (peer.gossip.state.enabled = false). \
         Consider enabling it or setting the peer explicitly to be a leader (peer.gossip.orgLeader = true) in order to pull \
         blocks directly from the ordering service.";
-    assert_eq!(network.peers[0].logged("gossip.state")[1..], [expected]);
+    assert_eq!(network.peers[0].logged(Logger::State)[1..], [expected]);
 }
 
 #[test]
