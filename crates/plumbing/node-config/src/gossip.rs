@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use ripstop_gossip::{ElectionOptions, Options, PrivateDataOptions, StateOptions};
+use ripstop_gossip::{ElectionOptions, Options, StateOptions};
 
 use crate::{ConfigError, Settings};
 
@@ -11,7 +11,7 @@ pub struct GossipConfig {
     pub endpoint: Option<String>,
     /// Where peers of other organisations reach it; `None` when they shall not.
     pub external_endpoint: Option<String>,
-    /// Everything else but what is below `pvtData` ([`crate::PrivateDataConfig`]).
+    /// Everything else but `pvtData` ([`crate::PrivateDataConfig`]).
     pub options: Options,
 }
 
@@ -93,7 +93,6 @@ fn read_options(keys: &Keys<'_>) -> Result<Options, ConfigError> {
         msg_expiration_factor: keys.number("msgExpirationFactor", default.msg_expiration_factor)?,
         election: read_election(&below("peer.gossip.election"))?,
         state: read_state(&below("peer.gossip.state"))?,
-        private_data: PrivateDataOptions::default(),
     })
 }
 
@@ -122,7 +121,6 @@ fn read_state(keys: &Keys<'_>) -> Result<StateOptions, ConfigError> {
         batch_size: keys.number("batchSize", default.batch_size)?,
         block_buffer_size: keys.number("blockBufferSize", default.block_buffer_size)?,
         max_retries: keys.number("maxRetries", default.max_retries)?,
-        channel_size: keys.number("channelSize", default.channel_size)?,
     })
 }
 

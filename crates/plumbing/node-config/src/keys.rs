@@ -42,6 +42,7 @@ pub(crate) const CORE: &[Ineffective] = &[
     ineffective("orderer", BY_COMMANDS),
     unless("peer.gossip.skipBlockVerification", &["false"], ALWAYS_VERIFIED),
     unless("peer.gossip.nonBlockingCommitMode", &["false"], "a peer that commits slowly always makes others wait"),
+    ineffective("peer.gossip.state.channelSize", "each peer is sent the blocks of one request at a time"),
     ineffective("peer.gossip.stateInfoRetentionInterval", "it has no effect in Fabric either"),
     ineffective("peer.deliveryclient.blockCensorshipTimeoutKey", NO_HEADERS),
     unless("peer.deliveryclient.policy", &["simple"], NO_HEADERS),

@@ -2,10 +2,11 @@ use std::time::Duration;
 
 use crate::Endpoint;
 
-/// Settings of gossip: every key below `peer.gossip`, named as there.
+/// Settings of gossip: the keys below `peer.gossip`, named as there. Absent are those of private data, which gossip only
+/// carries, and endpoints: see [`crate::SelfDescription`].
 ///
-/// `default()` is what Fabric's code takes where a key is absent; where that would be useless (`orgLeader`, the time-outs of
-/// `pvtData`), what the `core.yaml` says that comes with it. Endpoints are not among them: see [`crate::SelfDescription`].
+/// `default()` is what Fabric's code takes where a key is absent; where that would be useless (`orgLeader`), what the
+/// `core.yaml` says that comes with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// Peers of the own organisation that are asked at the start who else is there.
@@ -64,8 +65,6 @@ pub struct Options {
     pub election: ElectionOptions,
     /// `peer.gossip.state`.
     pub state: StateOptions,
-    /// `peer.gossip.pvtData`.
-    pub private_data: PrivateDataOptions,
 }
 
 /// Settings of the election of a leader.
@@ -96,33 +95,6 @@ pub struct StateOptions {
     pub block_buffer_size: usize,
     /// How often an unanswered request is sent to another peer.
     pub max_retries: u32,
-    /// How many questions of others wait at most (`channelSize`; only in Fabric's code).
-    pub channel_size: usize,
-}
-
-/// Settings of private data. Nothing in this crate reads them: they are here so that there is one list of the keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PrivateDataOptions {
-    /// For how long private data that is missing at commit is looked for at other peers.
-    pub pull_retry_threshold: Duration,
-    /// Private data of transactions that were not committed within this many blocks is dropped.
-    pub transientstore_max_block_retention: u64,
-    /// How long a peer may take to acknowledge private data at endorsement.
-    pub push_ack_timeout: Duration,
-    /// Data that expires within this many blocks is not fetched.
-    pub btl_pull_margin: u64,
-    /// How many missing pieces are reconciled at once.
-    pub reconcile_batch_size: usize,
-    /// How long reconciliation rests between its rounds.
-    pub reconcile_sleep_interval: Duration,
-    /// Whether missing private data is looked for after commit.
-    pub reconciliation_enabled: bool,
-    /// Whether private data of invalid transactions is left to reconciliation.
-    pub skip_pulling_invalid_transactions_during_commit: bool,
-    /// How many peers must have private data of the organisation's implicit collection before an endorsement is answered.
-    pub implicit_collection_required_peer_count: usize,
-    /// To how many peers it is sent.
-    pub implicit_collection_max_peer_count: usize,
 }
 
 impl Options {
@@ -134,11 +106,6 @@ impl Options {
     /// After how long a peer that is not heard of is forgotten.
     pub fn alive_message_lifetime(&self) -> Duration {
         self.alive_expiration_timeout.saturating_mul(self.msg_expiration_factor)
-    }
-
-    /// How long a leadership message is remembered.
-    pub fn leadership_message_lifetime(&self) -> Duration {
-        self.election.leader_alive_threshold.saturating_mul(10)
     }
 
     /// How long a state info is remembered that is only passed on.
@@ -188,7 +155,6 @@ impl Default for Options {
             msg_expiration_factor: 20,
             election: ElectionOptions::default(),
             state: StateOptions::default(),
-            private_data: PrivateDataOptions::default(),
         }
     }
 }
@@ -213,24 +179,6 @@ impl Default for StateOptions {
             batch_size: 10,
             block_buffer_size: 20,
             max_retries: 3,
-            channel_size: 100,
-        }
-    }
-}
-
-impl Default for PrivateDataOptions {
-    fn default() -> Self {
-        Self {
-            pull_retry_threshold: Duration::from_secs(60),
-            transientstore_max_block_retention: 20_000,
-            push_ack_timeout: Duration::from_secs(3),
-            btl_pull_margin: 10,
-            reconcile_batch_size: 10,
-            reconcile_sleep_interval: Duration::from_secs(60),
-            reconciliation_enabled: true,
-            skip_pulling_invalid_transactions_during_commit: false,
-            implicit_collection_required_peer_count: 0,
-            implicit_collection_max_peer_count: 1,
         }
     }
 }
