@@ -27,7 +27,13 @@ pub(crate) struct Introductions {
 #[derive(Debug)]
 struct Anchors {
     sequence: u64,
-    endpoints: BTreeSet<Endpoint>,
+    peers: BTreeMap<MspId, Vec<AnchorPeer>>,
+}
+
+impl Anchors {
+    fn endpoints(&self) -> impl Iterator<Item = Endpoint> {
+        self.peers.values().flatten().map(AnchorPeer::endpoint)
+    }
 }
 
 #[derive(Debug)]
@@ -75,7 +81,8 @@ impl Introductions {
         this
     }
 
-    /// Takes the anchor peers of a channel. They take the place of those it had before, unless these are newer.
+    /// Takes the anchor peers of a channel. They take the place of those it had before, unless these are newer. Where they are
+    /// the same nobody is asked again: something else was configured.
     pub(crate) fn configure(
         &mut self,
         turn: &mut Turn<'_>,
@@ -83,13 +90,18 @@ impl Introductions {
         channel: &ChannelId,
         organizations: &ChannelOrganizations,
     ) {
-        if self.anchors.get(channel).is_some_and(|known| known.sequence > organizations.sequence) {
-            return;
+        if let Some(known) = self.anchors.get_mut(channel) {
+            if known.sequence > organizations.sequence {
+                return;
+            }
+            if known.peers == organizations.anchors {
+                known.sequence = organizations.sequence;
+                return;
+            }
         }
         let text =
             format!("Joining gossip network of channel {channel} with {} organizations", organizations.anchors.len());
         turn.note(NoteLevel::Info, LOGGER, text);
-        let mut endpoints = BTreeSet::new();
         for (organization, anchors) in &organizations.anchors {
             if anchors.is_empty() {
                 let text = format!("No configured anchor peers of {organization} for channel {channel} to learn about");
@@ -103,11 +115,11 @@ impl Introductions {
             );
             turn.note(NoteLevel::Info, LOGGER, text);
             for anchor in anchors {
-                endpoints.insert(anchor.endpoint());
                 self.learn_anchor(turn, me, channel, organization, anchor);
             }
         }
-        self.anchors.insert(channel.clone(), Anchors { sequence: organizations.sequence, endpoints });
+        let peers = organizations.anchors.clone();
+        self.anchors.insert(channel.clone(), Anchors { sequence: organizations.sequence, peers });
         self.drop_former(channel);
     }
 
@@ -145,7 +157,7 @@ impl Introductions {
 
     /// Whether an endpoint is that of an anchor peer.
     pub(crate) fn is_anchor(&self, endpoint: &str) -> bool {
-        self.anchors.values().any(|anchors| anchors.endpoints.contains(endpoint))
+        self.anchors.values().flat_map(Anchors::endpoints).any(|anchor| anchor == endpoint)
     }
 
     /// A stream was opened at an endpoint. The request that is to be sent, if this is what was waited for.
@@ -242,11 +254,9 @@ impl Introductions {
     }
 
     fn drop_former(&mut self, of: &ChannelId) {
-        let anchors = self.anchors.get(of);
+        let anchors: BTreeSet<_> = self.anchors.get(of).into_iter().flat_map(Anchors::endpoints).collect();
         self.targets.retain(|endpoint, target| match &target.role {
-            Role::Anchor { channel, .. } if channel == of => {
-                anchors.is_some_and(|anchors| anchors.endpoints.contains(endpoint))
-            }
+            Role::Anchor { channel, .. } if channel == of => anchors.contains(endpoint),
             Role::Bootstrap | Role::Anchor { .. } => true,
         });
     }

@@ -208,7 +208,8 @@ impl Membership {
         self.introductions.leave(channel);
     }
 
-    /// A stream came up. If it was dialled, whoever was thought to be there is gone when somebody else of its organisation is.
+    /// A stream came up. If it was dialled, whoever was thought to be there is gone when somebody else of its organisation is:
+    /// what it was to be asked, the other one is.
     pub(crate) fn connected(&mut self, turn: &mut Turn<'_>, contact: &Contact, dialled: Option<&str>) {
         let Some(endpoint) = dialled else { return };
         if contact.pki_id == self.about_me.pki_id {
@@ -218,11 +219,21 @@ impl Membership {
             let is_same = |tracked: &Tracked| tracked.peer.organization == contact.organization;
             **pki_id != contact.pki_id && self.tracked.get(*pki_id).is_some_and(is_same)
         });
-        for pki_id in former.cloned().collect::<Vec<_>>() {
+        let former: Vec<_> = former.cloned().collect();
+        for pki_id in &former {
             let text = format!("Peer {endpoint} changed its PKI-ID from {pki_id} to {}", contact.pki_id);
             turn.note(NoteLevel::Info, Logger::Comm, text);
             self.purge(turn, pki_id);
         }
+        let to_newcomer = || Request {
+            peer: contact.pki_id.clone(),
+            endpoint: endpoint.to_owned(),
+            own: contact.organization == self.about_me.organization,
+            nonce: 0,
+        };
+        let introduction = self.introductions.connected(turn, &self.about_me, endpoint, contact);
+        let request = introduction.or_else(|| (!former.is_empty()).then(to_newcomer));
+        self.request(turn, request.into_iter().collect());
     }
 
     /// A peer could not be reached: it is dead until it is heard of again.
