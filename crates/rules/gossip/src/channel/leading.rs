@@ -3,14 +3,11 @@ use std::collections::BTreeMap;
 use ripstop_types::ChannelId;
 
 use super::members::Members;
-use crate::election::{self, Election, ElectionEffect, ElectionInput};
+use crate::election::{Election, ElectionEffect, ElectionInput};
 use crate::{
     Contact, Content, Effect, Leadership, Logger, Message, Moment, Options, PeerTime, PkiId, SignedMessage,
     Surroundings, Tag,
 };
-
-/// Of how many peers it is remembered what they said last. When there are more, those are forgotten that are gone.
-const HEARD: usize = 1024;
 
 /// Whether this peer leads its organisation in a channel, and how that is decided.
 #[derive(Debug)]
@@ -27,6 +24,7 @@ pub(crate) enum Leading {
 pub(crate) struct Elected {
     election: Election,
     time: PeerTime,
+    // When each living companion last spoke.
     heard: BTreeMap<PkiId, PeerTime>,
 }
 
@@ -83,15 +81,19 @@ impl Leading {
         if is_stale || !message.is_signed_by(&peer.identity, surroundings.trust) {
             return;
         }
-        if elected.heard.len() >= HEARD {
-            elected.heard.retain(|peer, _| members.companions().contains(peer));
-        }
         elected.heard.insert(said.pki_id.clone(), said.time);
         let input = match said.is_declaration {
             true => ElectionInput::Declaration(said.pki_id.clone()),
             false => ElectionInput::Proposal(said.pki_id.clone()),
         };
         elected.handle(surroundings, channel, members, input);
+    }
+
+    /// A peer is not alive any more. If it comes back, its clock may have been put back.
+    pub(crate) fn vanished(&mut self, peer: &PkiId) {
+        if let Self::Elected(elected) = self {
+            elected.heard.remove(peer);
+        }
     }
 
     /// Lets another peer lead: this one reaches no orderer.

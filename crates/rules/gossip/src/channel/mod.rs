@@ -168,6 +168,7 @@ impl Channel {
     pub(crate) fn vanished(&mut self, surroundings: &mut Surroundings<'_>, peer: &PkiId) {
         self.members.vanished(peer, surroundings.now);
         self.conduct.remove(peer);
+        self.leading.vanished(peer);
         self.transfer.vanished(surroundings, &self.members, peer);
     }
 

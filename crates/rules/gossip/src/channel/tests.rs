@@ -272,19 +272,36 @@ fn a_leader_that_reaches_no_orderer_lets_another_lead() {
     assert_ne!(first, second);
 }
 
+/// A declaration of one peer that another one signed, of a process that began in the far future.
+fn declaration(network: &Network, by: usize, of: usize, sequence: u64) -> SignedMessage {
+    let pki_id = network.id(of).clone();
+    let time = PeerTime { incarnation: u64::MAX, sequence };
+    let content = Content::Leadership(Leadership { pki_id, time, is_declaration: true });
+    let channel = Some(network.peers[0].channel.id.clone());
+    network.signed(by, Message { nonce: 0, channel, tag: Tag::ChannelAndOrganization, content })
+}
+
+#[test]
+fn a_leader_whose_clock_was_put_back_while_it_was_away_is_heard_again() {
+    let mut network = Network::new(10, &["Org1", "Org1"], &elected());
+    network.join();
+    network.run(40 * SECOND);
+    let [leader] = network.leaders()[..] else { panic!("one leader") };
+    network.receive(1 - leader, leader, &declaration(&network, leader, leader, 1));
+    network.split(&[0, 1]);
+    network.run(40 * SECOND);
+    assert_eq!(network.leaders().len(), 2);
+    network.split(&[0, 0]);
+    network.run(40 * SECOND);
+    assert_eq!(network.leaders(), [leader]);
+}
+
 #[test]
 fn who_leads_another_organisation_is_nobodys_leader() {
     let mut network = Network::new(9, &["Org1", "Org1", "Org2"], &elected());
     network.join();
     network.run(40 * SECOND);
     let leader = network.leaders()[0];
-    let declaration = |network: &Network, by: usize, of: usize, sequence| {
-        let pki_id = network.id(of).clone();
-        let time = PeerTime { incarnation: u64::MAX, sequence };
-        let content = Content::Leadership(Leadership { pki_id, time, is_declaration: true });
-        let channel = Some(network.peers[0].channel.id.clone());
-        network.signed(by, Message { nonce: 0, channel, tag: Tag::ChannelAndOrganization, content })
-    };
     let other = 1 - leader;
     // Of another organisation, forged by it, and forged by a peer of the own organisation.
     network.receive(leader, 2, &declaration(&network, 2, 2, 1));
