@@ -179,6 +179,11 @@ impl Identities {
         self.known.iter().filter(|(_, known)| known.message.is_some())
     }
 
+    /// One more channel vouches: whoever was refused may be trusted now.
+    pub(crate) fn forget_refusals(&mut self) {
+        self.refused.clear();
+    }
+
     /// Judges all of them anew, and gives back those that are not valid any more. They are still there.
     pub(crate) fn distrusted(&mut self, now: Moment, trust: &dyn Trust) -> Vec<(PkiId, String)> {
         self.refused.clear();

@@ -414,6 +414,7 @@ impl Node {
                 if !self.channels.contains_key(id) {
                     let options = Arc::clone(&self.options);
                     let (mut surroundings, channels) = self.surroundings(trust);
+                self.identities.forget_refusals();
                     let channel = Channel::new(id.clone(), options, &mut surroundings);
                     channels.insert(id.clone(), channel);
                 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ripstop_types::{ChannelId, MspId};
 
 use super::network::{Network, World, internal};
-use crate::{AnchorPeer, ChannelInput, ChannelOrganizations, Input, NoteLevel, Options};
+use crate::{AnchorPeer, ChannelInput, ChannelOrganizations, Input, NoteLevel, Options, SelfDescription};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -227,6 +227,20 @@ fn who_renews_its_certificate_takes_the_place_of_who_it_was() {
 }
 
 #[test]
+fn who_takes_the_place_of_an_only_neighbour_is_asked_in_its_place() {
+    let mut network = Network::new(19);
+    network.add("Org1MSP", bootstrap(1));
+    network.add("Org1MSP", Options::default());
+    network.run_until(MINUTE, Network::all_know_all).expect("a minute is enough");
+    network.kill(1);
+    network.run(MINUTE);
+    // Nobody introduces the new one.
+    let renewed = SelfDescription { endpoint: internal(1), ..Network::describe(99, "Org1MSP") };
+    network.add_as(renewed, Options::default());
+    assert!(network.run_until(MINUTE, Network::all_know_all).is_some());
+}
+
+#[test]
 fn identities_of_peers_that_began_long_ago_come_by_pull() {
     let mut network = Network::new(11);
     organization(&mut network, "Org1MSP", 8);
@@ -250,28 +264,62 @@ fn anchor_peers_of_an_older_configuration_are_not_learned() {
     assert!(!network.peers[0].noted("{old 1}"));
 }
 
+/// The first and the third peer are in a channel of both organisations; the second, of the organisation of the first, is in
+/// none, and trusts only its own organisation. Gives back how it joins.
+fn outsider(network: &mut Network) -> Input {
+    organization(network, "Org1MSP", 2);
+    organization(network, "Org2MSP", 1);
+    let world = World { distrusted: ["Org2MSP".to_owned()].into(), ..World::default() };
+    network.peers[1].trust.world = Rc::new(RefCell::new(world));
+    // By now alive messages do not carry identities any more.
+    network.run(Duration::from_secs(30));
+    let organizations = anchor_peers(network, &[0, 2]);
+    let joins = || {
+        let input = ChannelInput::Joined { organizations: organizations.clone(), height: 1, chaincodes: Vec::new() };
+        Input::Channel(ChannelId::new("mychannel").unwrap(), input)
+    };
+    [0, 2].into_iter().for_each(|index| network.input(index, joins()));
+    network.run(Duration::from_secs(120));
+    assert_eq!(network.peers[0].view().alive.len(), 2);
+    assert_eq!(network.peers[1].view().alive.len(), 1);
+    joins()
+}
+
 #[test]
 fn an_identity_that_is_not_trusted_is_asked_for_once() {
     let mut network = Network::new(17);
-    let one = organization(&mut network, "Org1MSP", 2);
-    let two = organization(&mut network, "Org2MSP", 1);
-    // The second peer is in no channel with the other organisation.
-    let world = World { distrusted: ["Org2MSP".to_owned()].into(), ..World::default() };
-    network.peers[one[1]].trust.world = Rc::new(RefCell::new(world));
-    // By now alive messages do not carry identities any more.
-    network.run(Duration::from_secs(30));
-    let organizations = anchor_peers(&network, &[one[0], two[0]]);
-    for index in [one[0], two[0]] {
-        let input = ChannelInput::Joined { organizations: organizations.clone(), height: 1, chaincodes: Vec::new() };
-        network.input(index, Input::Channel(ChannelId::new("mychannel").unwrap(), input));
-    }
-    network.run(Duration::from_secs(120));
-    assert_eq!(network.peers[one[0]].view().alive.len(), 2);
-    let second = &mut network.peers[one[1]];
-    assert_eq!(second.view().alive.len(), 1);
+    outsider(&mut network);
+    let second = &network.peers[1];
     let refused = second.notes.iter().filter(|note| note.text.contains("Failed validating identity message"));
     assert_eq!(refused.count(), 1);
     assert!(second.closed.is_empty());
+}
+
+#[test]
+fn who_was_refused_is_known_within_seconds_of_joining_a_channel_that_vouches_for_it() {
+    let mut network = Network::new(20);
+    let joins = outsider(&mut network);
+    network.peers[1].trust.world = Rc::clone(&network.world);
+    network.input(1, joins);
+    let took = network.run_until(MINUTE, Network::all_know_all).expect("a minute is enough");
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+#[test]
+fn a_configuration_that_names_the_same_anchor_peers_disturbs_nobody() {
+    let mut network = Network::new(21);
+    let one = organization(&mut network, "Org1MSP", 2);
+    let two = organization(&mut network, "Org2MSP", 2);
+    join(&mut network, &[one[0], two[0]]);
+    network.run(MINUTE);
+    let asked = |network: &Network| network.peers[one[1]].sent["MembershipRequest"];
+    let said = |network: &Network| network.peers[one[1]].notes.len();
+    let before = (asked(&network), said(&network));
+    let newer = ChannelOrganizations { sequence: 2, ..anchor_peers(&network, &[one[0], two[0]]) };
+    let channel = ChannelId::new("mychannel").unwrap();
+    network.input(one[1], Input::Channel(channel, ChannelInput::Reconfigured(newer)));
+    network.run(Duration::from_millis(1));
+    assert_eq!((asked(&network), said(&network)), before);
 }
 
 #[test]
