@@ -114,11 +114,11 @@ pub enum NoteLevel {
 
 /// Effects that wait for the driver.
 #[derive(Debug, Default)]
-pub struct Effects(VecDeque<Effect>);
+pub(crate) struct Effects(VecDeque<Effect>);
 
 impl Effects {
     /// Adds one.
-    pub fn push(&mut self, effect: Effect) {
+    pub(crate) fn push(&mut self, effect: Effect) {
         self.0.push_back(effect);
     }
 
@@ -128,36 +128,36 @@ impl Effects {
     }
 
     /// Takes the next one.
-    pub fn poll(&mut self) -> Option<Effect> {
+    pub(crate) fn poll(&mut self) -> Option<Effect> {
         self.0.pop_front()
     }
 }
 
 /// What the machines inside of a peer see of it while they handle an input.
-pub struct Surroundings<'a> {
+pub(crate) struct Surroundings<'a> {
     /// The present moment.
-    pub now: Moment,
+    pub(crate) now: Moment,
     /// Who vouches.
-    pub trust: &'a dyn Trust,
+    pub(crate) trust: &'a dyn Trust,
     /// This peer.
-    pub me: &'a Arc<KnownPeer>,
+    pub(crate) me: &'a Arc<KnownPeer>,
     /// The peers that are alive and whose identities are known, without this one.
-    pub alive: &'a BTreeMap<PkiId, Arc<KnownPeer>>,
+    pub(crate) alive: &'a BTreeMap<PkiId, Arc<KnownPeer>>,
     /// Where random choices come from.
-    pub random: &'a mut fastrand::Rng,
+    pub(crate) random: &'a mut fastrand::Rng,
     /// Where effects go.
-    pub effects: &'a mut Effects,
+    pub(crate) effects: &'a mut Effects,
 }
 
 impl Surroundings<'_> {
     /// Sends a message to a peer, where it is reached if that is known, else on its stream.
-    pub fn send(&mut self, to: &PkiId, message: SignedMessage) {
+    pub(crate) fn send(&mut self, to: &PkiId, message: SignedMessage) {
         let endpoint = self.alive.get(to).map(|peer| peer.member.preferred_endpoint().to_owned()).unwrap_or_default();
         self.effects.push(Effect::Send { to: to.clone(), endpoint, message });
     }
 
     /// Whether a peer is of this peer's organisation.
-    pub fn is_own(&self, organization: &MspId) -> bool {
+    pub(crate) fn is_own(&self, organization: &MspId) -> bool {
         self.me.organization == *organization
     }
 }

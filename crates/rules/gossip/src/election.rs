@@ -16,7 +16,7 @@ const YIELD_THRESHOLDS: u32 = 6;
 
 /// The election of one channel, seen by one peer.
 #[derive(Debug)]
-pub struct Election {
+pub(crate) struct Election {
     me: PkiId,
     options: ElectionOptions,
     stage: Stage,
@@ -32,7 +32,7 @@ pub struct Election {
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ElectionInput {
+pub(crate) enum ElectionInput {
     /// The moment came that `wake_at` named.
     Wake,
     /// A living member of the own organisation proposed itself.
@@ -47,7 +47,7 @@ pub enum ElectionInput {
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ElectionEffect {
+pub(crate) enum ElectionEffect {
     /// Tell the channel's members of the own organisation that this peer would lead.
     Propose,
     /// Tell them that this peer leads.
@@ -85,7 +85,7 @@ enum Stage {
 
 impl Election {
     /// Begins. `members` is how many other living members of the channel the own organisation has.
-    pub fn new(now: Moment, me: PkiId, options: ElectionOptions, members: usize) -> Self {
+    pub(crate) fn new(now: Moment, me: PkiId, options: ElectionOptions, members: usize) -> Self {
         let until = now + options.startup_grace_period;
         let sample_at = now + options.membership_sample_interval;
         Self {
@@ -102,7 +102,7 @@ impl Election {
     }
 
     /// Takes what happened; all effects are polled before the next input.
-    pub fn handle(&mut self, now: Moment, members: usize, input: ElectionInput) {
+    pub(crate) fn handle(&mut self, now: Moment, members: usize, input: ElectionInput) {
         if self.stage == Stage::Stopped {
             return;
         }
@@ -122,12 +122,12 @@ impl Election {
     }
 
     /// The next thing to do.
-    pub fn poll_effect(&mut self) -> Option<ElectionEffect> {
+    pub(crate) fn poll_effect(&mut self) -> Option<ElectionEffect> {
         self.effects.pop_front()
     }
 
     /// When time alone changes something.
-    pub const fn wake_at(&self) -> Option<Moment> {
+    pub(crate) const fn wake_at(&self) -> Option<Moment> {
         match self.stage {
             Stage::Settling { sample_at, .. } => Some(sample_at),
             Stage::Collecting { until } | Stage::Leading { until } | Stage::Following { until } => Some(until),
@@ -136,7 +136,7 @@ impl Election {
     }
 
     /// Whether this peer leads.
-    pub const fn leads(&self) -> bool {
+    pub(crate) const fn leads(&self) -> bool {
         self.leads
     }
 

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ripstop_proto::gossip as wire;
-use ripstop_types::{ChannelId, Digest, MspId};
+use ripstop_types::{ChannelId, MspId};
 
 use crate::allowance::{Allowance, Rate};
 use crate::channel::Channel;
+use crate::channel::members::channel_mac;
 use crate::identities::Identities;
 use crate::membership::{Change, Membership};
 use crate::pull::Pull;
@@ -31,8 +32,6 @@ const VIEW_AGE: Duration = Duration::from_secs(1);
 const LARGE: usize = 128;
 /// How old a view of a large network may be.
 const LARGE_VIEW_AGE: Duration = Duration::from_millis(100);
-/// The length of PKI-IDs, in bytes.
-const PKI_ID: usize = 32;
 
 /// What a peer knows of itself at the start.
 #[derive(Debug, Clone)]
@@ -99,6 +98,13 @@ struct Viewed {
     revision: u64,
     // Whether nobody came or went since.
     holds: bool,
+}
+
+/// What of a peer handles messages, but for its membership, which all of it looks at.
+struct Machines<'a> {
+    membership: &'a Membership,
+    identity_pull: &'a mut Pull,
+    channels: &'a mut BTreeMap<ChannelId, Channel>,
 }
 
 impl Node {
@@ -181,8 +187,8 @@ impl Node {
             return Arc::clone(&self.view);
         }
         let mut changed = Vec::new();
-        let (surroundings, channels) = self.surroundings(trust);
-        for (id, channel) in channels {
+        let (surroundings, machines) = self.machines(trust);
+        for (id, channel) in machines.channels {
             if let Some(members) = channel.members(&surroundings) {
                 changed.push((id.clone(), members));
             }
@@ -261,10 +267,10 @@ impl Node {
             Content::Hello { kind: DataKind::Identities, nonce, .. } => self.answer_hello(from, *nonce, trust),
             Content::Digest { kind: DataKind::Identities, nonce, digests } => {
                 let identities = &self.identities;
-                let missing = digests.iter().filter(|digest| {
-                    digest.len() == PKI_ID && identities.is_missing(&PkiId::claimed(Bytes::clone(digest)))
-                });
-                self.identity_pull.take_digest(from, *nonce, missing.cloned());
+                let is_missing = |digest: &&Bytes| {
+                    PkiId::parse(Bytes::clone(digest)).is_some_and(|pki_id| identities.is_missing(&pki_id))
+                };
+                self.identity_pull.take_digest(from, *nonce, digests.iter().filter(is_missing).cloned());
             }
             Content::Request { kind: DataKind::Identities, nonce, digests } => {
                 self.answer_request(from, *nonce, digests, trust);
@@ -305,8 +311,8 @@ impl Node {
         trust: &dyn Trust,
     ) {
         let Some(contact) = self.contacts.get(from).cloned() else { return };
-        let (mut surroundings, channels) = self.surroundings(trust);
-        if let Some(channel) = channel.and_then(|id| channels.get_mut(&id)) {
+        let (mut surroundings, machines) = self.machines(trust);
+        if let Some(channel) = channel.and_then(|id| machines.channels.get_mut(&id)) {
             channel.receive(&mut surroundings, &contact, message);
         }
     }
@@ -335,11 +341,7 @@ impl Node {
 
     /// The channel of this peer whose name is hidden in a MAC.
     fn channel_of_mac(&self, pki_id: &PkiId, mac: &Bytes) -> Option<ChannelId> {
-        let hides = |id: &&ChannelId| {
-            let digest = Digest::of_parts([&pki_id.as_bytes()[..], id.as_str().as_bytes()]);
-            digest.as_bytes()[..] == mac[..]
-        };
-        self.channels.keys().find(hides).cloned()
+        self.channels.keys().find(|id| channel_mac(pki_id, id) == *mac).cloned()
     }
 
     /// Tells a peer which identities it may pull (Fabric: `sameOrgOrOurOrgPullFilter`).
@@ -355,7 +357,8 @@ impl Node {
             .filter(|pki_id| *pki_id != from && self.may_pull(&organization, pki_id))
             .map(|pki_id| pki_id.as_bytes().clone())
             .collect();
-        self.with_pull(trust, |pull, surroundings| pull.answer_hello(surroundings, from, nonce, digests));
+        let (mut surroundings, machines) = self.machines(trust);
+        machines.identity_pull.answer_hello(&mut surroundings, from, nonce, digests);
     }
 
     fn answer_request(&mut self, from: &PkiId, nonce: u64, digests: &[Bytes], trust: &dyn Trust) {
@@ -365,12 +368,13 @@ impl Node {
         let Some(organization) = self.contacts.get(from).map(|contact| contact.organization.clone()) else {
             return;
         };
-        let asked = digests.iter().map(|digest| PkiId::claimed(digest.clone()));
+        let asked = digests.iter().filter_map(|digest| PkiId::parse(digest.clone()));
         let items: Vec<_> = asked
             .filter(|pki_id| self.may_pull(&organization, pki_id))
             .filter_map(|pki_id| self.identities.signed(&pki_id).map(|message| message.envelope().clone()))
             .collect();
-        self.with_pull(trust, |pull, surroundings| pull.answer_request(surroundings, from, nonce, items.into_iter()));
+        let (mut surroundings, machines) = self.machines(trust);
+        machines.identity_pull.answer_request(&mut surroundings, from, nonce, items.into_iter());
     }
 
     /// Whether peers of an organisation may have the identity of a peer: the own one, all; others, those of their own peers
@@ -410,13 +414,13 @@ impl Node {
     fn handle_channel(&mut self, id: &ChannelId, input: ChannelInput, trust: &dyn Trust) {
         match &input {
             ChannelInput::Joined { organizations, .. } => {
+                self.identities.forget_refusals();
                 self.with_membership(trust, |membership, turn| membership.configure(turn, id, organizations));
                 if !self.channels.contains_key(id) {
                     let options = Arc::clone(&self.options);
-                    let (mut surroundings, channels) = self.surroundings(trust);
-                self.identities.forget_refusals();
+                    let (mut surroundings, machines) = self.machines(trust);
                     let channel = Channel::new(id.clone(), options, &mut surroundings);
-                    channels.insert(id.clone(), channel);
+                    machines.channels.insert(id.clone(), channel);
                 }
             }
             ChannelInput::Reconfigured(organizations) if self.channels.contains_key(id) => {
@@ -425,8 +429,8 @@ impl Node {
             ChannelInput::Left => self.membership.leave(id),
             _ => {}
         }
-        let (mut surroundings, channels) = self.surroundings(trust);
-        if let Some(channel) = channels.get_mut(id) {
+        let (mut surroundings, machines) = self.machines(trust);
+        if let Some(channel) = machines.channels.get_mut(id) {
             channel.handle(&mut surroundings, input);
         }
     }
@@ -457,15 +461,8 @@ impl Node {
         self.with_membership(trust, Membership::wake);
         let interval = self.membership.stretched(self.options.pull_interval);
         let count = self.options.pull_peer_num;
-        let mut surroundings = Surroundings {
-            now: self.now,
-            trust,
-            me: self.membership.me(),
-            alive: self.membership.alive(),
-            random: &mut self.random,
-            effects: &mut self.effects,
-        };
-        self.identity_pull.wake(&mut surroundings, interval, |random| self.membership.choose(random, count));
+        let (mut surroundings, Machines { membership, identity_pull, .. }) = self.machines(trust);
+        identity_pull.wake(&mut surroundings, interval, |random| membership.choose(random, count));
         self.each_channel(trust, Channel::wake);
     }
 
@@ -480,8 +477,8 @@ impl Node {
         }
         for change in self.membership.take_changes() {
             self.viewed.holds = false;
-            let (mut surroundings, channels) = self.surroundings(trust);
-            for channel in channels.values_mut() {
+            let (mut surroundings, machines) = self.machines(trust);
+            for channel in machines.channels.values_mut() {
                 match &change {
                     Change::Appeared(pki_id) => {
                         if let Some(peer) = surroundings.alive.get(pki_id) {
@@ -502,10 +499,8 @@ impl Node {
         self.conduct.entry(pki_id.clone()).or_default()
     }
 
-    fn surroundings<'a>(
-        &'a mut self,
-        trust: &'a dyn Trust,
-    ) -> (Surroundings<'a>, &'a mut BTreeMap<ChannelId, Channel>) {
+    /// The machines beside the membership, and what they see of this peer.
+    fn machines<'a>(&'a mut self, trust: &'a dyn Trust) -> (Surroundings<'a>, Machines<'a>) {
         let surroundings = Surroundings {
             now: self.now,
             trust,
@@ -514,24 +509,13 @@ impl Node {
             random: &mut self.random,
             effects: &mut self.effects,
         };
-        (surroundings, &mut self.channels)
+        let (membership, identity_pull, channels) = (&self.membership, &mut self.identity_pull, &mut self.channels);
+        (surroundings, Machines { membership, identity_pull, channels })
     }
 
     fn each_channel(&mut self, trust: &dyn Trust, visit: impl Fn(&mut Channel, &mut Surroundings<'_>)) {
-        let (mut surroundings, channels) = self.surroundings(trust);
-        channels.values_mut().for_each(|channel| visit(channel, &mut surroundings));
-    }
-
-    fn with_pull(&mut self, trust: &dyn Trust, act: impl FnOnce(&mut Pull, &mut Surroundings<'_>)) {
-        let mut surroundings = Surroundings {
-            now: self.now,
-            trust,
-            me: self.membership.me(),
-            alive: self.membership.alive(),
-            random: &mut self.random,
-            effects: &mut self.effects,
-        };
-        act(&mut self.identity_pull, &mut surroundings);
+        let (mut surroundings, machines) = self.machines(trust);
+        machines.channels.values_mut().for_each(|channel| visit(channel, &mut surroundings));
     }
 
     fn with_membership(&mut self, trust: &dyn Trust, act: impl FnOnce(&mut Membership, &mut Turn<'_>)) {

@@ -22,7 +22,7 @@ const MAX_DIGEST: usize = 64;
 const MAX_ITEMS: usize = 1 << 16;
 /// The most blocks of one answer.
 const MAX_BLOCKS: usize = 1 << 10;
-/// The length of PKI-IDs, channel MACs and hashes of certificates, in bytes.
+/// The length of channel MACs, in bytes.
 const HASH: usize = 32;
 
 /// An envelope that holds no message a peer of Fabric would send.
@@ -195,8 +195,7 @@ fn digests(digests: Vec<Bytes>) -> Result<Vec<Bytes>, Malformed> {
 }
 
 fn pki_id(bytes: Bytes) -> Result<PkiId, Malformed> {
-    must(bytes.len() == HASH, "a PKI-ID is not 32 bytes long")?;
-    Ok(PkiId::claimed(bytes))
+    PkiId::parse(bytes).ok_or_else(|| malformed("a PKI-ID is not 32 bytes long"))
 }
 
 fn mac(bytes: Bytes) -> Result<Bytes, Malformed> {

@@ -11,10 +11,18 @@ pub struct PkiId(Bytes);
 pub type Endpoint = String;
 
 impl PkiId {
+    /// How many bytes an id has.
+    const LENGTH: usize = 32;
+
     /// The id that an identity has.
     pub fn of(identity: &SerializedIdentity) -> Self {
         let digest = Digest::of_parts([identity.msp_id.as_str().as_bytes(), &identity.id_bytes[..]]);
         Self(Bytes::copy_from_slice(digest.as_bytes()))
+    }
+
+    /// Takes an id as a message claims it, if it has the form of one.
+    pub(crate) fn parse(bytes: Bytes) -> Option<Self> {
+        (bytes.len() == Self::LENGTH).then_some(Self(bytes))
     }
 
     /// Takes an id as a message claims it. Whether there is such a peer is another question.
