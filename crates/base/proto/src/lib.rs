@@ -4,14 +4,19 @@
 //! as the package is (`protos` is the peer's package on the wire). Byte fields are [`bytes::Bytes`] slices of the received
 //! buffer; map fields are ordered, so encoding is deterministic.
 //!
-//! Invariant: what decides a verdict is decoded with [`read()`], which takes and refuses what Go's decoder takes and refuses.
+//! Invariants:
+//! - what decides a verdict is decoded with [`read()`], which takes and refuses what Go's decoder takes and refuses;
+//! - what a peer says to another one, and decides nothing, is decoded with [`read_bounded`], which takes a bounded part of the
+//!   memory.
 //!
 //! Absent: any meaning. Parsing into domain types happens once, in `ripstop-types` and the crates that own a rule.
 
+mod bounded;
 mod read;
 pub mod schema;
 pub mod wire;
 
+pub use bounded::{BoundedReadError, read_bounded};
 pub use prost::{Message, Name};
 pub use read::read;
 

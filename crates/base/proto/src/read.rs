@@ -14,7 +14,7 @@ use crate::schema::{self, Kind};
 use crate::wire::{Fields, Malformed};
 
 /// How deep messages are nested at most in [`known_fields`]; `prost` refuses what is deeper.
-const MAX_DEPTH: usize = 100;
+pub(crate) const MAX_DEPTH: usize = 100;
 
 /// Decodes a message and ignores whatever Go ignores.
 pub fn read<M: Message + Name + Default>(raw: impl Buf + Clone + AsRef<[u8]>) -> Result<M, DecodeError> {

@@ -9,6 +9,9 @@ use crate::{Content, IdentityRefusal, Message, Moment, PkiId, SelfDescription, S
 
 /// How many identities of one organisation are kept; further ones are refused.
 const MAX_PER_ORGANIZATION: usize = 1 << 14;
+/// How many bytes the identities of one organisation have together, each counted once more where it can be passed on; further
+/// ones are refused.
+const MAX_BYTES_PER_ORGANIZATION: usize = 64 << 20;
 /// How many identities are kept in all; further ones are refused.
 const MAX_IDENTITIES: usize = 1 << 16;
 /// How many refused identities are remembered. All are forgotten when there are more.
@@ -21,7 +24,7 @@ const UNUSED: Duration = Duration::from_secs(3600);
 pub(crate) struct Identities {
     me: PkiId,
     known: BTreeMap<PkiId, Known>,
-    per_organization: BTreeMap<MspId, usize>,
+    per_organization: BTreeMap<MspId, Share>,
     expirations: BTreeSet<(Moment, PkiId)>,
     // Peers whose identities are not trusted: they are neither judged nor asked for again for a while.
     refused: BTreeMap<PkiId, IdentityRefusal>,
@@ -41,6 +44,19 @@ pub(crate) struct Known {
     expires: Option<Moment>,
 }
 
+/// What one organisation has of the identities that are kept.
+#[derive(Debug, Clone, Copy, Default)]
+struct Share {
+    count: usize,
+    bytes: usize,
+}
+
+impl Known {
+    fn bytes(&self) -> usize {
+        self.identity.len() + self.message.as_ref().map_or(0, |message| message.envelope().payload.len())
+    }
+}
+
 impl Identities {
     /// Begins with the own identity, which is neither judged nor forgotten.
     pub(crate) fn new(now: Moment, me: &SelfDescription, trust: &dyn Trust) -> Self {
@@ -54,10 +70,11 @@ impl Identities {
             used: now,
             expires: None,
         };
+        let own = Share { count: 1, bytes: known.bytes() };
         Self {
             me: me.pki_id.clone(),
             known: BTreeMap::from([(me.pki_id.clone(), known)]),
-            per_organization: BTreeMap::from([(me.organization.clone(), 1)]),
+            per_organization: BTreeMap::from([(me.organization.clone(), own)]),
             expirations: BTreeSet::new(),
             refused: BTreeMap::new(),
             next_purge: now + UNUSED / 10,
@@ -115,9 +132,14 @@ impl Identities {
         if let Some(standing) = standing {
             self.insert(now, standing, pki_id, identity)?;
         }
-        if let Some(known) = self.known.get_mut(pki_id) {
-            known.message = Some(message.without_secret());
+        let Some(known) = self.known.get_mut(pki_id) else { return Ok(()) };
+        let share = self.per_organization.entry(known.organization.clone()).or_default();
+        let bytes = message.envelope().payload.len();
+        if share.bytes + bytes > MAX_BYTES_PER_ORGANIZATION {
+            return Err(IdentityRefusal::NoRoom(known.organization.to_string()));
         }
+        share.bytes += bytes;
+        known.message = Some(message.without_secret());
         Ok(())
     }
 
@@ -151,15 +173,19 @@ impl Identities {
         identity: &Bytes,
     ) -> Result<(), IdentityRefusal> {
         let Standing { organization, expires } = standing;
-        let of_organization = self.per_organization.get(&organization).copied().unwrap_or_default();
-        if of_organization >= MAX_PER_ORGANIZATION || self.known.len() >= MAX_IDENTITIES {
-            return Err(IdentityRefusal::NoRoom(organization.to_string()));
+        // In memory of its own, and not in that of the message it came in.
+        let identity = Bytes::copy_from_slice(identity);
+        let known = Known { identity, organization, message: None, used: now, expires };
+        let share = self.per_organization.get(&known.organization).copied().unwrap_or_default();
+        let share = Share { count: share.count + 1, bytes: share.bytes + known.bytes() };
+        let is_full = share.count > MAX_PER_ORGANIZATION || share.bytes > MAX_BYTES_PER_ORGANIZATION;
+        if is_full || self.known.len() >= MAX_IDENTITIES {
+            return Err(IdentityRefusal::NoRoom(known.organization.to_string()));
         }
-        self.per_organization.insert(organization.clone(), of_organization + 1);
+        self.per_organization.insert(known.organization.clone(), share);
         if let Some(expires) = expires {
             self.expirations.insert((expires, pki_id.clone()));
         }
-        let known = Known { identity: identity.clone(), organization, message: None, used: now, expires };
         self.known.insert(pki_id.clone(), known);
         Ok(())
     }
@@ -225,9 +251,10 @@ impl Identities {
         if let Some(expires) = known.expires {
             self.expirations.remove(&(expires, pki_id.clone()));
         }
-        if let Some(count) = self.per_organization.get_mut(&known.organization) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(share) = self.per_organization.get_mut(&known.organization) {
+            share.count -= 1;
+            share.bytes -= known.bytes();
+            if share.count == 0 {
                 self.per_organization.remove(&known.organization);
             }
         }

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use ripstop_proto::gossip::{self as wire, gossip_message};
-use ripstop_proto::read;
+use ripstop_proto::{Message as _, read_bounded};
 use ripstop_types::ChannelId;
 
 use crate::{
@@ -10,12 +10,22 @@ use crate::{
 
 /// The longest endpoint, in bytes: a name of DNS and a port, with room to spare.
 pub(crate) const MAX_ENDPOINT: usize = 512;
-/// The longest identity, in bytes.
-pub(crate) const MAX_IDENTITY: usize = 64 << 10;
+/// The longest identity, in bytes: more than ten times what certificates have.
+pub(crate) const MAX_IDENTITY: usize = 16 << 10;
 /// The most bytes that a peer may say of itself and everybody keeps, apart from its identity.
 const MAX_METADATA: usize = 4 << 10;
-/// The largest alive, leadership or state info message, in bytes: others keep and pass them on.
-const MAX_KEPT: usize = 256 << 10;
+/// The largest state info, in bytes. It names chaincodes.
+const MAX_STATE_INFO: usize = 64 << 10;
+/// How many bytes of a message may be what nobody here knows.
+const MAX_UNKNOWN: usize = 16 << 10;
+/// The same of one that a peer says of itself: it is kept for long, and passed on.
+const MAX_UNKNOWN_KEPT: usize = 1 << 10;
+/// The most values that the lists of a message have together, those inside of other values included.
+const MAX_VALUES: usize = 1 << 17;
+/// The longest signature, in bytes.
+const MAX_SIGNATURE: usize = 4 << 10;
+/// The largest secret of an envelope, in bytes: it holds an endpoint.
+const MAX_SECRET: usize = 1 << 10;
 /// The longest name of an item of a pull, in bytes: a PKI-ID, or a number in decimal digits.
 const MAX_DIGEST: usize = 64;
 /// The most items of a digest, a request, an update, a membership response or a snapshot of state infos.
@@ -44,14 +54,36 @@ fn must(holds: bool, reason: &str) -> Result<(), Malformed> {
 
 /// Reads the message of an envelope.
 pub(crate) fn message(envelope: &wire::Envelope) -> Result<Message, Malformed> {
-    let read: wire::GossipMessage =
-        read(envelope.payload.clone()).map_err(|error| malformed(format!("the payload cannot be decoded: {error}")))?;
+    must(envelope.signature.len() <= MAX_SIGNATURE, "its signature is too long")?;
+    must(envelope.secret_envelope.as_ref().is_none_or(is_small), "its secret is too large")?;
+    let read = gossip_message(envelope, "the payload cannot be decoded")?;
+    let unknown = envelope.payload.len().saturating_sub(read.encoded_len());
     let content = content(read.content.ok_or_else(|| malformed("it says nothing"))?)?;
-    let kept = matches!(content, Content::Alive(_) | Content::StateInfo(_) | Content::Leadership(_));
-    must(!kept || envelope.payload.len() <= MAX_KEPT, "it is too large to be kept")?;
+    must(unknown <= most_unknown(&content), "too much of it is unknown")?;
+    let is_small = !matches!(content, Content::StateInfo(_)) || envelope.payload.len() <= MAX_STATE_INFO;
+    must(is_small, "it is too large to be kept")?;
     let tag = tag(read.tag)?;
     tag_is_legal(tag, &content)?;
     Ok(Message { nonce: read.nonce, channel: channel(&read.channel)?, tag, content })
+}
+
+fn gossip_message(envelope: &wire::Envelope, what: &str) -> Result<wire::GossipMessage, Malformed> {
+    read_bounded(envelope.payload.clone(), MAX_VALUES).map_err(|error| malformed(format!("{what}: {error}")))
+}
+
+fn is_small(secret: &wire::SecretEnvelope) -> bool {
+    secret.payload.len() <= MAX_SECRET && secret.signature.len() <= MAX_SIGNATURE
+}
+
+const fn most_unknown(content: &Content) -> usize {
+    match content {
+        Content::Alive(_)
+        | Content::Leadership(_)
+        | Content::StateInfo(_)
+        | Content::Establish { .. }
+        | Content::Identity { .. } => MAX_UNKNOWN_KEPT,
+        _ => MAX_UNKNOWN,
+    }
 }
 
 fn channel(name: &Bytes) -> Result<Option<ChannelId>, Malformed> {
@@ -148,7 +180,7 @@ fn content(content: gossip_message::Content) -> Result<Content, Malformed> {
         Wire::StateRequest(request) => Content::StateRequest { start: request.start_seq_num, end: request.end_seq_num },
         Wire::StateResponse(response) => {
             must(response.payloads.len() <= MAX_BLOCKS, "too many blocks")?;
-            Content::StateResponse(response.payloads.into_iter().map(payload).collect())
+            Content::StateResponse(response.payloads.into_iter().map(payload).map(apart).collect())
         }
         Wire::LeadershipMsg(leadership) => Content::Leadership(Leadership {
             pki_id: pki_id(leadership.pki_id)?,
@@ -172,9 +204,7 @@ fn content(content: gossip_message::Content) -> Result<Content, Malformed> {
 }
 
 fn message_of_alive(envelope: &wire::Envelope) -> Result<SignedMessage, Malformed> {
-    let read: wire::GossipMessage = read(envelope.payload.clone())
-        .map_err(|error| malformed(format!("a membership request whose sender cannot be decoded: {error}")))?;
-    match read.content {
+    match gossip_message(envelope, "a membership request whose sender cannot be decoded")?.content {
         Some(gossip_message::Content::AliveMsg(_)) => SignedMessage::parse(envelope.clone()),
         _ => Err(malformed("a membership request whose sender says something else than that it lives")),
     }
@@ -269,6 +299,15 @@ fn payload(payload: wire::Payload) -> StatePayload {
     StatePayload { number: payload.seq_num, block: payload.data, private_data: payload.private_data }
 }
 
+/// The same in memory of its own: of an answer that holds several, one may be kept and the others not.
+fn apart(payload: StatePayload) -> StatePayload {
+    StatePayload {
+        number: payload.number,
+        block: Bytes::copy_from_slice(&payload.block),
+        private_data: payload.private_data.iter().map(|data| Bytes::copy_from_slice(data)).collect(),
+    }
+}
+
 fn private_digest(digest: wire::PvtDataDigest) -> PrivateDigest {
     PrivateDigest {
         tx_id: digest.tx_id,
@@ -283,7 +322,9 @@ fn private_response(response: wire::RemotePvtDataResponse) -> Result<Content, Ma
     must(response.elements.len() <= MAX_ITEMS, "too many pieces of private data")?;
     let element = |element: wire::PvtDataElement| {
         let digest = element.digest.ok_or_else(|| malformed("private data without its name"))?;
-        Ok(PrivateElement { digest: private_digest(digest), payload: element.payload })
+        // In memory of its own, as with blocks.
+        let payload = element.payload.iter().map(|writes| Bytes::copy_from_slice(writes)).collect();
+        Ok(PrivateElement { digest: private_digest(digest), payload })
     };
     Ok(Content::PrivateResponse(response.elements.into_iter().map(element).collect::<Result<_, _>>()?))
 }

@@ -18,7 +18,10 @@ pub struct SignedMessage {
 impl SignedMessage {
     /// Reads a message that came from outside. Nothing is verified. Its form is: what Fabric's peers would not send, or would
     /// not take, is refused, and so is what is larger than anything they send.
+    ///
+    /// It has memory of its own, so that who keeps it does not keep all that it came with.
     pub fn parse(envelope: wire::Envelope) -> Result<Self, Malformed> {
+        let envelope = detached(&envelope);
         let message = Arc::new(parse::message(&envelope)?);
         Ok(Self { envelope, message })
     }
@@ -98,6 +101,17 @@ impl SignedMessage {
     /// The envelope as it travels.
     pub const fn envelope(&self) -> &wire::Envelope {
         &self.envelope
+    }
+}
+
+fn detached(envelope: &wire::Envelope) -> wire::Envelope {
+    let own = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
+    let secret = envelope.secret_envelope.as_ref();
+    wire::Envelope {
+        payload: own(&envelope.payload),
+        signature: own(&envelope.signature),
+        secret_envelope: secret
+            .map(|secret| wire::SecretEnvelope { payload: own(&secret.payload), signature: own(&secret.signature) }),
     }
 }
 

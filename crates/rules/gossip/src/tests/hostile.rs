@@ -6,7 +6,10 @@ use bytes::Bytes;
 use ripstop_proto::gossip as wire;
 
 use super::network::{Network, Peer, PlayTrust};
-use crate::{Alive, Content, DataKind, Input, Message, Options, PeerTime, PkiId, SelfDescription, SignedMessage, Tag};
+use crate::{
+    Alive, Content, DataKind, Input, Message, Options, PeerTime, PkiId, SelfDescription, SignedMessage, StatePayload,
+    Tag,
+};
 
 fn everybody(content: Content) -> Message {
     Message { nonce: 0, channel: None, tag: Tag::Everybody, content }
@@ -254,6 +257,101 @@ fn bytes_that_are_no_message_are_refused() {
     // An identity that is larger than any.
     message.content = Content::Alive(alive(&mallory, 1, Bytes::from(vec![0; 1 << 17])));
     assert!(parse(&message.encode()).is_err());
+}
+
+/// Field 1000 of any message, which nobody knows, with so many bytes.
+fn unknown(bytes: usize) -> Vec<u8> {
+    use ripstop_proto::Message as _;
+    // As the member of an alive message: field 1, whose key is replaced.
+    let mut field = vec![0xc2, 0x3e];
+    let length = wire::Member { metadata: Bytes::from(vec![0; bytes]), ..Default::default() }.encode_to_vec();
+    field.extend_from_slice(&length[1..]);
+    field
+}
+
+#[test]
+fn messages_that_take_far_more_memory_than_bytes_are_refused_before_they_take_it() {
+    use ripstop_proto::Message as _;
+    use wire::gossip_message::Content as Wire;
+    let parse = |content: Wire| {
+        let payload = wire::GossipMessage { tag: 1, content: Some(content), ..Default::default() }.encode_to_vec();
+        SignedMessage::parse(wire::Envelope { payload: payload.into(), ..wire::Envelope::default() })
+    };
+    let empty = vec![wire::Envelope::default(); 200_000];
+    let elements = vec![wire::PvtDataElement { payload: vec![Bytes::new(); 200_000], ..Default::default() }];
+    let payloads = vec![wire::Payload { private_data: vec![Bytes::new(); 200_000], ..Default::default() }];
+    for bomb in [
+        Wire::MemRes(wire::MembershipResponse { alive: empty.clone(), dead: Vec::new() }),
+        Wire::DataUpdate(wire::DataUpdate { data: empty, msg_type: 2, nonce: 1 }),
+        Wire::DataDig(wire::DataDigest { digests: vec![Bytes::new(); 200_000], msg_type: 2, nonce: 1 }),
+        Wire::PrivateRes(wire::RemotePvtDataResponse { elements }),
+        Wire::StateResponse(wire::RemoteStateResponse { payloads }),
+    ] {
+        let refused = parse(bomb).unwrap_err().to_string();
+        assert!(refused.contains("it holds more than 131072 values"), "{refused}");
+    }
+}
+
+#[test]
+fn what_is_kept_of_a_peer_is_not_larger_than_what_it_says() {
+    let mallory = Network::describe(50, "Org2MSP");
+    let parse = |payload: Vec<u8>| {
+        SignedMessage::parse(wire::Envelope { payload: payload.into(), ..wire::Envelope::default() })
+    };
+    let said = |content: Content, filling: usize| {
+        let mut payload = everybody(content).encode().to_vec();
+        payload.extend(unknown(filling));
+        payload
+    };
+    let identity = Content::Identity {
+        pki_id: mallory.pki_id.clone(),
+        identity: mallory.identity.clone(),
+        metadata: Bytes::new(),
+    };
+    for kept in [Content::Alive(alive(&mallory, 1, Bytes::new())), identity] {
+        assert!(parse(said(kept.clone(), 900)).is_ok());
+        let refused = parse(said(kept, 2_000)).unwrap_err().to_string();
+        assert!(refused.contains("too much of it is unknown"), "{refused}");
+    }
+    let hello = Content::Hello { nonce: 1, metadata: Bytes::new(), kind: DataKind::Identities };
+    assert!(parse(said(hello.clone(), 10_000)).is_ok());
+    assert!(parse(said(hello, 20_000)).is_err());
+    // What is signed apart is kept too.
+    let payload = everybody(Content::Alive(alive(&mallory, 1, Bytes::new()))).encode();
+    let secret = wire::SecretEnvelope { payload: Bytes::from(vec![0; 5_000]), signature: Bytes::new() };
+    let envelope = wire::Envelope { payload, secret_envelope: Some(secret), ..wire::Envelope::default() };
+    assert!(SignedMessage::parse(envelope).unwrap_err().to_string().contains("its secret is too large"));
+}
+
+#[test]
+fn what_is_kept_of_a_message_does_not_keep_all_that_it_came_with() {
+    let mallory = Network::describe(50, "Org2MSP");
+    let alive = everybody(Content::Alive(alive(&mallory, 1, Bytes::new()))).encode();
+    let received = Bytes::from([&vec![0; 1 << 20][..], &alive].concat());
+    let message = {
+        let payload = received.slice(1 << 20..);
+        SignedMessage::parse(wire::Envelope { payload, ..wire::Envelope::default() }).unwrap()
+    };
+    assert!(received.is_unique(), "the parsed message holds on to what was received");
+    assert_eq!(message.envelope().payload, alive);
+    // Each block of an answer stands by itself.
+    let payloads = (0..2).map(|number| StatePayload {
+        number,
+        block: Bytes::from(vec![1; 1 << 16]),
+        private_data: vec![Bytes::from_static(b"private")],
+    });
+    let response = Message {
+        nonce: 1,
+        channel: None,
+        tag: Tag::ChannelOrOrganization,
+        content: Content::StateResponse(payloads.collect()),
+    };
+    let parsed = SignedMessage::parse(SignedMessage::unsigned(response).envelope().clone()).unwrap();
+    let Content::StateResponse(mut blocks) = parsed.message().content.clone() else { panic!("it is an answer") };
+    drop(parsed);
+    let kept = blocks.pop().unwrap();
+    drop(blocks);
+    assert!(kept.block.is_unique() && kept.private_data[0].is_unique());
 }
 
 #[test]
