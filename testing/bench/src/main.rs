@@ -1,8 +1,10 @@
-//! Speed and memory of a real network, printed as a table: `cargo run --release -p ripstop-bench`.
+//! Speed and memory of a real network, printed as a table: `cargo run --release -p ripstop-bench`; how a peer that was away
+//! catches up: `cargo run --release -p ripstop-bench -- catchup`.
 //!
-//! Called with arguments this program is `ripstop` itself, so that what is measured is built with it and is the very
+//! Called with other arguments this program is `ripstop` itself, so that what is measured is built with it and is the very
 //! same code. Figures of a busy machine say little; CPU seconds are the ones that hold.
 
+mod catchup;
 mod throughput;
 
 use std::ffi::OsString;
@@ -21,10 +23,13 @@ const READY: &str = "Ctrl-C";
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    if arguments.len() > 1 {
-        return ripstop::run(arguments);
-    }
-    match first_transaction().and_then(|()| running_network()) {
+    let outcome = match arguments.get(1).and_then(|first| first.to_str()) {
+        None if arguments.len() == 1 => first_transaction().and_then(|()| running_network()),
+        Some("catchup") => catchup::run(&arguments[2..]),
+        Some(catchup::SECRETS) => return catchup::serve_secrets(),
+        _ => return ripstop::run(arguments),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             eprintln!("the benchmark failed: {reason}");
@@ -103,6 +108,15 @@ fn cpu_of_children() -> Duration {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let ticks: u64 = after_name.split_whitespace().skip(13).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
+/// The CPU time that a process has taken so far.
+fn cpu_of(pid: u32) -> Duration {
+    // Fields 14 and 15 of /proc/PID/stat: user and system ticks.
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks: u64 = after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
     Duration::from_millis(ticks * 10)
 }
 

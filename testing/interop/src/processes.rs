@@ -27,9 +27,17 @@ impl Processes {
 
     /// Starts the orderer or a peer, by its name. It listens some time later.
     pub fn start_node(&mut self, name: &str) {
+        self.start_node_with(name, &[]);
+    }
+
+    /// As [`Self::start_node`], with variables that override its configuration.
+    pub fn start_node_with(&mut self, name: &str, overrides: &[(&str, &str)]) {
         let arguments: &[&str] = if self.site.is_orderer(name) { &["orderer"] } else { &["peer", "node", "start"] };
         let configuration = self.site.configuration(name);
-        self.start(name, arguments, &[("FABRIC_CFG_PATH", &configuration.to_string_lossy())]);
+        let configuration = configuration.to_string_lossy();
+        let variables: Vec<_> =
+            [("FABRIC_CFG_PATH", configuration.as_ref())].into_iter().chain(overrides.iter().copied()).collect();
+        self.start(name, arguments, &variables);
     }
 
     /// Starts Fabric's own `orderer` in the place of ours.
@@ -49,7 +57,8 @@ impl Processes {
         self.start("contract", &["contract", "asset-transfer"], &variables);
     }
 
-    fn start(&mut self, name: &str, arguments: &[&str], variables: &[(&str, &str)]) {
+    /// Starts ripstop with other arguments and variables. `name` is for the log, and to end it by.
+    pub fn start(&mut self, name: &str, arguments: &[&str], variables: &[(&str, &str)]) {
         let program = self.program.clone();
         self.start_program(&program, name, arguments, variables);
     }
@@ -80,6 +89,24 @@ impl Processes {
         }
         child.kill().expect("a child can be killed");
         child.wait().expect("it is a child of this process");
+    }
+
+    /// Asks a process to end (SIGTERM), and waits until it is gone.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn stop(&mut self, name: &str) {
+        let mut child = self.running.remove(name).unwrap_or_else(|| panic!("{name} does not run"));
+        let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM);
+        child.wait().expect("it is a child of this process");
+    }
+
+    /// The process id of a process that was started.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn id(&self, name: &str) -> u32 {
+        self.running.get(name).unwrap_or_else(|| panic!("{name} does not run")).id()
     }
 
     /// The names of processes that have ended by themselves.
