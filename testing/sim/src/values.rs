@@ -238,15 +238,13 @@ impl World {
             .collect();
         let shelf = &mut self.peers[to].shelf;
         shelf.open.remove(&nonce);
+        if let Some(search) = &mut shelf.search {
+            let found: Vec<_> = proven.iter().map(|(digest, _)| digest.clone()).collect();
+            search.answered(&question, &found, proven.iter().map(|(_, value)| value.len()).sum());
+        }
         for (digest, value) in proven {
             shelf.values.insert(digest.tx_id.clone(), value);
             shelf.missing.remove(&digest);
-            if let Some(search) = &mut shelf.search {
-                search.found(&digest);
-            }
-        }
-        if let Some(search) = &mut shelf.search {
-            search.answered(&question);
         }
     }
 

@@ -59,15 +59,13 @@ pub struct Definitions {
 
 impl Definitions {
     /// Finds a collection in the definitions of its chaincode. An implicit collection needs none.
-    pub fn of(collection: &str, then: Option<&CollectionConfigPackage>, now: Option<&CollectionConfigPackage>) -> Self {
+    pub fn of(collection: &str, then: Option<&CollectionConfigPackage>, now: &CollectionConfigPackage) -> Self {
         if let Some(organization) = implicit_collection_org(collection) {
             let config = implicit_collection_config(&organization);
             return Self { then: Some(config.clone()), now: Some(config) };
         }
-        let find = |package: Option<&CollectionConfigPackage>| {
-            package.and_then(|package| explicit_collections(package).find(|config| config.name == collection).cloned())
-        };
-        Self { then: find(then), now: find(now) }
+        let find = |package| explicit_collections(package).find(|config| config.name == collection).cloned();
+        Self { then: then.and_then(find), now: find(now) }
     }
 
     /// Whether a peer that signed this may be given what the block wrote: whoever belongs to the collection now, or did when

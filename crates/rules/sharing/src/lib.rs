@@ -24,5 +24,6 @@ pub use dissemination::{Candidate, NotDisseminated, PeerCounts, Standing, Tally,
 pub use fair::{FairQueue, MAX_QUEUED};
 pub use inbox::{Entry, Inbox, MAX_WAITING_BYTES, MAX_WAITING_SETS, TooLarge};
 pub use search::{
-    MAX_CANDIDATES, MAX_DIGESTS, MAX_QUESTIONS, Question, Search, Step, Wanted, answers_to, expected_to_keep,
+    FULL_ANSWER, MAX_CANDIDATES, MAX_DIGESTS, MAX_QUESTIONS, Question, Search, Step, Wanted, answers_to,
+    expected_to_keep,
 };

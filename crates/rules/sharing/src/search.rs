@@ -8,6 +8,10 @@ pub const MAX_CANDIDATES: usize = 16;
 /// How many sets one question names at most: an answer holds all of them.
 pub const MAX_DIGESTS: usize = 500;
 
+/// From how many bytes of values on there may have been no room in an answer for all that the peer has. It is half of what
+/// peers of this kind put into one: only a set that is larger than that is not asked for again.
+pub const FULL_ANSWER: usize = 32 << 20;
+
 /// How many questions are open at once, each to another peer.
 pub const MAX_QUESTIONS: usize = 8;
 
@@ -16,7 +20,7 @@ pub const MAX_QUESTIONS: usize = 8;
 pub struct Wanted {
     /// Its name.
     pub digest: PrivateDigest,
-    /// Who most likely has it, best first: those that endorsed it, or belonged to the collection when it was written.
+    /// Who most likely has it: those that endorsed it, or belonged to the collection when it was written.
     pub preferred: Vec<PkiId>,
     /// Who else may.
     pub others: Vec<PkiId>,
@@ -57,7 +61,7 @@ pub enum Step {
 }
 
 /// A search for sets of private writes among peers. Every peer is asked once for a set; one that does not answer may be asked
-/// again. It ends when all is found or nobody is left who might have what is not.
+/// again, and one whose answer had no room for all is. It ends when all is found or nobody is left who might have what is not.
 ///
 /// Fabric goes on asking until a time is over, whether or not there is anybody to ask.
 #[derive(Debug, Default)]
@@ -75,7 +79,7 @@ struct Candidate {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// It was not asked yet.
+    /// It was not asked yet, or may have more than it gave.
     Untried,
     /// It is being asked.
     Asked,
@@ -89,7 +93,8 @@ impl Search {
     /// Looks for these. Those that are equally likely to have a set are asked in a random order, which spreads the load.
     pub fn new(wanted: impl IntoIterator<Item = Wanted>, random: &mut fastrand::Rng) -> Self {
         let mut search = Self::default();
-        for Wanted { digest, preferred, mut others } in wanted {
+        for Wanted { digest, mut preferred, mut others } in wanted {
+            random.shuffle(&mut preferred);
             random.shuffle(&mut others);
             let mut candidates: Vec<Candidate> = Vec::new();
             for peer in preferred.into_iter().chain(others) {
@@ -136,9 +141,14 @@ impl Search {
         question
     }
 
-    /// A peer answered. What is not [`Self::found`] in its answer it does not have.
-    pub fn answered(&mut self, question: &Question) {
-        self.settle(question, State::Denied);
+    /// A peer answered with so many bytes of values, among them these sets, which are what they should be. What else it was
+    /// asked for it does not have, unless the answer was full. Whoever gives nothing of use is not asked again.
+    pub fn answered(&mut self, question: &Question, found: &[PrivateDigest], bytes: usize) {
+        for digest in found {
+            self.open.remove(digest);
+        }
+        let may_have_more = bytes >= FULL_ANSWER && !found.is_empty();
+        self.settle(question, if may_have_more { State::Untried } else { State::Denied });
     }
 
     /// A peer did not answer. Nothing else is asked of it before a pause.
@@ -158,11 +168,6 @@ impl Search {
                 candidate.state = state;
             }
         }
-    }
-
-    /// A set came, and is what it should be.
-    pub fn found(&mut self, digest: &PrivateDigest) {
-        self.open.remove(digest);
     }
 
     /// Goes on after a pause: peers that did not answer are asked again, as far as they are worth it.
@@ -230,10 +235,9 @@ mod tests {
         let second = ask(&mut search);
         assert_eq!(second, Question { to: peer("other"), digests: vec![digest(2)] });
         assert_eq!(search.step(), Step::Await);
-        search.answered(&first);
-        search.found(&digest(0));
+        search.answered(&first, &[digest(0)], 1);
         assert_eq!(search.step(), Step::Await, "the other peer is being asked already");
-        search.answered(&second);
+        search.answered(&second, &[], 0);
         assert_eq!(ask(&mut search), Question { to: peer("other"), digests: vec![digest(1)] });
     }
 
@@ -248,10 +252,33 @@ mod tests {
         for name in ["a", "b"] {
             let question = ask(&mut search);
             assert_eq!(question.to, peer(name));
-            search.answered(&question);
+            search.answered(&question, &[], 0);
         }
         assert_eq!(search.step(), Step::Done);
         assert_eq!(search.denied().collect::<Vec<_>>(), [&digest(0)]);
+    }
+
+    #[test]
+    fn peers_that_are_equally_likely_to_have_a_set_are_asked_in_any_order() {
+        let first = |seed: u64| {
+            let wanted = [wanted(0, &["a", "b", "c"], &["d"])];
+            ask(&mut Search::new(wanted, &mut fastrand::Rng::with_seed(seed))).to
+        };
+        let asked: BTreeSet<PkiId> = (0..100).map(first).collect();
+        assert_eq!(asked, ["a", "b", "c"].map(peer).into());
+    }
+
+    #[test]
+    fn who_had_no_room_for_all_in_an_answer_is_asked_for_the_rest() {
+        let mut search = search((0..3).map(|tx| wanted(tx, &["a"], &[])).collect());
+        let first = ask(&mut search);
+        search.answered(&first, &[digest(1)], FULL_ANSWER);
+        let second = ask(&mut search);
+        assert_eq!(second, Question { to: peer("a"), digests: vec![digest(0), digest(2)] });
+        // A full answer without anything of use is the last one.
+        search.answered(&second, &[], FULL_ANSWER);
+        assert_eq!(search.step(), Step::Done);
+        assert_eq!(search.denied().count(), 2);
     }
 
     #[test]
@@ -260,7 +287,7 @@ mod tests {
         let question = ask(&mut search);
         search.silent(&question);
         let other = ask(&mut search);
-        search.answered(&other);
+        search.answered(&other, &[], 0);
         assert_eq!(search.step(), Step::Pause);
         search.resume(|_| true);
         assert_eq!(ask(&mut search), question);
@@ -291,7 +318,7 @@ mod tests {
         let mut search = Search::new([wanted(0, &["a"], &names)], &mut fastrand::Rng::with_seed(1));
         let mut asked = 0;
         while let Step::Ask(question) = search.step() {
-            search.answered(&question);
+            search.answered(&question, &[], 0);
             asked += 1;
         }
         assert_eq!(asked, MAX_CANDIDATES);

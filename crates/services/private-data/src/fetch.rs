@@ -3,6 +3,7 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ripstop_gossip::{ChannelMember, PkiId, PrivateDigest, PrivateElement};
 use ripstop_gossip_service::AskError;
 use ripstop_ledger::{PrivatePlace, PrivateSet, StateError};
@@ -12,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::channel::{Answer, Inner};
-use crate::gather::TransactionKind;
+use crate::gather::{TransactionKind, listed};
 use crate::{ChannelPrivateData, Gathered, Missed, PullAtCommit};
 
 /// How long one peer may take to answer (Fabric: `responseWaitTime`).
@@ -101,7 +102,7 @@ fn digest(missed: &Missed) -> PrivateDigest {
 }
 
 /// Writes as another peer sent them, for the place where they are said to belong.
-pub(crate) fn parse(place: &PrivatePlace, raw: bytes::Bytes) -> Option<PrivateSet> {
+pub(crate) fn parse(place: &PrivatePlace, raw: Bytes) -> Option<PrivateSet> {
     let writes = CollectionPrivateRwSet::parse(&place.namespace, place.collection.clone(), raw).ok()?;
     Some(PrivateSet { place: place.clone(), writes })
 }
@@ -110,7 +111,7 @@ impl Inner {
     /// Who may be asked for what is missed of a block.
     fn wanted(&self, gathered: &Gathered) -> Result<Vec<Wanted>, StateError> {
         let mut collections: BTreeMap<(&str, &str), Option<Holders>> = BTreeMap::new();
-        let mut wanted = Vec::new();
+        let (mut wanted, mut forgotten) = (Vec::new(), Vec::new());
         for missed in &gathered.missed {
             if missed.of == TransactionKind::Invalid && self.shared.config.pull_at_commit != PullAtCommit::Everything {
                 continue;
@@ -125,7 +126,15 @@ impl Inner {
             let keep = |holders: &[(PkiId, u64)]| that_keep(holders, block.get(), lifetime, margin);
             let mut preferred = keep(&holders.of_members);
             preferred.retain(|peer| missed.endorsers.contains(peer));
-            wanted.push(Wanted { digest: digest(missed), preferred, others: keep(&holders.admitted) });
+            let others = keep(&holders.admitted);
+            if preferred.is_empty() && others.is_empty() && !holders.admitted.is_empty() {
+                forgotten.push(missed);
+            }
+            wanted.push(Wanted { digest: digest(missed), preferred, others });
+        }
+        if !forgotten.is_empty() {
+            let margin = self.shared.config.pull_margin;
+            tracing::warn!(target: "gossip.privdata", channel = self.channel(), "Missing key because was purged or will soon be purged, continue block commit without [{}] in private rwset: no peer is asked for what its collection's blockToLive lets it forget within peer.gossip.pvtData.btlPullMargin ({margin}) blocks", listed(forgotten));
         }
         Ok(wanted)
     }
@@ -158,16 +167,21 @@ impl Inner {
         loop {
             match search.step() {
                 Step::Ask(question) => {
-                    let patience = deadline.saturating_duration_since(Instant::now()).min(ANSWER_PATIENCE);
-                    asking.spawn(Arc::clone(self).ask(question, patience));
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    // Whoever has no time to answer must not be taken for silent.
+                    if left.is_zero() {
+                        return search;
+                    }
+                    asking.spawn(Arc::clone(self).ask(question, left.min(ANSWER_PATIENCE)));
                 }
                 Step::Await => {
                     let Some(Ok((question, answer))) = asking.join_next().await else { return search };
                     match answer {
                         Some(elements) => {
-                            search.answered(&question);
-                            let proven = acceptance.accept(answers_to(&question, elements)).await;
-                            proven.iter().for_each(|digest| search.found(digest));
+                            let elements = answers_to(&question, elements);
+                            let bytes = elements.iter().flat_map(|element| &element.payload).map(Bytes::len).sum();
+                            let proven = acceptance.accept(elements).await;
+                            search.answered(&question, &proven, bytes);
                         }
                         None => search.silent(&question),
                     }

@@ -1,3 +1,4 @@
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -158,13 +159,7 @@ impl Gathered {
         let outcome = match lacking.len() {
             _ if total == 0 => Outcome::Nothing,
             0 => Outcome::Complete,
-            count => {
-                let mut named: Vec<String> = lacking.iter().take(SHOWN).map(ToString::to_string).collect();
-                if count > SHOWN {
-                    named.push(format!("and {} more", count - SHOWN));
-                }
-                Outcome::Lacking(named.join("; "))
-            }
+            _ => Outcome::Lacking(listed(lacking)),
         };
         Report { block: self.block, total, sources: Sources { prefetched, transient, peers }, outcome }
     }
@@ -210,6 +205,17 @@ impl fmt::Display for Report {
     }
 }
 
+/// The first of some missing sets, as log lines name them, and how many more there are.
+pub(crate) fn listed<'a>(missed: impl IntoIterator<Item = &'a Missed, IntoIter: ExactSizeIterator>) -> String {
+    let missed = missed.into_iter();
+    let more = missed.len().saturating_sub(SHOWN);
+    let mut named: Vec<String> = missed.take(SHOWN).map(ToString::to_string).collect();
+    if more > 0 {
+        named.push(format!("and {more} more"));
+    }
+    named.join("; ")
+}
+
 impl fmt::Display for Missed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let PrivatePlace { tx, namespace, collection, .. } = &self.place;
@@ -241,17 +247,18 @@ pub fn gather(
     let mut known: BTreeMap<(String, String), Option<Eligibility>> = BTreeMap::new();
     let mut here: Option<Here> = None;
     for expected in announced_private_data(validated) {
-        let name = (expected.namespace.clone(), expected.collection.clone());
-        let eligible = match (known.get(&name), organization) {
-            (Some(eligible), _) => *eligible,
-            (None, None) => Some(Eligibility::Ineligible),
-            (None, Some(org)) => eligibility(&mut collections, config.msps(), org, &name.0, &name.1)?,
+        let PrivateExpectation { namespace, collection, .. } = &expected;
+        let eligible = match known.entry((namespace.clone(), collection.clone())) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(unknown) => *unknown.insert(match organization {
+                None => Some(Eligibility::Ineligible),
+                Some(org) => eligibility(&mut collections, config.msps(), org, namespace, collection)?,
+            }),
         };
-        known.insert(name.clone(), eligible);
         match eligible {
             Some(Eligibility::Eligible) => {}
             Some(Eligibility::Ineligible) => {
-                gathered.ineligible.insert(name);
+                gathered.ineligible.insert((namespace.clone(), collection.clone()));
                 continue;
             }
             // No such collection: forged.

@@ -17,6 +17,7 @@
 
 mod channel;
 mod config;
+mod definitions;
 mod fetch;
 mod gather;
 mod metrics;

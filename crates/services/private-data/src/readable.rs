@@ -1,11 +1,11 @@
 use std::collections::BTreeMap;
 
 use ripstop_ledger::{Ledger, PrivateStoreError, StateError};
-use ripstop_lifecycle::committed_collections;
 use ripstop_proto::rwset;
 use ripstop_rwset::TxPrivateRwSet;
-use ripstop_sharing::Definitions;
 use ripstop_types::{BlockNumber, SignedData};
+
+use crate::definitions::definitions;
 
 /// Why the private data of a block cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +32,7 @@ pub fn readable(
         if known.contains_key(&name) {
             continue;
         }
-        let then = state.collections_below(namespace, number)?.map(|(_, package)| package);
-        let now = committed_collections(&*state, namespace)?;
-        let definitions = Definitions::of(collection, then.as_ref(), Some(&now));
+        let definitions = definitions(&state, number, namespace, collection)?;
         // What no definition speaks of, or nobody can be said to belong to, is not given away.
         let may_read = definitions.may_read(client, channel.msps()).and_then(Result::ok).unwrap_or(false);
         known.insert(name, may_read);

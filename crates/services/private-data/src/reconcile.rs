@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use ripstop_gossip::{PkiId, PrivateDigest, PrivateElement, View};
 use ripstop_ledger::{Absence, PrivatePlace, PrivateSet, PrivateStoreError, ReconcileError, RejectedSet, StateError};
-use ripstop_lifecycle::committed_collections;
 use ripstop_proto::protos::StaticCollectionConfig;
-use ripstop_sharing::{Audience, Definitions, Wanted, expected_to_keep};
+use ripstop_sharing::{Audience, Wanted, expected_to_keep};
 use ripstop_types::BlockNumber;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::channel::Inner;
+use crate::definitions::definitions;
 use crate::fetch::{Acceptance, MAX_PAYLOADS, Persistence, parse};
 use crate::{ChannelPrivateData, Reconciliation};
 
@@ -21,6 +21,9 @@ const BATCH_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How soon after the last search another one may begin because a peer came that was not there before.
 const EAGER_REST: Duration = Duration::from_secs(5);
+
+/// How long to wait for others that come with a peer.
+const SETTLING: Duration = Duration::from_secs(1);
 
 /// Why a search for missed private data ended early.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +92,8 @@ impl ChannelPrivateData {
     }
 }
 
-/// Rests, but not long after a peer came that was not there a moment before. `there` is who was. Says whether one came.
+/// Rests, but not long after a peer came that was not there a moment before. `there` is who was. Says whether one came. However
+/// many come, and however often, none of them makes the rest longer.
 async fn rest(
     inner: &Inner,
     views: &mut watch::Receiver<Arc<View>>,
@@ -108,7 +112,7 @@ async fn rest(
                 }
                 let before = std::mem::replace(there, inner.members());
                 if !there.is_subset(&before) {
-                    until = until.min(began + EAGER_REST).max(Instant::now() + EAGER_REST / 5);
+                    until = until.min((began + EAGER_REST).max(Instant::now() + SETTLING));
                     woken = Woken::SomebodyCame;
                 }
             }
@@ -174,8 +178,8 @@ impl Inner {
         Ok(arrivals.reconciled)
     }
 
-    /// Who may be asked for sets of old blocks. Those come first that belonged to the collection already when they were
-    /// written (Fabric: `computeReconciliationFilters`).
+    /// Who may be asked for sets of old blocks: first those that belonged to the collection already when they were written, even
+    /// if they do not any more, then those that belong to it now (Fabric asks the latter only, `computeReconciliationFilters`).
     fn wanted_late(&self, missed: &[PrivatePlace]) -> Result<Vec<Wanted>, StateError> {
         let mut known: BTreeMap<(BlockNumber, &str, &str), Askable> = BTreeMap::new();
         let mut wanted = Vec::new();
@@ -195,9 +199,7 @@ impl Inner {
 
     fn askable(&self, block: BlockNumber, namespace: &str, collection: &str) -> Result<Askable, StateError> {
         let (state, channel, view) = (self.ledger.snapshot(), self.ledger.config(), self.view());
-        let then = state.collections_below(namespace, block)?.map(|(_, package)| package);
-        let now = committed_collections(&*state, namespace)?;
-        let definitions = Definitions::of(collection, then.as_ref(), Some(&now));
+        let definitions = definitions(&state, block, namespace, collection)?;
         let lifetime = definitions.now.as_ref().or(definitions.then.as_ref()).map(|config| config.block_to_live);
         let margin = self.shared.config.pull_margin;
         let admitted = |config: &Option<StaticCollectionConfig>| -> Vec<PkiId> {

@@ -7,13 +7,13 @@ use parking_lot::Mutex;
 use prost::Message;
 use ripstop_gossip::{Contact, PrivateDigest, PrivateElement};
 use ripstop_ledger::{PrivateStoreError, StateError, TransientSet};
-use ripstop_lifecycle::committed_collections;
 use ripstop_proto::gossip::PvtDataPayload;
-use ripstop_sharing::{Definitions, signed_handshake};
+use ripstop_sharing::{FULL_ANSWER, signed_handshake};
 use ripstop_types::{BlockNumber, MspId, SignedData, TxId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::channel::Inner;
+use crate::definitions::definitions;
 use crate::fetch::MAX_PAYLOADS;
 
 /// How many digests of one request are looked at. What is behind them is not there, as far as the asking peer learns.
@@ -23,7 +23,7 @@ const MAX_SERVED: usize = 10_000;
 const MAX_SERVED_BLOCKS: usize = 1_000;
 
 /// How many bytes of values one answer holds; below what a message of gossip may have.
-const MAX_SERVED_BYTES: usize = 64 << 20;
+const MAX_SERVED_BYTES: usize = 2 * FULL_ANSWER;
 
 /// How many requests of one organization are answered at once.
 const AT_ONCE: usize = 2;
@@ -101,9 +101,7 @@ impl Entitlements<'_> {
             return Ok(*known);
         }
         let (state, channel) = (self.inner.ledger.snapshot(), self.inner.ledger.config());
-        let then = state.collections_below(namespace, BlockNumber::new(block))?.map(|(_, package)| package);
-        let now = committed_collections(&*state, namespace)?;
-        let definitions = Definitions::of(collection, then.as_ref(), Some(&now));
+        let definitions = definitions(&state, BlockNumber::new(block), namespace, collection)?;
         let entitled = definitions.entitle(&self.asking, channel.msps());
         self.known.insert(name, entitled);
         Ok(entitled)

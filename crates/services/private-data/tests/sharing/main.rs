@@ -194,6 +194,44 @@ async fn a_block_waits_for_a_silent_peer_but_not_every_block() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_is_asked_when_the_time_of_a_block_is_over() {
+    let mut world = World::new(shared(0, 0));
+    world.config.reconciliation = None;
+    world.config.pull_patience = Duration::from_secs(5);
+    let (one, other) = (world.peer(0, "peer0").await, world.peer(0, "peer1").await);
+    let two = world.peer(1, "peer0").await;
+    let endorsed = world.endorse(&one, COLLECTION, "a").await.unwrap();
+    world.order(vec![endorsed.envelope]);
+    world.behave(&one, Manner::Silent);
+    world.behave(&other, Manner::Silent);
+    let began = Instant::now();
+    world.commit(&two).await;
+    assert_eq!(began.elapsed(), Duration::from_secs(5));
+    assert_eq!(world.questions(), 1, "the other one would be taken for silent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_and_goes_all_the_time_keeps_nobody_from_looking() {
+    let mut world = World::new(shared(0, 0));
+    let settings = Reconciliation { rest: Duration::from_secs(60), ..Default::default() };
+    world.config.reconciliation = Some(settings);
+    let (one, two) = (world.peer(0, "peer0").await, world.peer(1, "peer0").await);
+    let restless = world.peer(0, "restless").await;
+    let lost = world.draft(&one, COLLECTION, "lost");
+    world.order(vec![lost.envelope]);
+    world.commit(&one).await;
+    world.commit(&two).await;
+    world.questions();
+    for _ in 0..250 {
+        for manner in [Manner::Offline, Manner::Honest] {
+            world.behave(&restless, manner);
+            tokio::time::sleep(Duration::from_millis(400)).await;
+        }
+    }
+    assert!(world.questions() > 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn peers_that_will_soon_have_forgotten_are_not_asked() {
     let world = World::new(StaticCollectionConfig { block_to_live: 12, ..shared(0, 0) });
     let (one, two) = (world.peer(0, "peer0").await, world.peer(1, "peer0").await);
