@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
 use ripstop_block_store::BlockStore;
 use ripstop_kv::Batch;
@@ -9,7 +10,7 @@ use ripstop_lifecycle::Lifetimes;
 use ripstop_private_store::{CommittedPrivateData, PrivatePlace, PrivateSet};
 use ripstop_rwset::{CollectionPrivateRwSet, StateError, TxRwSet, Unproven};
 use ripstop_state_db::StateWriter;
-use ripstop_types::BlockNumber;
+use ripstop_types::Block;
 
 use crate::private::{PrivateUpdates, is_of_valid, is_purged, read_set};
 use crate::{LedgerError, ReconcileError, StateSnapshot, expire};
@@ -55,17 +56,17 @@ pub(crate) struct Examination<'a> {
     kept: &'a CommittedPrivateData,
     lifetimes: Lifetimes<'a>,
     height: u64,
-    /// Read/write sets by block and place in it.
-    public: BTreeMap<(BlockNumber, u64), Option<TxRwSet>>,
+    /// The block that was read last. Reading one costs far more than anything else here, and keeping many takes much memory.
+    block: Option<Arc<Block>>,
 }
 
 impl<'a> Examination<'a> {
     pub(crate) fn new(blocks: &'a BlockStore, kept: &'a CommittedPrivateData, state: &'a StateSnapshot) -> Self {
         let height = state.height();
-        Self { blocks, kept, lifetimes: Lifetimes::of(state), height, public: BTreeMap::new() }
+        Self { blocks, kept, lifetimes: Lifetimes::of(state), height, block: None }
     }
 
-    /// Says what becomes of some writes.
+    /// Says what becomes of some writes. Those of one block are best asked for one after the other.
     pub(crate) fn examine(&mut self, set: PrivateSet) -> Result<Examined, ReconcileError> {
         let PrivateSet { place, writes } = set;
         if self.kept.contains(&place)? && place.block.get() < self.height {
@@ -100,7 +101,7 @@ impl<'a> Examination<'a> {
                 .map_err(Rejection::from));
         }
         let public = self.public(place)?;
-        match public.and_then(|set| set.hashed_collection(&place.namespace, &place.collection)) {
+        match public.as_ref().and_then(|set| set.hashed_collection(&place.namespace, &place.collection)) {
             Some(hashed) => {
                 Ok(writes.proven_by(hashed, |key_hash| is_purged(kept, place, key_hash))?.map_err(Rejection::from))
             }
@@ -108,16 +109,14 @@ impl<'a> Examination<'a> {
         }
     }
 
-    fn public(&mut self, place: &PrivatePlace) -> Result<Option<&TxRwSet>, LedgerError> {
-        let set = match self.public.entry((place.block, place.tx)) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(unknown) => {
-                let block = self.blocks.appended_block(place.block)?;
-                let raw = block.zip(usize::try_from(place.tx).ok()).and_then(|(block, tx)| block.data.get(tx).cloned());
-                unknown.insert(raw.as_ref().and_then(read_set))
-            }
-        };
-        Ok(set.as_ref())
+    /// What the transaction announced.
+    fn public(&mut self, place: &PrivatePlace) -> Result<Option<TxRwSet>, LedgerError> {
+        if self.block.as_ref().is_none_or(|known| known.number() != place.block) {
+            self.block = self.blocks.appended_block(place.block)?;
+        }
+        let place = usize::try_from(place.tx).ok();
+        let raw = self.block.as_ref().zip(place).and_then(|(block, place)| block.data.get(place));
+        Ok(raw.and_then(read_set))
     }
 }
 

@@ -328,7 +328,7 @@ impl Ledger {
     /// never stored. The clear state follows where the hash still stands for the value.
     pub fn accept_private_data(
         &self,
-        arrived: Vec<PrivateSet>,
+        mut arrived: Vec<PrivateSet>,
         not_found: &[PrivatePlace],
     ) -> Result<Vec<RejectedSet>, ReconcileError> {
         let mut committing = self.committing.lock();
@@ -339,6 +339,7 @@ impl Ledger {
         let kept = self.private.committed();
         let mut examination = Examination::new(&self.blocks, kept, &current.state);
         let (mut proven, mut rejected) = (Vec::new(), Vec::new());
+        arrived.sort_by(|one, other| one.place.cmp(&other.place));
         for set in arrived {
             match examination.examine(set)? {
                 Examined::Known => {}
