@@ -98,6 +98,14 @@ impl LazyStore {
         Ok(self.opened()?.write(batch, Durability::Synced)?)
     }
 
+    /// Removes what may come back with a loss of power, because it is old then and removed again.
+    pub(crate) fn forget(&self, batch: Batch) -> Result<(), PrivateStoreError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        Ok(self.opened()?.write(batch, Durability::Buffered)?)
+    }
+
     /// What is stored; `None` when nothing was ever written.
     pub(crate) fn snapshot(&self) -> Option<Snapshot> {
         self.store.lock().as_ref().map(|store| store.snapshot())

@@ -78,7 +78,7 @@ impl TransientStore {
             batch.delete(&ENDORSED, keys::endorsed(*endorsed_at, key));
             batch.delete(&TRANSIENT, key.clone());
         }
-        self.0.write(batch)
+        self.0.forget(batch)
     }
 
     /// All writes kept for a transaction.
@@ -106,7 +106,7 @@ impl TransientStore {
                 batch.delete(&TRANSIENT, key);
             }
         }
-        self.0.write(batch)
+        self.0.forget(batch)
     }
 
     /// Forgets all that was endorsed below a height and is not committed by now.
@@ -127,7 +127,7 @@ impl TransientStore {
             batch.delete(&ENDORSED, key);
             count += 1;
         }
-        self.0.write(batch)?;
+        self.0.forget(batch)?;
         Ok(count)
     }
 }
