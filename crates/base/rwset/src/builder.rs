@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 
 use bytes::Bytes;
 use ripstop_types::{Digest, Height};
@@ -35,10 +36,20 @@ struct Collection {
     metadata_writes: BTreeMap<String, BTreeMap<String, Bytes>>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 enum PrivateWrite {
     Value(Bytes),
     Purge,
+}
+
+// Values of collections never reach a log line.
+impl fmt::Debug for PrivateWrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Value(_) => "a value",
+            Self::Purge => "a purge",
+        })
+    }
 }
 
 impl RwSetBuilder {

@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::fmt;
 
 use bytes::Bytes;
 use prost::Message;
@@ -25,7 +26,7 @@ pub struct NsPrivateRwSet {
 }
 
 /// The private writes in one collection.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct CollectionPrivateRwSet {
     /// The collection.
     pub collection: String,
@@ -37,8 +38,16 @@ pub struct CollectionPrivateRwSet {
     pub metadata_writes: Vec<PrivateMetadataWrite>,
 }
 
+// Neither values nor keys of collections ever reach a log line.
+impl fmt::Debug for CollectionPrivateRwSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { collection, writes, metadata_writes, .. } = self;
+        write!(f, "{} writes and {} of metadata in {collection} ({})", writes.len(), metadata_writes.len(), self.hash())
+    }
+}
+
 /// The key of a metadata write on private data.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PrivateMetadataWrite {
     /// The clear key.
     pub key: String,

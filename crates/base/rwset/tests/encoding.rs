@@ -196,3 +196,15 @@ fn metadata_is_kept_as_a_metadata_write_without_key() {
     assert_eq!(hex::encode(&encoded), "12060a016e120176");
     assert_eq!(decode_metadata(&encoded).unwrap(), BTreeMap::from([("n".to_owned(), Bytes::from_static(b"v"))]));
 }
+
+#[test]
+fn private_values_never_stand_in_what_is_printed() {
+    let mut builder = RwSetBuilder::new();
+    builder.private_write("cc", "coll", "key", "a secret".into());
+    let before = format!("{builder:?}");
+    let (public, private) = builder.build();
+    let printed = [before, format!("{public:?}"), format!("{:?}", private.unwrap())];
+    for printed in printed {
+        assert!(printed.contains("coll") && !printed.contains("secret"), "{printed}");
+    }
+}
