@@ -32,6 +32,7 @@ pub(crate) trait Backend: Send + Sync {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     fn remove_directory(&self, path: &Path) -> io::Result<()>;
+    fn close_to_others(&self, path: &Path) -> io::Result<()>;
     fn is_host(&self) -> bool;
 }
 
@@ -90,6 +91,17 @@ impl FileSystem {
         match self.0.make_directory(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(FileError::of("create", path)(error)),
             _ => self.sync_directory(parent),
+        }
+    }
+
+    /// Lets only the owner of a directory, and his group, look into it. Where that cannot be said it stays as it is: some
+    /// file systems have no such thing, and what others made is theirs.
+    pub fn close_to_others(&self, path: &Path) -> Result<(), FileError> {
+        match self.0.close_to_others(path) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {
+                Ok(())
+            }
+            closed => closed.map_err(FileError::of("change the permissions of", path)),
         }
     }
 

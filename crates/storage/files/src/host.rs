@@ -1,6 +1,6 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,6 +8,9 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::Access;
 use crate::file_system::{Backend, Content};
+
+/// What those may do who are neither the owner nor of the group.
+const OTHERS: u32 = 0o007;
 
 /// The machine's file system.
 pub(crate) struct Host;
@@ -51,6 +54,15 @@ impl Backend for Host {
 
     fn remove_directory(&self, path: &Path) -> io::Result<()> {
         fs::remove_dir_all(path)
+    }
+
+    fn close_to_others(&self, path: &Path) -> io::Result<()> {
+        let mut permissions = fs::metadata(path)?.permissions();
+        if permissions.mode() & OTHERS != 0 {
+            permissions.set_mode(permissions.mode() & !OTHERS);
+            fs::set_permissions(path, permissions)?;
+        }
+        Ok(())
     }
 
     fn is_host(&self) -> bool {

@@ -415,6 +415,11 @@ impl Backend for SimulatedDisk {
         self.0.lock().remove(path)
     }
 
+    /// It has one user.
+    fn close_to_others(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     fn is_host(&self) -> bool {
         false
     }

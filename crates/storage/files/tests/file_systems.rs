@@ -46,6 +46,20 @@ fn files_hold_what_was_written() {
 }
 
 #[test]
+fn a_directory_is_closed_to_others_and_stays_open_to_its_group() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let mode = || std::fs::metadata(directory.path()).unwrap().permissions().mode() & 0o777;
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    for _ in 0..2 {
+        FileSystem::host().close_to_others(directory.path()).unwrap();
+        assert_eq!(mode(), 0o750);
+    }
+    let missing = FileSystem::host().close_to_others(&directory.path().join("missing")).unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
+}
+
+#[test]
 fn names_are_listed_changed_and_removed() {
     both(|files, root| {
         files.create_directory(&root.join("one")).unwrap();

@@ -63,9 +63,11 @@ pub(crate) struct LedgersDirectory {
 }
 
 impl LedgersDirectory {
-    /// Takes hold of the directory, made where it does not exist, and finishes removals that were interrupted.
+    /// Takes hold of the directory, made where it does not exist, and finishes removals that were interrupted. Private values
+    /// stand in it in clear, so it is closed to other users of the machine.
     pub(crate) fn open(files: &FileSystem, root: &Path) -> Result<Self, OpenError> {
         files.create_directory(root)?;
+        files.close_to_others(root)?;
         let lock = files.open(&root.join(LOCK), Access::Create)?;
         lock.lock().map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => OpenError::InUse(error.path),

@@ -34,6 +34,15 @@ fn private_write() -> (TxRwSet, TxPrivateRwSet) {
     (public, private.unwrap())
 }
 
+#[test]
+fn other_users_of_the_machine_cannot_look_into_ledgers() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("ledgersData");
+    drop(open(&root));
+    assert_eq!(std::fs::metadata(&root).unwrap().permissions().mode() & 0o007, 0);
+}
+
 fn stopped(root: &Path) -> StoppedLedgers {
     StoppedLedgers::open(root).unwrap()
 }
