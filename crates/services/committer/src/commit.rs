@@ -2,16 +2,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ripstop_ledger::{CommitError, Ledger, PrivateStoreError, StateError};
-use ripstop_private_data::{ChannelPrivateData, GatherError, Gathered, Prefetched, gather};
+use ripstop_private_data::{ChannelPrivateData, GatherError, Gathered, Prefetched, PrivateDataConfig, gather};
 use ripstop_types::{Block, BlockNumber, Digest, MspId, TxId};
 use ripstop_validation::{BlockRefusal, Undecided, ValidatedBlock, VerifiedBlock};
 
 use crate::CommitMetrics;
 use crate::parallel::on_all_cores;
-
-/// Private writes of proposals that are never ordered are forgotten after this many blocks where nothing else is said
-/// (`peer.gossip.pvtData.transientstoreMaxBlockRetention`).
-const TRANSIENT_RETENTION: u64 = 20_000;
 
 /// Why a channel stops committing.
 #[derive(Debug, thiserror::Error)]
@@ -111,8 +107,8 @@ impl Committer {
         Self { sharing: Some(sharing), ..self }
     }
 
-    /// Verifies, checks, validates and commits one block, with the private data that are here; the outer result says whether the channel goes on, the inner
-    /// one whether the block was taken.
+    /// Verifies, checks, validates and commits one block, with the private data that are here; the outer result says whether the
+    /// channel goes on, the inner one whether the block was taken.
     pub fn commit(&self, block: Block) -> Result<Result<(), BlockRefusal>, CommitterError> {
         match self.verify(block, &self.tip()) {
             Ok(verified) => {
@@ -234,8 +230,11 @@ impl Committer {
     /// A failure is not fatal: what stays behind is forgotten by its age.
     fn forget(&self, transactions: &[TxId], block: BlockNumber) {
         let began = Instant::now();
-        let retention =
-            self.sharing.as_ref().map_or(TRANSIENT_RETENTION, |sharing| sharing.config().transient_retention.get());
+        let retention = match &self.sharing {
+            Some(sharing) => sharing.config().transient_retention,
+            None => PrivateDataConfig::default().transient_retention,
+        };
+        let retention = retention.get();
         let transient = self.ledger.transient();
         let mut done = transient.purge(transactions);
         if block.get() > 0 && block.get().is_multiple_of(retention) {

@@ -48,10 +48,12 @@ pub enum ShareError {
     Panicked(String),
 }
 
-/// What goes to whom.
-struct Plan {
-    /// Of each collection: how many peers must acknowledge, what they get, and which peers get it.
-    collections: Vec<(usize, PrivatePayload, Vec<PkiId>)>,
+/// The values of one collection on their way.
+struct Consignment {
+    payload: PrivatePayload,
+    to: Vec<PkiId>,
+    /// How many of these peers must acknowledge.
+    required: usize,
 }
 
 impl ChannelPrivateData {
@@ -59,11 +61,11 @@ impl ChannelPrivateData {
     /// endorsement may be given when this has succeeded. Peers that need not acknowledge may get theirs later.
     pub async fn share(&self, tx_id: &TxId, results: &SimulationResults) -> Result<(), ShareError> {
         let Some(writes) = &results.private else { return Ok(()) };
-        let plan = self.inner.plan(tx_id, results, writes)?;
+        let consignments = self.inner.plan(tx_id, results, writes)?;
         let set = TransientSet { endorsed_at: results.height, writes: writes.clone() };
         let (ledger, id) = (Arc::clone(&self.inner.ledger), tx_id.clone());
         let stored = tokio::task::spawn_blocking(move || ledger.transient().put(&id, &set));
-        let (stored, spread) = tokio::join!(stored, self.inner.spread(plan));
+        let (stored, spread) = tokio::join!(stored, self.inner.spread(consignments));
         spread.map_err(|source| self.inner.refused(tx_id, source))?;
         stored.map_err(|error| ShareError::Panicked(error.to_string()))??;
         Ok(())
@@ -76,9 +78,14 @@ impl Inner {
     }
 
     /// Decides who gets what (Fabric: `computeDisseminationPlan`).
-    fn plan(&self, tx_id: &TxId, results: &SimulationResults, writes: &TxPrivateRwSet) -> Result<Plan, ShareError> {
+    fn plan(
+        &self,
+        tx_id: &TxId,
+        results: &SimulationResults,
+        writes: &TxPrivateRwSet,
+    ) -> Result<Vec<Consignment>, ShareError> {
         let (view, channel, mut random) = (self.view(), self.ledger.config(), fastrand::Rng::new());
-        let mut collections = Vec::new();
+        let mut consignments = Vec::new();
         for (namespace, config) in &results.written_collections {
             let Some(set) = writes.collection(namespace, &config.name) else { continue };
             let config = self.adjusted(config.clone());
@@ -101,7 +108,7 @@ impl Inner {
                 })
                 .collect();
             let known = eligible.len();
-            let chosen = choose(counts, eligible, &mut random).ok_or_else(|| {
+            let to = choose(counts, eligible, &mut random).ok_or_else(|| {
                 let (chaincode, collection) = (namespace.clone(), config.name.clone());
                 let source =
                     NotDisseminated::TooFewPeers { chaincode, collection, required: counts.required, eligible: known };
@@ -115,20 +122,20 @@ impl Inner {
                 endorsed_at: results.height,
                 collection_configs: Some(package(config)),
             };
-            collections.push((counts.required, payload, chosen));
+            consignments.push(Consignment { payload, to, required: counts.required });
         }
-        Ok(Plan { collections })
+        Ok(consignments)
     }
 
     /// Sends, and waits until each collection has its acknowledgements. The rest goes on by itself.
-    async fn spread(&self, plan: Plan) -> Result<(), NotDisseminated> {
+    async fn spread(&self, consignments: Vec<Consignment>) -> Result<(), NotDisseminated> {
         // Bounded by the number of messages that may be on their way.
         let (done, mut acknowledged) = mpsc::unbounded_channel();
         let (mut tallies, mut sent, mut failed) = (Vec::new(), 0, 0);
-        for (required, payload, peers) in plan.collections {
+        for Consignment { payload, to, required } in consignments {
             let place = tallies.len();
-            tallies.push(Tally::new(required, peers.len()));
-            for peer in peers {
+            tallies.push(Tally::new(required, to.len()));
+            for peer in to {
                 sent += 1;
                 self.send(peer, payload.clone(), {
                     let done = done.clone();
