@@ -6,6 +6,7 @@ use rand::seq::SliceRandom;
 use ripstop_channel_config::ChannelConfig;
 use ripstop_discovery::{Group, Layout, PlanError};
 use ripstop_ledger::Ledger;
+use ripstop_lifecycle::{Committed, definition};
 use ripstop_proto::protos;
 use ripstop_types::MspId;
 use tonic::Status;
@@ -13,7 +14,7 @@ use tonic::Status;
 use crate::endorser::{Endorser, best_first};
 use crate::plan::Plan;
 use crate::proposal::{Audience, Proposal};
-use crate::roster::Roster;
+use crate::roster::{Roster, SYSTEM_CHAINCODES};
 use crate::service::Gateway;
 
 /// The interest in a chaincode of which nothing else is known.
@@ -85,7 +86,11 @@ impl Gateway {
         let Some(ledger) = ledger.filter(|ledger| self.may_know_peers(proposal, &ledger.config())) else {
             return text;
         };
-        match self.roster(ledger).lacking(orgs, &[&proposal.chaincode]) {
+        let (Proposal { channel, chaincode, .. }, roster) = (proposal, self.roster(ledger));
+        if roster.having(chaincode).is_empty() && !is_defined(ledger, chaincode) {
+            return format!("{text}: no chaincode {chaincode} is defined in channel {channel}");
+        }
+        match roster.lacking(orgs, &[chaincode]) {
             Some(lacking) => format!("{text}: {lacking}"),
             None => text,
         }
@@ -120,6 +125,12 @@ impl Gateway {
         descriptor.layouts.sort_by_key(|layout| layout.quantities_by_group.values().sum::<u32>());
         Ok(roster.plan(descriptor))
     }
+}
+
+/// Whether a channel has such a chaincode. What cannot be read is taken for one: others will say what is wrong with it.
+fn is_defined(ledger: &Ledger, chaincode: &str) -> bool {
+    let (state, system) = (ledger.snapshot(), SYSTEM_CHAINCODES.contains(&chaincode));
+    system || !matches!(definition(&mut Committed(&*state), chaincode), Ok(None))
 }
 
 /// Why there is no plan, for members of the channel.

@@ -12,7 +12,7 @@ use crate::endorser::{Endorser, Location, best_first};
 use crate::plan::Plan;
 
 /// Chaincodes that every peer has (Fabric: `scc.BuiltinSCCs`).
-const SYSTEM_CHAINCODES: [&str; 4] = [ripstop_lifecycle::NAMESPACE, "cscc", "lscc", "qscc"];
+pub(crate) const SYSTEM_CHAINCODES: [&str; 4] = [ripstop_lifecycle::NAMESPACE, "cscc", "lscc", "qscc"];
 /// What applications learn of a peer that only its own organisation may reach.
 const NO_ADDRESS: &str = "a peer without peer.gossip.externalEndpoint";
 /// How many organisations, and how many peers of each, an explanation lists; the rest is counted.
