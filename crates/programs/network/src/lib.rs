@@ -66,7 +66,7 @@ struct UpOptions {
     /// How many organisations have peers [default: 2]
     #[arg(long = "orgs", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_ORGANISATIONS))]
     organisations: Option<u16>,
-    /// How many peers each organisation has [default: 1]
+    /// How many peers each organisation has; of several, one that is killed is started again [default: 1]
     #[arg(long = "peers", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_PEERS))]
     peers: Option<u16>,
     /// How many orderers there are; with three or five, one or two of them may be missing at any time [default: 1]

@@ -1,7 +1,35 @@
-//! When a process that was killed is started again, and when no longer.
+//! Which process is started again when it was killed, when, and when no longer.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+use crate::plan::{OrdererPlan, PeerPlan, Plan};
+
+/// A process that the network can do without for a while.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Spare<'a> {
+    /// An orderer, where the others are a majority.
+    Orderer(&'a OrdererPlan),
+    /// A peer of an organisation that has more.
+    Peer(&'a PeerPlan),
+}
+
+impl<'a> Spare<'a> {
+    /// The process of that name, if the network can do without it.
+    pub(crate) fn named(name: &str, plan: &'a Plan) -> Option<Self> {
+        let orderers = plan.orderers.iter().filter(|_| plan.orderers.len() > 2).map(Self::Orderer);
+        let several = plan.organisations.iter().filter(|organisation| organisation.peers.len() > 1);
+        let peers = several.flat_map(|organisation| &organisation.peers).map(Self::Peer);
+        orderers.chain(peers).find(|spare| spare.name() == name)
+    }
+
+    fn name(self) -> &'a str {
+        match self {
+            Self::Orderer(orderer) => &orderer.name,
+            Self::Peer(peer) => &peer.name,
+        }
+    }
+}
 
 /// A process that ends sooner than this after its start may end so for ever.
 const SOON: Duration = Duration::from_secs(10);
@@ -30,6 +58,18 @@ impl Restarts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Size;
+    use crate::plan::ports_from;
+
+    #[test]
+    fn a_network_does_without_what_it_has_more_of() {
+        let plan = |peers, orderers| Plan::new(Size { organisations: 2, peers, orderers }, ports_from(7000)).unwrap();
+        let spare = |plan: &Plan, name: &str| Spare::named(name, plan).is_some();
+        let names = ["orderer.example.com", "peer1.org2.example.com", "peer0.org1.example.com", "contract"];
+        assert_eq!(names.map(|name| spare(&plan(3, 3), name)), [true, true, true, false]);
+        assert_eq!(names.map(|name| spare(&plan(2, 1), name)), [false, true, true, false]);
+        assert_eq!(names.map(|name| spare(&plan(1, 2), name)), [false; 4]);
+    }
 
     #[test]
     fn who_ends_soon_after_each_start_is_started_later_and_later_and_then_given_up() {

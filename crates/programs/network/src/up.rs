@@ -13,10 +13,10 @@ use crate::deploy::{self, Package};
 use crate::material;
 use crate::member::{Members, listening, orderer_admin};
 use crate::neighbours;
-use crate::plan::{self, CHANNEL, CONTRACT, HOST, Layout, OrdererPlan, Plan};
+use crate::plan::{self, CHANNEL, CONTRACT, HOST, Layout, OrdererPlan, PeerPlan, Plan};
 use crate::process::{Kind, Process};
 use crate::progress::{Progress, Step};
-use crate::restarts::{MAX_ENDS, Restarts};
+use crate::restarts::{MAX_ENDS, Restarts, Spare};
 use crate::transaction::{self, Shown};
 use crate::{DEFAULT_DIRECTORY, Size, UpOptions, channel, summary};
 use ripstop_command_line::say;
@@ -99,28 +99,27 @@ async fn go(options: &UpOptions, processes: &mut Vec<Process>) -> anyhow::Result
                 are_acquainted = true;
             }
             (place, how) = first_end(processes) => {
-                let (orderer, pause) = may_go_on_without(&plan, &mut restarts, &processes[place], &how)?;
+                let (spare, pause) = may_go_on_without(&plan, &mut restarts, &processes[place], &how)?;
                 tokio::select! {
                     biased;
                     () = stop.next() => return Ok(End::Interrupted),
-                    () = tokio::time::sleep(pause) => processes[place] = start_orderer(orderer, &layout)?,
+                    () = tokio::time::sleep(pause) => processes[place] = start_again(spare, &layout)?,
                 }
             }
         }
     }
 }
 
-/// Where a minority of the orderers may be missing, one that was killed is to be started again, after a pause where it ended
-/// soon after its start. Whatever else ends, ends all.
+/// What the network can do without is to be started again when it was killed, after a pause where it ended soon after its
+/// start. Whatever else ends, ends all.
 fn may_go_on_without<'a>(
     plan: &'a Plan,
     restarts: &mut Restarts,
     process: &Process,
     how: &std::io::Result<ExitStatus>,
-) -> anyhow::Result<(&'a OrdererPlan, Duration)> {
+) -> anyhow::Result<(Spare<'a>, Duration)> {
     let signal = how.as_ref().ok().and_then(ExitStatus::signal);
-    let orderer = plan.orderers.iter().find(|orderer| orderer.name == process.name);
-    let (Some(signal), Some(orderer)) = (signal, orderer.filter(|_| plan.orderers.len() > 2)) else {
+    let (Some(signal), Some(spare)) = (signal, Spare::named(&process.name, plan)) else {
         return Err(ended_by_itself(process, how));
     };
     let Some(pause) = restarts.pause(&process.name, process.age()) else {
@@ -133,7 +132,7 @@ fn may_go_on_without<'a>(
         0 => say!("  {} was killed (signal {signal}); it is started again", process.name),
         seconds => say!("  {} was killed (signal {signal}); it is started again in {seconds} s", process.name),
     }
-    Ok((orderer, pause))
+    Ok((spare, pause))
 }
 
 /// Makes sure that nobody else runs the network in this directory. The lock ends with the returned file.
@@ -216,20 +215,11 @@ fn start_processes(
     package: &Package,
     processes: &mut Vec<Process>,
 ) -> anyhow::Result<()> {
-    let configuration = |directory: std::path::PathBuf| [("FABRIC_CFG_PATH", directory.into_os_string())];
-    let log = |name: &str| layout.log(name);
     for orderer in &plan.orderers {
         processes.push(start_orderer(orderer, layout)?);
     }
     for peer in plan.organisations.iter().flat_map(|organisation| &organisation.peers) {
-        let variables = configuration(layout.peer(peer));
-        processes.push(Process::start(
-            &peer.name,
-            Kind::Other,
-            &["peer", "node", "start"],
-            &variables,
-            log(&peer.name),
-        )?);
+        processes.push(start_peer(peer, layout)?);
     }
     let variables = [
         ("CHAINCODE_SERVER_ADDRESS", format!("127.0.0.1:{}", plan.contract_port).into()),
@@ -240,7 +230,7 @@ fn start_processes(
         Kind::Other,
         &["contract", CONTRACT],
         &variables,
-        log(CONTRACT_PROCESS),
+        layout.log(CONTRACT_PROCESS),
     )?);
     Ok(())
 }
@@ -248,6 +238,18 @@ fn start_processes(
 fn start_orderer(orderer: &OrdererPlan, layout: &Layout) -> anyhow::Result<Process> {
     let variables = [("FABRIC_CFG_PATH", layout.orderer(orderer).into_os_string())];
     Process::start(&orderer.name, Kind::Orderer, &["orderer"], &variables, layout.log(&orderer.name))
+}
+
+fn start_peer(peer: &PeerPlan, layout: &Layout) -> anyhow::Result<Process> {
+    let variables = [("FABRIC_CFG_PATH", layout.peer(peer).into_os_string())];
+    Process::start(&peer.name, Kind::Other, &["peer", "node", "start"], &variables, layout.log(&peer.name))
+}
+
+fn start_again(spare: Spare<'_>, layout: &Layout) -> anyhow::Result<Process> {
+    match spare {
+        Spare::Orderer(orderer) => start_orderer(orderer, layout),
+        Spare::Peer(peer) => start_peer(peer, layout),
+    }
 }
 
 /// Joins, deploys and transacts; returns what the transaction did and how many blocks the channel has then.
