@@ -18,6 +18,7 @@
 
 mod allowance;
 mod channel;
+mod crowd;
 mod effect;
 mod election;
 mod encode;

@@ -23,6 +23,15 @@ impl Moment {
     }
 }
 
+/// Whether the moment of a timer came; its next one is later by an interval.
+pub(crate) fn due(timer: &mut Moment, now: Moment, interval: Duration) -> bool {
+    let is_due = *timer <= now;
+    if is_due {
+        *timer = now + interval.max(Duration::from_millis(1));
+    }
+    is_due
+}
+
 impl Add<Duration> for Moment {
     type Output = Self;
 

@@ -9,6 +9,7 @@ use ripstop_types::{ChannelId, MspId};
 use crate::allowance::{Allowance, Rate};
 use crate::channel::Channel;
 use crate::channel::members::channel_mac;
+use crate::crowd::MANY;
 use crate::identities::Identities;
 use crate::membership::{Change, Membership};
 use crate::pull::Pull;
@@ -28,8 +29,6 @@ const FAULTS: Rate = Rate { burst: 32, every: Duration::from_secs(1) };
 const MAX_CONDUCTS: usize = 1 << 14;
 /// How old a view may be in which nothing is wrong but that some of its alive messages are not the last ones.
 const VIEW_AGE: Duration = Duration::from_secs(1);
-/// How many living peers make a network large.
-const LARGE: usize = 128;
 /// How old a view of a large network may be.
 const LARGE_VIEW_AGE: Duration = Duration::from_millis(100);
 
@@ -182,7 +181,7 @@ impl Node {
     /// there, and where peers only said again that they live, a view may be the one of a moment ago.
     pub fn view(&mut self, trust: &dyn Trust) -> Arc<View> {
         let age = self.now.since(self.viewed.at);
-        let is_large = self.membership.alive().len() > LARGE;
+        let is_large = self.membership.alive().len() > MANY;
         if is_large && age < LARGE_VIEW_AGE {
             return Arc::clone(&self.view);
         }

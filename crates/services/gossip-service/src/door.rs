@@ -7,8 +7,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 /// How many private messages of a channel may wait. What comes when it is full is dropped; a sender that wants to know is
 /// told so.
 pub(crate) const PRIVATE_QUEUE: usize = 64;
-/// How many blocks of a channel may wait behind those that are being committed. When it is full the next ones stay in the
-/// buffer of the channel's machine, which has its own bound.
+/// How many blocks of a channel may wait behind those that are being committed. When it is full the next ones wait in the loop;
+/// the machine gives no more of them than `peer.gossip.state.blockBufferSize` beyond the ledger.
 pub(crate) const BLOCK_QUEUE: usize = 16;
 
 /// Where what other peers send for a channel comes in. Dropping a part of it refuses what would come there.

@@ -256,7 +256,7 @@ impl PeerChannels {
         let (parts, name) = (&self.0, ledger.channel_id());
         let byzantine = ledger.config().orderer().is_some_and(|orderer| orderer.consensus_type == ConsensusType::Bft);
         let kind = if byzantine { "BFT (byzantine" } else { "CFT (crash" };
-        tracing::info!(target: "deliveryClient", function = "DeliverBlocks", "Creating a {kind} fault tolerant) BlockDeliverer for channel ´{name}´");
+        tracing::info!(target: "deliveryClient", function = "DeliverBlocks", "Creating a {kind} fault tolerant) BlockDeliverer for channel `{name}`");
         let target = Arc::new(LedgerTarget { ledger: Arc::clone(ledger), overrides: parts.overrides.clone() });
         let then = if parts.is_elected { WhenOutlasted::End } else { WhenOutlasted::GoOn };
         BlockPuller::new(target, parts.pull.clone(), blocks)

@@ -28,6 +28,8 @@ use self::own::Own;
 use self::receive::{Conduct, Snapshot};
 use self::tracker::Tracker;
 use crate::allowance::Allowance;
+use crate::crowd::{MANY, stretch};
+use crate::moment::due;
 use crate::pull::Pull;
 use crate::transfer::{Accepted, Origin, Transfer};
 use crate::{
@@ -41,11 +43,7 @@ const LOGGER: Logger = Logger::Channel;
 /// How many state infos wait for the alive message of their sender. The one with the lowest PKI-ID goes when there are more.
 const EARLY: usize = 64;
 
-/// How many members are so many that what is told of them is not made anew with each change, and that intervals grow with
-/// further ones.
-const MANY: usize = 128;
-
-/// For how long it is not made anew.
+/// For how long what is told of many members is not made anew.
 const VIEW_AGE: Duration = Duration::from_millis(500);
 
 /// The machine of one channel that this peer is in, or was in.
@@ -192,20 +190,20 @@ impl Channel {
     pub(crate) fn wake(&mut self, surroundings: &mut Surroundings<'_>) {
         let now = surroundings.now;
         self.emitter.wake(surroundings, &self.members, &self.options);
-        let crowds = self.crowds();
+        let times = stretch(self.members.neighbours().len());
         let publish_interval = self.options.publish_state_info_interval;
-        if due(&mut self.timers.publish, now, publish_interval)
-            && self.own.is_due(now, publish_interval.saturating_mul(crowds - 1))
+        if is_due(&mut self.timers.publish, now, publish_interval)
+            && self.own.is_due(now, publish_interval.saturating_mul(times - 1))
         {
             self.publish(surroundings);
         }
-        if due(&mut self.timers.request, now, self.options.request_state_info_interval.saturating_mul(crowds)) {
+        if is_due(&mut self.timers.request, now, self.options.request_state_info_interval.saturating_mul(times)) {
             self.request_state_infos(surroundings);
         }
-        if due(&mut self.timers.sweep, now, self.options.state_info_sweep_interval()) {
+        if is_due(&mut self.timers.sweep, now, self.options.state_info_sweep_interval()) {
             self.members.sweep(now, self.options.state_info_lifetime());
         }
-        if due(&mut self.timers.track, now, self.options.membership_tracker_interval) {
+        if is_due(&mut self.timers.track, now, self.options.membership_tracker_interval) {
             self.tracker.report(surroundings, &self.id, &self.members);
         }
         self.blocks.expire(now, self.options.block_lifetime());
@@ -389,13 +387,6 @@ impl Channel {
         self.emitter.add(surroundings, &self.members, &self.options, (message, from.cloned(), route));
     }
 
-    /// How many times longer than they are set the intervals are in which others are asked for all state infos, and told a
-    /// new height: what each peer sends and gets in a time shall not grow with the number of peers when they are many.
-    fn crowds(&self) -> u32 {
-        let crowds = self.members.neighbours().len().div_ceil(MANY).max(1);
-        u32::try_from(crowds).unwrap_or(u32::MAX)
-    }
-
     fn revision(&self) -> u64 {
         self.members.revision() + self.own.revision()
     }
@@ -408,13 +399,9 @@ impl Channel {
     }
 }
 
-/// Whether a moment came; the next one is later by an interval.
-fn due(timer: &mut Option<Moment>, now: Moment, interval: Duration) -> bool {
-    let is_due = timer.is_some_and(|at| at <= now);
-    if is_due {
-        *timer = Some(now + interval.max(Duration::from_millis(1)));
-    }
-    is_due
+/// Whether the moment came of a timer that runs.
+fn is_due(timer: &mut Option<Moment>, now: Moment, interval: Duration) -> bool {
+    timer.as_mut().is_some_and(|timer| due(timer, now, interval))
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@ use ripstop_proto::gossip as wire;
 
 use super::emitter::Route;
 use super::members::{Audience, Learned, channel_mac, is_too_large, state_info};
-use super::{Channel, EARLY, LOGGER, MANY};
+use super::{Channel, EARLY, LOGGER};
 use crate::allowance::{Allowance, Rate};
+use crate::crowd::MANY;
 use crate::transfer::{Offered, Origin};
 use crate::{Contact, Content, Message, Moment, NoteLevel, SignedMessage, Surroundings, Tag};
 

@@ -42,10 +42,8 @@ impl Membership {
         }
         let (mut alive, mut dead) = (vec![disclosed(&self.me, is_own)], Vec::new());
         let mut bytes = 0;
-        let start = match self.everybody.is_empty() {
-            true => self.about_me.pki_id.clone(),
-            false => self.everybody.choose(turn.random, 1, 1, |_| true).pop().unwrap_or_else(|| to.pki_id.clone()),
-        };
+        let start = self.everybody.choose(turn.random, 1, 1, |_| true).pop();
+        let start = start.unwrap_or_else(|| self.about_me.pki_id.clone());
         for (pki_id, tracked) in self.tracked.range(&start..).chain(self.tracked.range(..&start)) {
             if *pki_id == to.pki_id || !self.may_know(&asker, &tracked.peer) {
                 continue;

@@ -19,6 +19,8 @@ use ripstop_types::{ChannelId, MspId};
 use self::introductions::{Introductions, Request};
 use self::push::{Audience, Push};
 use crate::allowance::{Allowance, Rate};
+use crate::crowd::stretch;
+use crate::moment::due;
 use crate::roster::Roster;
 use crate::turn::Turn;
 use crate::{
@@ -28,9 +30,6 @@ use crate::{
 
 /// The logger of what concerns members.
 const LOGGER: Logger = Logger::Discovery;
-/// Up to how many living peers the intervals hold that Fabric has for asking others about all of them. Of more, the answers
-/// become so large that the intervals grow with their number.
-const FEW: usize = 128;
 /// How many dead peers are tried at once.
 const MAX_RECONNECTS: usize = 128;
 /// How many forgotten peers are remembered, so that what they once said is not believed again.
@@ -193,8 +192,7 @@ impl Membership {
 
     /// An interval for asking others about all peers, which grows with their number when they are many.
     pub(crate) fn stretched(&self, interval: Duration) -> Duration {
-        let times = self.alive.len().div_ceil(FEW).max(1);
-        interval.saturating_mul(u32::try_from(times).unwrap_or(u32::MAX))
+        interval.saturating_mul(stretch(self.alive.len()))
     }
 
     /// Takes the anchor peers of a channel.
@@ -495,13 +493,4 @@ fn alive_message(me: &SelfDescription, time: PeerTime, identity: Bytes) -> Messa
         identity,
     };
     Message { nonce: 0, channel: None, tag: Tag::Everybody, content: Content::Alive(alive) }
-}
-
-/// Whether a moment came; the next one is later by an interval.
-fn due(timer: &mut Moment, now: Moment, interval: Duration) -> bool {
-    let is_due = *timer <= now;
-    if is_due {
-        *timer = now + interval.max(Duration::from_millis(1));
-    }
-    is_due
 }
