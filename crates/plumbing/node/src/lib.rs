@@ -198,11 +198,7 @@ impl Node {
             }
         };
         let pusher = StatsdPusher::new(&self.metrics, target, statsd.write_interval, &statsd.prefix);
-        let stopping = tasks.cancelled();
-        tasks.spawn(TaskKind::Isolated, "statsd", async move {
-            tokio::select! { () = pusher.run() => {}, () = stopping => {} }
-            Ok::<_, Infallible>(())
-        });
+        tasks.spawn_droppable("statsd", async move { pusher.run().await });
     }
 
     /// Keeps what comes of TLS files fresh and tells when certificates end; that with which the node signs ends at

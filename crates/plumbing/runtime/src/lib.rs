@@ -14,6 +14,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt::Display;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -133,6 +134,15 @@ impl TaskGroup {
             if kind == TaskKind::Essential {
                 node.cancel();
             }
+        });
+    }
+
+    /// Runs an isolated task that may be dropped wherever it waits, which it is when the group is told to stop.
+    pub fn spawn_droppable(&self, task: &'static str, future: impl Future<Output = ()> + Send + 'static) {
+        let future = self.cancel.clone().run_until_cancelled_owned(future);
+        self.spawn(TaskKind::Isolated, task, async move {
+            future.await;
+            Ok::<_, Infallible>(())
         });
     }
 
@@ -293,6 +303,18 @@ mod tests {
         assert!(root.close(Duration::from_secs(60)).await);
         assert!(child.is_cancelled());
         assert!(child.close(Duration::from_secs(60)).await);
+    }
+
+    #[tokio::test]
+    async fn a_droppable_task_ends_with_its_group_wherever_it_waits() {
+        let root = TaskGroup::root("node");
+        let (held, dropped) = tokio::sync::oneshot::channel::<()>();
+        root.spawn_droppable("waiting", async move {
+            let _held = held;
+            std::future::pending().await
+        });
+        assert!(root.close(Duration::from_secs(60)).await);
+        assert!(dropped.await.is_err());
     }
 
     #[tokio::test]

@@ -162,8 +162,8 @@ impl Conversations {
         outbox.refuse(tonic::Status::unknown(why.to_string()));
     }
 
-    /// Runs a task beside others: a failure is its own.
+    /// Runs a task until it ends or gossip does.
     pub(crate) fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        self.router.spawn(name, task);
+        self.router.tasks.spawn_droppable(name, task);
     }
 }

@@ -1,14 +1,13 @@
 //! Where a received message goes: to the machine, through a channel's door, or to who asked for it.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
 use ripstop_gossip::{Content, Message, PrivateElement, SignedMessage, Tag, Trust};
 use ripstop_ledger::Ledger;
-use ripstop_runtime::{TaskGroup, TaskKind};
+use ripstop_runtime::TaskGroup;
 use ripstop_types::ChannelId;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
@@ -107,7 +106,7 @@ impl Router {
             Content::PrivateData(payload) => {
                 let (reply, replied) = oneshot::channel();
                 match inside.private.try_send(PrivateIncoming::Data { from, payload, reply }) {
-                    Ok(()) => self.spawn(ANSWER, acknowledge(stream.clone(), nonce, replied, room)),
+                    Ok(()) => self.tasks.spawn_droppable(ANSWER, acknowledge(stream.clone(), nonce, replied, room)),
                     Err(_) => self.busy(stream, message.message()),
                 }
             }
@@ -115,23 +114,11 @@ impl Router {
                 let (reply, replied) = oneshot::channel();
                 let asked = inside.private.try_send(PrivateIncoming::Request { from, digests, reply });
                 if asked.is_ok() {
-                    self.spawn(ANSWER, respond(stream.clone(), channel, nonce, replied, room));
+                    self.tasks.spawn_droppable(ANSWER, respond(stream.clone(), channel, nonce, replied, room));
                 }
             }
             _ => {}
         }
-    }
-
-    /// Runs a task until it ends or gossip does.
-    pub(crate) fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        let stopping = self.tasks.cancelled();
-        self.tasks.spawn(TaskKind::Isolated, name, async move {
-            tokio::select! {
-                () = task => {}
-                () = stopping => {}
-            }
-            Ok::<_, Infallible>(())
-        });
     }
 
     /// Tells a sender that its private data were not taken; whoever asks something asks another peer after a while.

@@ -132,14 +132,7 @@ impl PeerChannels {
         if let Some(host) = self.0.chaincode.get().cloned() {
             let (ledger, organization) = (Arc::clone(&channel.ledger), self.organization().clone());
             let announcing = keep_announced(ledger, organization, host.packages().follow(), told);
-            let stopping = channel.tasks.cancelled();
-            channel.tasks.spawn(TaskKind::Isolated, "announced chaincodes", async move {
-                tokio::select! {
-                    () = announcing => {}
-                    () = stopping => {}
-                }
-                Ok::<_, Infallible>(())
-            });
+            channel.tasks.spawn_droppable("announced chaincodes", announcing);
         }
         chaincodes
     }
@@ -153,7 +146,7 @@ impl PeerChannels {
         self.share(&channel, door.private);
         self.take(&channel, door.blocks, blocks.clone());
         self.pull(&channel, door.leadership, blocks);
-        channel.tasks.clone().spawn(TaskKind::Isolated, "watch", self.clone().watch(channel));
+        channel.tasks.spawn_droppable("watch", self.clone().watch(Arc::clone(ledger)));
     }
 
     /// Commits what comes in. The peer is not healthy once that ends in an error.
@@ -181,14 +174,7 @@ impl PeerChannels {
     /// Keeps private data that other peers send, answers those that lack some, and looks for what is missed here.
     fn share(&self, channel: &Channel, received: mpsc::Receiver<PrivateIncoming>) {
         let sharing = self.0.private_data.channel(&channel.ledger);
-        let stopping = channel.tasks.cancelled();
-        channel.tasks.spawn(TaskKind::Isolated, "private data", async move {
-            tokio::select! {
-                () = sharing.run(received) => {}
-                () = stopping => {}
-            }
-            Ok::<_, Infallible>(())
-        });
+        channel.tasks.spawn_droppable("private data", async move { sharing.run(received).await });
     }
 
     /// Takes blocks that other peers send.
@@ -196,26 +182,13 @@ impl PeerChannels {
         let (gossip, heights) = (self.0.gossip.clone(), channel.ledger.heights());
         let channel_id = channel.ledger.channel_id().clone();
         let others = OthersBlocks { gossip, channel: channel_id, heights, received, blocks };
-        let stopping = channel.tasks.cancelled();
-        channel.tasks.spawn(TaskKind::Isolated, "blocks of other peers", async move {
-            tokio::select! {
-                ended = others.hand_over() => ended,
-                () = stopping => Ok(()),
-            }
-        });
+        channel.tasks.spawn_droppable("blocks of other peers", others.hand_over());
     }
 
     /// Pulls blocks from the orderers whenever this peer leads.
     fn pull(&self, channel: &Channel, leadership: watch::Receiver<Leadership>, blocks: mpsc::Sender<PulledBlock>) {
         let pulling = self.clone().pull_while_leading(Arc::clone(&channel.ledger), leadership, blocks);
-        let stopping = channel.tasks.cancelled();
-        channel.tasks.spawn(TaskKind::Isolated, "puller", async move {
-            tokio::select! {
-                () = pulling => {}
-                () = stopping => {}
-            }
-            Ok::<_, Infallible>(())
-        });
+        channel.tasks.spawn_droppable("puller", pulling);
     }
 
     async fn pull_while_leading(
@@ -266,8 +239,7 @@ impl PeerChannels {
 
     /// Follows the height of the channel's ledger: shows it, takes up the TLS roots of a changed configuration, and says when a ledger
     /// that was taken back has come as far again.
-    async fn watch(self, channel: Channel) -> Result<(), Infallible> {
-        let Channel { ledger, tasks } = channel;
+    async fn watch(self, ledger: Arc<Ledger>) {
         let mut heights = ledger.heights();
         let gauge = self.0.heights.with_label_values(&[ledger.channel_id().as_str()]);
         let mut sequence = ledger.config().sequence();
@@ -284,9 +256,8 @@ impl PeerChannels {
                     tracing::info!(target: "nodeCmd", function = "resetLoop", "Ledger rebuild: Complete, all ledgers surpass prereset heights. Endorsement request processing will be enabled.");
                 }
             }
-            tokio::select! {
-                changed = heights.changed() => if changed.is_err() { return Ok(()) },
-                () = tasks.cancelled() => return Ok(()),
+            if heights.changed().await.is_err() {
+                return;
             }
         }
     }

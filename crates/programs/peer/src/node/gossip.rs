@@ -1,7 +1,6 @@
 //! The peer among other peers.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use ripstop_deliver::{BlockOrigin, PulledBlock};
@@ -69,14 +68,14 @@ struct HandedOver {
 
 impl OthersBlocks {
     /// Hands blocks over, in order, until there are none to come; a refused one is fetched again from somebody else.
-    pub(super) async fn hand_over(mut self) -> Result<(), Infallible> {
+    pub(super) async fn hand_over(mut self) {
         let mut handed = HandedOver::from(*self.heights.borrow());
         loop {
             tokio::select! {
                 biased;
                 refused = handed.origin.refused() => self.refused(&mut handed, refused.get()).await,
                 received = self.received.recv() => match received {
-                    None => return Ok(()),
+                    None => return,
                     Some(received) => self.take(&mut handed, received).await,
                 },
             }
@@ -169,6 +168,6 @@ mod tests {
             again.push(pulled.block.number().get());
         }
         assert_eq!(again, [2, 3]);
-        handing_over.await.unwrap().unwrap();
+        handing_over.await.unwrap();
     }
 }
