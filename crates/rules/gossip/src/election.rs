@@ -41,7 +41,7 @@ pub(crate) enum ElectionInput {
     Declaration(PkiId),
     /// This peer cannot do what a leader has to: it reaches no orderer (Fabric: `Yield`).
     Yield,
-    /// This peer leaves the channel or ends.
+    /// This peer ends.
     Stop,
 }
 

@@ -62,8 +62,6 @@ pub enum ChannelInput {
     },
     /// Its configuration changed. Comes behind the commit of the configuration block.
     Reconfigured(ChannelOrganizations),
-    /// This peer left it. The machine says so to others until the process ends.
-    Left,
     /// The ledger reached a height: all blocks below it are committed.
     Height(u64),
     /// What this peer can execute changed.

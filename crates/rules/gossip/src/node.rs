@@ -425,7 +425,6 @@ impl Node {
             ChannelInput::Reconfigured(organizations) if self.channels.contains_key(id) => {
                 self.with_membership(trust, |membership, turn| membership.configure(turn, id, organizations));
             }
-            ChannelInput::Left => self.membership.leave(id),
             _ => {}
         }
         let (mut surroundings, machines) = self.machines(trust);

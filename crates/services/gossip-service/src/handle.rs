@@ -50,16 +50,18 @@ impl Shared {
     }
 }
 
-/// What this process wants of its channels: for each the last wish, so that their number is the bound.
+/// Which channels are to be joined: for each the last wish, so that their number is the bound.
 #[derive(Default)]
 pub(crate) struct Wishes {
-    pub(crate) channels: Mutex<BTreeMap<ChannelId, Wish>>,
+    pub(crate) channels: Mutex<BTreeMap<ChannelId, Join>>,
     pub(crate) changed: Notify,
 }
 
-pub(crate) enum Wish {
-    Join { ledger: Arc<Ledger>, chaincodes: watch::Receiver<Vec<AnnouncedChaincode>>, keeper: DoorKeeper },
-    Leave,
+/// How a channel is joined.
+pub(crate) struct Join {
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) chaincodes: watch::Receiver<Vec<AnnouncedChaincode>>,
+    pub(crate) keeper: DoorKeeper,
 }
 
 impl Gossip {
@@ -157,7 +159,8 @@ impl Gossip {
     pub fn join(&self, ledger: Arc<Ledger>, chaincodes: watch::Receiver<Vec<AnnouncedChaincode>>) -> ChannelDoor {
         let (keeper, door) = door(self.shared.at_first);
         let channel = ledger.channel_id().clone();
-        self.wish(channel, Wish::Join { ledger, chaincodes, keeper });
+        self.shared.wishes.channels.lock().insert(channel, Join { ledger, chaincodes, keeper });
+        self.shared.wishes.changed.notify_one();
         door
     }
 
@@ -176,16 +179,6 @@ impl Gossip {
             let input = ChannelInput::OrderersUnreachable;
             conversations.events.push(Event::Channel(channel.clone(), input)).await;
         }
-    }
-
-    /// Takes part no longer, and says so.
-    pub fn leave(&self, channel: &ChannelId) {
-        self.wish(channel.clone(), Wish::Leave);
-    }
-
-    fn wish(&self, channel: ChannelId, wish: Wish) {
-        self.shared.wishes.channels.lock().insert(channel, wish);
-        self.shared.wishes.changed.notify_one();
     }
 
     /// Where a peer that is alive is reached.

@@ -47,11 +47,6 @@ impl Router {
         self.doors.write().insert(channel, inside);
     }
 
-    /// Closes it.
-    pub(crate) fn close(&self, channel: &ChannelId) {
-        self.doors.write().remove(channel);
-    }
-
     /// What is behind a door.
     pub(crate) fn inside(&self, channel: &ChannelId) -> Option<Inside> {
         self.doors.read().get(channel).cloned()

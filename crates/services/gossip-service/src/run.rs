@@ -15,7 +15,7 @@ use crate::conversation::Conversations;
 use crate::dial::{Dialler, Wanted};
 use crate::door::{DoorKeeper, Leadership, ReceivedBlock};
 use crate::event::{DialEnd, Event};
-use crate::handle::{Shared, Wish};
+use crate::handle::{Join, Shared};
 use crate::notes;
 use crate::router::Inside;
 use crate::serve::Serving;
@@ -129,12 +129,7 @@ impl Driver {
             Event::Ended(pki_id) if self.conversations.streams.get(&pki_id).is_some() => {}
             Event::Ended(pki_id) => self.input(Input::Closed { pki_id }),
             Event::Send { to, endpoint, message } => self.send(to, endpoint, message),
-            Event::Channel(channel, input) => {
-                // What was said of a channel before it was left comes too late.
-                if self.work.channels.contains_key(&channel) {
-                    self.input(Input::Channel(channel, input));
-                }
-            }
+            Event::Channel(channel, input) => self.input(Input::Channel(channel, input)),
             Event::TrustChanged => self.input(Input::TrustChanged),
             Event::Refused { channel, number, from } => {
                 if let Some(open) = self.work.channels.get_mut(&channel) {
@@ -148,35 +143,25 @@ impl Driver {
 
     fn wished(&mut self) {
         let wishes = std::mem::take(&mut *self.shared.wishes.channels.lock());
-        for (channel, wish) in wishes {
-            match wish {
-                Wish::Join { ledger, chaincodes, keeper } => {
-                    let inside = Inside { ledger: Arc::clone(&ledger), private: keeper.private.clone() };
-                    self.conversations.router.open(channel.clone(), inside);
-                    let follower = Follower {
-                        ledger,
-                        chaincodes,
-                        leadership: keeper.leadership.subscribe(),
-                        events: self.conversations.events.clone(),
-                        metrics: self.conversations.metrics.clone(),
-                        organization: self.dialler.me.organization.clone(),
-                        spreading: self.spreading,
-                    };
-                    let left = CancellationToken::new();
-                    let following = left.clone().run_until_cancelled_owned(follower.follow());
-                    self.conversations.spawn("follower of a channel", async move {
-                        following.await;
-                    });
-                    let open = Open { keeper, waiting: VecDeque::new(), _follower: left.drop_guard() };
-                    self.work.channels.insert(channel, open);
-                }
-                Wish::Leave => {
-                    self.conversations.router.close(&channel);
-                    if self.work.channels.remove(&channel).is_some() {
-                        self.input(Input::Channel(channel, ChannelInput::Left));
-                    }
-                }
-            }
+        for (channel, Join { ledger, chaincodes, keeper }) in wishes {
+            let inside = Inside { ledger: Arc::clone(&ledger), private: keeper.private.clone() };
+            self.conversations.router.open(channel.clone(), inside);
+            let follower = Follower {
+                ledger,
+                chaincodes,
+                leadership: keeper.leadership.subscribe(),
+                events: self.conversations.events.clone(),
+                metrics: self.conversations.metrics.clone(),
+                organization: self.dialler.me.organization.clone(),
+                spreading: self.spreading,
+            };
+            let superseded = CancellationToken::new();
+            let following = superseded.clone().run_until_cancelled_owned(follower.follow());
+            self.conversations.spawn("follower of a channel", async move {
+                following.await;
+            });
+            let open = Open { keeper, waiting: VecDeque::new(), _follower: superseded.drop_guard() };
+            self.work.channels.insert(channel, open);
         }
     }
 

@@ -68,12 +68,6 @@ impl BlockStore {
     pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> {
         self.blocks.keys().copied()
     }
-
-    /// Forgets all.
-    pub(crate) fn clear(&mut self) {
-        self.blocks.clear();
-        self.bytes = 0;
-    }
 }
 
 fn size(message: &SignedMessage) -> usize {

@@ -125,14 +125,11 @@ impl Leading {
         }
     }
 
-    /// This peer leaves the channel.
+    /// The process ends: who was elected leads no more.
     pub(crate) fn stop(&mut self, surroundings: &mut Surroundings<'_>, channel: &ChannelId, members: &Members) {
-        match self {
-            Self::Always => surroundings.effects.push(Effect::Follow { channel: channel.clone() }),
-            Self::Never => {}
-            Self::Elected(elected) => elected.handle(surroundings, channel, members, ElectionInput::Stop),
+        if let Self::Elected(elected) = self {
+            elected.handle(surroundings, channel, members, ElectionInput::Stop);
         }
-        *self = Self::Never;
     }
 }
 

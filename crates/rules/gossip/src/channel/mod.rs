@@ -46,7 +46,7 @@ const EARLY: usize = 64;
 /// For how long what is told of many members is not made anew.
 const VIEW_AGE: Duration = Duration::from_millis(500);
 
-/// The machine of one channel that this peer is in, or was in.
+/// The machine of one channel that this peer is in.
 #[derive(Debug)]
 pub(crate) struct Channel {
     id: ChannelId,
@@ -129,7 +129,6 @@ impl Channel {
                 self.join(surroundings, &organizations, height, chaincodes);
             }
             ChannelInput::Reconfigured(organizations) => self.configure(surroundings, &organizations),
-            ChannelInput::Left => self.leave(surroundings),
             ChannelInput::Height(height) => self.take_height(surroundings, height),
             ChannelInput::Chaincodes(chaincodes) => {
                 self.own.set_chaincodes(surroundings.now, chaincodes);
@@ -179,9 +178,7 @@ impl Channel {
 
     /// The process ends: who was elected leads no more. This peer stays a member, and says nothing.
     pub(crate) fn stop(&mut self, surroundings: &mut Surroundings<'_>) {
-        if let Leading::Elected(_) = self.leading {
-            self.leading.stop(surroundings, &self.id, &self.members);
-        }
+        self.leading.stop(surroundings, &self.id, &self.members);
         self.transfer.stop();
         self.timers = Timers::default();
     }
@@ -209,11 +206,9 @@ impl Channel {
         self.blocks.expire(now, self.options.block_lifetime());
         self.leading.wake(surroundings, &self.id, &self.members);
         self.transfer.wake(surroundings, &self.members);
-        if !self.own.has_left() {
-            let (companions, count) = (self.members.companions(), self.options.pull_peer_num);
-            let choose = |random: &mut fastrand::Rng| companions.choose(random, count, count, |_| true);
-            self.pull.wake(surroundings, self.options.pull_interval, choose);
-        }
+        let (companions, count) = (self.members.companions(), self.options.pull_peer_num);
+        let choose = |random: &mut fastrand::Rng| companions.choose(random, count, count, |_| true);
+        self.pull.wake(surroundings, self.options.pull_interval, choose);
         self.note_role();
     }
 
@@ -221,7 +216,7 @@ impl Channel {
     pub(crate) fn wake_at(&self) -> Option<Moment> {
         let Timers { publish, request, sweep, track } = self.timers;
         let blocks = self.blocks.expires_at(self.options.block_lifetime());
-        let pull = (!self.own.has_left()).then(|| self.pull.wake_at());
+        let pull = Some(self.pull.wake_at());
         let machines = [self.emitter.wake_at(), self.leading.wake_at(), self.transfer.wake_at(), blocks, pull];
         [publish, request, sweep, track].into_iter().chain(machines).flatten().min()
     }
@@ -234,9 +229,6 @@ impl Channel {
             return None;
         }
         self.viewed = Some(now);
-        if self.own.has_left() {
-            return Some(BTreeMap::new());
-        }
         let mut view = self.members.view(surroundings);
         if let Some(me) = members::channel_member(surroundings.me, self.own.message()) {
             view.insert(surroundings.me.member.pki_id.clone(), me);
@@ -298,23 +290,8 @@ impl Channel {
         self.transfer.ask_members_only(surroundings, &self.members);
     }
 
-    /// Says that this peer is not in the channel any more, and goes on saying it to who asks.
-    fn leave(&mut self, surroundings: &mut Surroundings<'_>) {
-        self.leading.stop(surroundings, &self.id, &self.members);
-        self.transfer.stop();
-        self.blocks.clear();
-        self.own.leave(surroundings.now);
-        self.publish(surroundings);
-        self.emitter.flush(surroundings, &self.members, &self.options);
-        self.timers.request = None;
-        self.timers.track = None;
-    }
-
     fn take_height(&mut self, surroundings: &mut Surroundings<'_>, height: u64) {
         self.own.set_height(surroundings.now, height);
-        if self.own.has_left() {
-            return;
-        }
         let accepted = self.transfer.committed(surroundings, &self.members, height);
         for Accepted { payload, from, origin } in accepted {
             // A block from the orderers may have been committed in the place of what a peer sent.
@@ -333,7 +310,7 @@ impl Channel {
     fn spread(&mut self, surroundings: &mut Surroundings<'_>, number: u64, block: Bytes) {
         let message = self.block_message(number, block);
         let count = self.options.max_block_count_to_store;
-        if !self.own.has_left() && self.blocks.add(surroundings.now, number, message.clone(), count) {
+        if self.blocks.add(surroundings.now, number, message.clone(), count) {
             self.emit(surroundings, message, None, Route::Companions);
         }
     }

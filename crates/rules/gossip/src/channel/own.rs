@@ -39,7 +39,6 @@ impl Own {
     pub(crate) fn join(&mut self, surroundings: &Surroundings<'_>, height: u64, chaincodes: Vec<AnnouncedChaincode>) {
         self.info.height = height;
         self.info.chaincodes = chaincodes;
-        self.info.left_channel = false;
         self.is_urgent = true;
         self.changed(surroundings.now);
         self.sign(surroundings);
@@ -56,18 +55,6 @@ impl Own {
         self.info.chaincodes = chaincodes;
         self.is_urgent = true;
         self.changed(now);
-    }
-
-    /// This peer left the channel.
-    pub(crate) fn leave(&mut self, now: Moment) {
-        self.info.left_channel = true;
-        self.is_urgent = true;
-        self.changed(now);
-    }
-
-    /// Whether it left.
-    pub(crate) const fn has_left(&self) -> bool {
-        self.info.left_channel
     }
 
     /// What is said, as it was signed last.

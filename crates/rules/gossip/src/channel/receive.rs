@@ -84,7 +84,7 @@ impl Channel {
         match &message.message().content {
             Content::StateInfoRequest { channel_mac } => self.give_snapshot(surroundings, from, channel_mac),
             Content::StateInfoSnapshot(elements) => self.take_snapshot(surroundings, from, elements),
-            _ if self.own.has_left() || message.message().channel.as_ref() != Some(&self.id) => {}
+            _ if message.message().channel.as_ref() != Some(&self.id) => {}
             Content::Block(payload) => {
                 let offered = self.transfer.offer(surroundings, payload.clone(), &from.pki_id, Origin::Pushed);
                 if let Offered::TooFar | Offered::NoRoom | Offered::Distrusted = offered {

@@ -149,12 +149,6 @@ impl Introductions {
         }
     }
 
-    /// A channel was left: its anchor peers are tried no more.
-    pub(crate) fn leave(&mut self, channel: &ChannelId) {
-        self.anchors.remove(channel);
-        self.drop_former(channel);
-    }
-
     /// Whether an endpoint is that of an anchor peer.
     pub(crate) fn is_anchor(&self, endpoint: &str) -> bool {
         self.anchors.values().flat_map(Anchors::endpoints).any(|anchor| anchor == endpoint)

@@ -201,11 +201,6 @@ impl Membership {
         self.introduce(turn);
     }
 
-    /// A channel was left.
-    pub(crate) fn leave(&mut self, channel: &ChannelId) {
-        self.introductions.leave(channel);
-    }
-
     /// A stream came up. If it was dialled, whoever was thought to be there is gone when somebody else of its organisation is:
     /// what it was to be asked, the other one is.
     pub(crate) fn connected(&mut self, turn: &mut Turn<'_>, contact: &Contact, dialled: Option<&str>) {
