@@ -25,7 +25,7 @@ impl GossipConfig {
     }
 }
 
-/// Keys below one of them. Fabric takes a zero as one that is not there.
+/// Keys below one of them. Of most, Fabric takes a zero as one that is not there.
 struct Keys<'a> {
     settings: &'a Settings,
     under: &'static str,
@@ -42,6 +42,11 @@ impl Keys<'_> {
 
     fn number<T: TryFrom<i64> + PartialEq + Default>(&self, name: &str, default: T) -> Result<T, ConfigError> {
         Ok(self.settings.count(&self.key(name))?.filter(|number| *number != T::default()).unwrap_or(default))
+    }
+
+    /// A number that may be zero.
+    fn number_or_zero<T: TryFrom<i64>>(&self, name: &str, default: T) -> Result<T, ConfigError> {
+        Ok(self.settings.count(&self.key(name))?.unwrap_or(default))
     }
 
     fn flag(&self, name: &str, default: bool) -> Result<bool, ConfigError> {
@@ -118,9 +123,9 @@ fn read_state(keys: &Keys<'_>) -> Result<StateOptions, ConfigError> {
         enabled: keys.flag("enabled", default.enabled)?,
         check_interval: keys.time("checkInterval", default.check_interval)?,
         response_timeout: keys.time("responseTimeout", default.response_timeout)?,
-        batch_size: keys.number("batchSize", default.batch_size)?,
-        block_buffer_size: keys.number("blockBufferSize", default.block_buffer_size)?,
-        max_retries: keys.number("maxRetries", default.max_retries)?,
+        batch_size: keys.number_or_zero("batchSize", default.batch_size)?,
+        block_buffer_size: keys.number_or_zero("blockBufferSize", default.block_buffer_size)?,
+        max_retries: keys.number_or_zero("maxRetries", default.max_retries)?,
     })
 }
 
@@ -145,6 +150,12 @@ mod tests {
         assert_eq!(config.options.reconnect_interval, Duration::from_secs(5));
         assert_eq!(config.options.send_buff_size, 20);
         assert!(!config.options.org_leader && !config.options.use_leader_election);
+    }
+
+    #[test]
+    fn a_zero_is_as_good_as_nothing_but_for_state_transfer() {
+        let config = read("peer: {gossip: {pullPeerNum: 0, state: {maxRetries: 0}}}", &[]).unwrap();
+        assert_eq!((config.options.pull_peer_num, config.options.state.max_retries), (3, 0));
     }
 
     #[test]
