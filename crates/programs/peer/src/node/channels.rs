@@ -203,24 +203,19 @@ impl PeerChannels {
                 tracing::info!(target: "gossip.service", "Elected as a leader, starting delivery service for channel {channel}");
             }
             let puller = self.puller(&ledger, blocks.clone());
-            tokio::select! {
+            let renounced = tokio::select! {
                 ended = puller.run() => match ended {
                     PullEnd::Unwanted => return,
-                    PullEnd::Outlasted => self.0.gossip.yield_leadership(channel).await,
+                    PullEnd::Outlasted => {
+                        // Another peer may lead now; this one leads again when it is told so anew.
+                        self.0.gossip.yield_leadership(channel).await;
+                        becomes(&mut leadership, Leadership::Follows).await
+                    }
                 },
-                goes_on = becomes(&mut leadership, Leadership::Follows) => {
-                    if !goes_on {
-                        return;
-                    }
-                    if self.0.is_elected {
-                        tracing::info!(target: "gossip.service", "Renounced leadership, stopping delivery service for channel {channel}");
-                    }
-                    continue;
-                }
-            }
-            // Another peer may lead now; this one leads again when it is told so anew.
-            if !becomes(&mut leadership, Leadership::Follows).await {
-                return;
+                renounced = becomes(&mut leadership, Leadership::Follows) => renounced,
+            };
+            if renounced && self.0.is_elected {
+                tracing::info!(target: "gossip.service", "Renounced leadership, stopping delivery service for channel {channel}");
             }
         }
     }
