@@ -197,7 +197,9 @@ impl Introductions {
     pub(crate) fn unreachable(&mut self, turn: &mut Turn<'_>, endpoint: &str, reason: &str) {
         let Some(target) = self.targets.get_mut(endpoint) else { return };
         target.next = turn.now + turn.options.reconnect_interval;
-        let text = format!("Could not connect to Endpoint: {endpoint}, InternalEndpoint: {endpoint} : {reason}");
+        let text = format!(
+            "Could not connect to Endpoint: {endpoint}, InternalEndpoint: {endpoint}, PKI-ID: <nil>, Metadata:  : {reason}"
+        );
         turn.note(NoteLevel::Warning, Logger::Discovery, text);
     }
 
