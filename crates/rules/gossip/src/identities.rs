@@ -34,6 +34,8 @@ pub(crate) struct Identities {
 /// An identity.
 #[derive(Debug)]
 pub(crate) struct Known {
+    /// Whose it is. Others that keep the id keep a copy of this one: one out of a message would keep the message.
+    pub(crate) pki_id: PkiId,
     /// As it travels.
     pub(crate) identity: Bytes,
     /// Its organisation.
@@ -64,6 +66,7 @@ impl Identities {
             Content::Identity { pki_id: me.pki_id.clone(), identity: me.identity.clone(), metadata: Bytes::new() };
         let message = Message { nonce: 0, channel: None, tag: Tag::Everybody, content };
         let known = Known {
+            pki_id: me.pki_id.clone(),
             identity: me.identity.clone(),
             organization: me.organization.clone(),
             message: Some(SignedMessage::signed(message, trust)),
@@ -140,6 +143,10 @@ impl Identities {
         }
         share.bytes += bytes;
         known.message = Some(message.without_secret());
+        if known.identity == *identity {
+            // The one in the message will do: identities are most of what is kept of a peer.
+            known.identity = identity.clone();
+        }
         Ok(())
     }
 
@@ -175,7 +182,8 @@ impl Identities {
         let Standing { organization, expires } = standing;
         // In memory of its own, and not in that of the message it came in.
         let identity = Bytes::copy_from_slice(identity);
-        let known = Known { identity, organization, message: None, used: now, expires };
+        let pki_id = PkiId::claimed(Bytes::copy_from_slice(pki_id.as_bytes()));
+        let known = Known { pki_id: pki_id.clone(), identity, organization, message: None, used: now, expires };
         let share = self.per_organization.get(&known.organization).copied().unwrap_or_default();
         let share = Share { count: share.count + 1, bytes: share.bytes + known.bytes() };
         let is_full = share.count > MAX_PER_ORGANIZATION || share.bytes > MAX_BYTES_PER_ORGANIZATION;
@@ -186,7 +194,7 @@ impl Identities {
         if let Some(expires) = expires {
             self.expirations.insert((expires, pki_id.clone()));
         }
-        self.known.insert(pki_id.clone(), known);
+        self.known.insert(pki_id, known);
         Ok(())
     }
 

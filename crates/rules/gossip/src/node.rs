@@ -213,6 +213,11 @@ impl Node {
         self.identities.get(pki_id).map(|known| (&known.identity, &known.organization))
     }
 
+    /// Whether a peer is held alive. Cheaper than a view, where only one peer is of interest.
+    pub fn is_alive(&self, pki_id: &PkiId) -> bool {
+        self.membership.alive().contains_key(pki_id)
+    }
+
     /// Counts since the start.
     pub const fn counters(&self) -> Counters {
         self.counters

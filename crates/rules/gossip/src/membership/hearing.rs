@@ -10,8 +10,11 @@ use ripstop_types::MspId;
 use super::push::Audience;
 use super::{Change, Heard, LOGGER, Membership, PUSHED, Tracked};
 use crate::allowance::Allowance;
+use crate::identities::Known;
 use crate::turn::Turn;
-use crate::{Alive, Contact, Content, IdentityRefusal, KnownPeer, Logger, Member, NoteLevel, PkiId, SignedMessage};
+use crate::{
+    Alive, Contact, Content, IdentityRefusal, KnownPeer, Logger, Member, Moment, NoteLevel, PkiId, SignedMessage,
+};
 
 /// How long an answer to a membership request is taken at least.
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(30);
@@ -36,17 +39,26 @@ enum Outcome {
 
 /// Who signed an alive message.
 struct Voice {
+    pki_id: PkiId,
     identity: Bytes,
     organization: MspId,
+}
+
+impl Voice {
+    fn of(known: &Known) -> Self {
+        let Known { pki_id, identity, organization, .. } = known;
+        Self { pki_id: pki_id.clone(), identity: identity.clone(), organization: organization.clone() }
+    }
 }
 
 impl Membership {
     /// Takes an alive message that a peer pushed, its own or another's, and passes it on if it is news.
     pub(crate) fn hear(&mut self, turn: &mut Turn<'_>, from: &PkiId, message: &SignedMessage) {
         let Content::Alive(alive) = &message.message().content else { return };
-        // Only what is authentic uses the allowance up, so that nobody can use up another's.
-        let is_too_often = |tracked: &Tracked| !tracked.pushed.clone().take(turn.now, PUSHED);
-        if self.tracked.get(&alive.pki_id).is_some_and(is_too_often) {
+        // Most of what is pushed came before on another way. Only what is authentic uses the allowance up, so that nobody can
+        // use up another's.
+        let says_nothing = |known: &Tracked| alive.time <= known.time || !known.pushed.clone().take(turn.now, PUSHED);
+        if self.tracked.get(&alive.pki_id).is_some_and(says_nothing) {
             turn.counters.stale += 1;
             return;
         }
@@ -56,7 +68,7 @@ impl Membership {
                     true => Audience::Own,
                     false => Audience::Origin(voice.organization.clone()),
                 };
-                let message = self.believe(turn, message, alive, voice);
+                let message = self.believe(turn, message, alive, voice, turn.now);
                 if let Some(tracked) = self.tracked.get_mut(&alive.pki_id) {
                     tracked.pushed.take(turn.now, PUSHED);
                 }
@@ -76,9 +88,9 @@ impl Membership {
             turn.note(NoteLevel::Warning, Logger::Gossip, text);
             return turn.blame(&from.pki_id);
         }
-        if self.is_news(alive) {
-            let voice = Voice { identity: from.identity.clone(), organization: from.organization.clone() };
-            self.believe(turn, about, alive, voice);
+        let known = turn.identities.use_one(turn.now, &from.pki_id).map(Voice::of);
+        if let Some(voice) = known.filter(|_| self.is_news(alive)) {
+            self.believe(turn, about, alive, voice, turn.now);
         }
         self.respond(turn, from, alive, about, nonce);
     }
@@ -127,8 +139,8 @@ impl Membership {
                 continue;
             }
             match self.judge(turn, &message, alive) {
-                Outcome::Authentic(voice) if is_alive => drop(self.believe(turn, &message, alive, voice)),
-                Outcome::Authentic(voice) => self.learn_dead(turn, &message, alive, voice),
+                Outcome::Authentic(voice) if is_alive => self.believe_copy(turn, &message, alive, voice),
+                Outcome::Authentic(voice) => self.learn_dead(&message, alive, voice, turn.now),
                 Outcome::Stale | Outcome::Mine | Outcome::Stranger => {}
                 Outcome::Forged => turn.blame(&from),
             }
@@ -163,7 +175,7 @@ impl Membership {
         if !message.is_signed_by(&known.identity, trust) {
             return Outcome::Forged;
         }
-        let voice = Voice { identity: known.identity.clone(), organization: known.organization.clone() };
+        let voice = Voice::of(known);
         match voice.organization == self.about_me.organization && self.is_reached_as_me(message, alive) {
             true => Outcome::Mine,
             false => Outcome::Authentic(voice),
@@ -193,24 +205,53 @@ impl Membership {
         }
     }
 
-    /// Takes an authentic and new alive message: its peer lives. Gives back the message as it may be kept and passed on:
-    /// the internal endpoint of a peer of another organisation is none of ours.
-    fn believe(&mut self, turn: &mut Turn<'_>, message: &SignedMessage, alive: &Alive, voice: Voice) -> SignedMessage {
+    /// Takes an authentic and new alive message out of an answer, which may be older than the answer.
+    ///
+    /// Answers hold messages that are nearly as old as the expiration time-out. If they counted from when they came, the last
+    /// words of a dead peer would keep it alive with one peer after the other for minutes. (They do with Fabric's peers.)
+    fn believe_copy(&mut self, turn: &mut Turn<'_>, message: &SignedMessage, alive: &Alive, voice: Voice) {
+        let said = self.said_at_the_latest(turn, alive);
+        let is_dead = self.tracked.get(&alive.pki_id).is_some_and(|tracked| !tracked.is_alive);
+        match is_dead && turn.now.since(said) > turn.options.alive_expiration_timeout {
+            true => self.learn_dead(message, alive, voice, said),
+            false => drop(self.believe(turn, message, alive, voice, said)),
+        }
+    }
+
+    /// When a peer said something new at the latest. It uses a number up in each interval at least.
+    fn said_at_the_latest(&self, turn: &Turn<'_>, alive: &Alive) -> Moment {
+        let known = self.tracked.get(&alive.pki_id).filter(|known| known.time.incarnation == alive.time.incarnation);
+        let Some(known) = known else { return turn.now };
+        let numbers = alive.time.sequence.saturating_sub(known.time.sequence);
+        let later = turn.options.alive_time_interval.saturating_mul(u32::try_from(numbers).unwrap_or(u32::MAX));
+        turn.now.min(known.heard + later)
+    }
+
+    /// Takes an authentic and new alive message that was said at a moment: its peer lives. Gives back the message as it may be
+    /// kept and passed on: the internal endpoint of a peer of another organisation is none of ours.
+    fn believe(
+        &mut self,
+        turn: &mut Turn<'_>,
+        message: &SignedMessage,
+        alive: &Alive,
+        voice: Voice,
+        said: Moment,
+    ) -> SignedMessage {
         let was_alone = self.alive.is_empty();
         self.revision += 1;
         let (peer, message) = self.known_peer(message, alive, voice);
         let is_changed = self.alive.get(&alive.pki_id).is_none_or(|known| known.member != peer.member);
         self.graves.remove(&alive.pki_id);
         let peer = Arc::new(peer);
-        self.alive.insert(alive.pki_id.clone(), Arc::clone(&peer));
+        let pki_id = &peer.member.pki_id;
+        self.alive.insert(pki_id.clone(), Arc::clone(&peer));
         if is_changed {
-            self.everybody.add(&alive.pki_id);
-            let roster = self.per_organization.entry(peer.organization.clone()).or_default();
-            roster.add(&alive.pki_id);
-            self.changes.push(Change::Appeared(alive.pki_id.clone()));
+            self.everybody.add(pki_id);
+            self.per_organization.entry(peer.organization.clone()).or_default().add(pki_id);
+            self.changes.push(Change::Appeared(pki_id.clone()));
         }
         let pushed = self.tracked.get(&alive.pki_id).map(|tracked| tracked.pushed.clone()).unwrap_or_default();
-        let tracked = Tracked { peer, time: alive.time, heard: turn.now, is_alive: true, pushed, is_kept: false };
+        let tracked = Tracked { peer, time: alive.time, heard: said, is_alive: true, pushed, is_kept: false };
         self.track(tracked);
         if was_alone {
             // The first to be met need not wait for the next heartbeat to know of this peer.
@@ -219,12 +260,12 @@ impl Membership {
         message
     }
 
-    fn learn_dead(&mut self, turn: &Turn<'_>, message: &SignedMessage, alive: &Alive, voice: Voice) {
+    fn learn_dead(&mut self, message: &SignedMessage, alive: &Alive, voice: Voice, said: Moment) {
         let (peer, _) = self.known_peer(message, alive, voice);
         let tracked = Tracked {
             peer: Arc::new(peer),
             time: alive.time,
-            heard: turn.now,
+            heard: said,
             is_alive: false,
             pushed: Allowance::default(),
             is_kept: false,
@@ -243,7 +284,7 @@ impl Membership {
         let internal_endpoint = message.internal_endpoint();
         let peer = KnownPeer {
             member: Member {
-                pki_id: alive.pki_id.clone(),
+                pki_id: voice.pki_id,
                 endpoint: alive.endpoint.clone(),
                 internal_endpoint,
                 metadata: alive.metadata.clone(),

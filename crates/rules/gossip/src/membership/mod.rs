@@ -46,7 +46,7 @@ pub(crate) struct Membership {
     sequence: u64,
     alive: BTreeMap<PkiId, Arc<KnownPeer>>,
     tracked: BTreeMap<PkiId, Tracked>,
-    by_endpoint: BTreeMap<Endpoint, BTreeSet<PkiId>>,
+    by_endpoint: BTreeSet<(Endpoint, PkiId)>,
     everybody: Roster,
     per_organization: BTreeMap<MspId, Roster>,
     graves: BTreeMap<PkiId, Grave>,
@@ -135,7 +135,7 @@ impl Membership {
             sequence: 1,
             alive: BTreeMap::new(),
             tracked: BTreeMap::new(),
-            by_endpoint: BTreeMap::new(),
+            by_endpoint: BTreeSet::new(),
             everybody: Roster::default(),
             per_organization: BTreeMap::new(),
             graves: BTreeMap::new(),
@@ -208,7 +208,9 @@ impl Membership {
         if contact.pki_id == self.about_me.pki_id {
             return self.introductions.is_myself(endpoint);
         }
-        let former = self.by_endpoint.get(endpoint).into_iter().flatten().filter(|pki_id| {
+        let first = (endpoint.to_owned(), PkiId::claimed(Bytes::new()));
+        let there = self.by_endpoint.range(first..).take_while(|(at, _)| at == endpoint).map(|(_, pki_id)| pki_id);
+        let former = there.filter(|pki_id| {
             let is_same = |tracked: &Tracked| tracked.peer.organization == contact.organization;
             **pki_id != contact.pki_id && self.tracked.get(*pki_id).is_some_and(is_same)
         });
@@ -289,16 +291,21 @@ impl Membership {
 
     /// Whether this peer may and can talk to a living one.
     fn is_within_reach(&self, pki_id: &PkiId) -> bool {
-        self.alive.get(pki_id).is_some_and(|peer| {
-            let is_own = peer.organization == self.about_me.organization;
-            is_own || !(peer.member.endpoint.is_empty() || self.about_me.external_endpoint.is_empty())
-        })
+        self.alive.get(pki_id).is_some_and(|peer| self.can_talk_to(peer))
+    }
+
+    fn can_talk_to(&self, peer: &KnownPeer) -> bool {
+        let is_own = peer.organization == self.about_me.organization;
+        is_own || !(peer.member.endpoint.is_empty() || self.about_me.external_endpoint.is_empty())
     }
 
     /// A new alive message of this peer, with its internal endpoint.
     fn sign_alive(&mut self, turn: &Turn<'_>) -> SignedMessage {
         self.sequence += 1;
-        let is_new = turn.now.since(self.started) < turn.options.publish_cert_period;
+        // In a large network some peer misses several heartbeats, and comes by the identity late otherwise. The one that falls
+        // due when the period ends carries it still.
+        let period = self.stretched(turn.options.publish_cert_period) + turn.options.alive_time_interval;
+        let is_new = turn.now.since(self.started) < period;
         let identity = if is_new { self.about_me.identity.clone() } else { Bytes::new() };
         let time = PeerTime { incarnation: self.started.nanoseconds(), sequence: self.sequence };
         let message = SignedMessage::signed(alive_message(&self.about_me, time, identity), turn.trust)
@@ -412,22 +419,23 @@ impl Membership {
 
     /// Takes what is known of a peer now in the place of what was.
     fn track(&mut self, tracked: Tracked) {
-        let member = &tracked.peer.member;
-        let (pki_id, endpoint) = (member.pki_id.clone(), member.preferred_endpoint().to_owned());
+        let pki_id = &tracked.peer.member.pki_id;
+        let endpoint = tracked.peer.member.preferred_endpoint();
+        if let Some(known) = self.tracked.get_mut(pki_id)
+            && known.peer.member.preferred_endpoint() == endpoint
+        {
+            *known = tracked;
+            return;
+        }
+        let (pki_id, endpoint) = (pki_id.clone(), endpoint.to_owned());
         self.untrack(&pki_id);
-        self.by_endpoint.entry(endpoint).or_default().insert(pki_id.clone());
+        self.by_endpoint.insert((endpoint, pki_id.clone()));
         self.tracked.insert(pki_id, tracked);
     }
 
     fn untrack(&mut self, pki_id: &PkiId) -> Option<Tracked> {
         let tracked = self.tracked.remove(pki_id)?;
-        let endpoint = tracked.peer.member.preferred_endpoint();
-        if let Some(there) = self.by_endpoint.get_mut(endpoint) {
-            there.remove(pki_id);
-            if there.is_empty() {
-                self.by_endpoint.remove(endpoint);
-            }
-        }
+        self.by_endpoint.remove(&(tracked.peer.member.preferred_endpoint().to_owned(), pki_id.clone()));
         Some(tracked)
     }
 

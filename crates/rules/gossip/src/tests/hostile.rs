@@ -390,3 +390,47 @@ fn a_new_stream_is_no_new_beginning_for_who_behaved_badly() {
     }
     assert_eq!(network.peers[0].sent["MembershipResponse"], 8);
 }
+
+#[test]
+fn what_others_copy_counts_from_when_it_was_said() {
+    let mut network = Network::new(5);
+    network.add("Org1MSP", Options::default());
+    let [relay, victim] = [50, 51].map(|number| Network::describe(number, "Org1MSP"));
+    let relays = network.connect_stranger(0, &relay);
+    let victims = network.connect_stranger(0, &victim);
+    let begin = network.now;
+    let peer = &mut network.peers[0];
+    // Nobody says that the victim cannot be reached: its streams stand.
+    let mut input = |second: u64, input| {
+        peer.node.handle(begin + Duration::from_secs(second), input, &peer.trust);
+        while peer.node.poll_effect().is_some() {}
+        peer.node.is_alive(&victim.pki_id)
+    };
+    let pushed = |about: &SelfDescription, sequence, trust| Input::Received {
+        from: about.pki_id.clone(),
+        message: signed_alive(about, sequence, trust),
+    };
+    let copied = |sequence| {
+        let alive = vec![signed_alive(&victim, sequence, &victims).envelope().clone()];
+        let response = everybody(Content::MembershipResponse { alive, dead: Vec::new() });
+        Input::Received { from: relay.pki_id.clone(), message: SignedMessage::unsigned(response) }
+    };
+    assert!(input(0, pushed(&victim, 1, &victims)));
+    for second in 1..40 {
+        input(second, pushed(&relay, second, &relays));
+        let is_alive = match second {
+            // One number later: five seconds.
+            24 => input(second, copied(2)),
+            // Two numbers later: that it lived then is no reason to believe that it lives.
+            38 => input(second, copied(3)),
+            _ => input(second, Input::Wake),
+        };
+        match second {
+            ..=30 => assert!(is_alive, "{second}"),
+            33.. => assert!(!is_alive, "{second}"),
+            _ => {}
+        }
+    }
+    assert!(!input(40, pushed(&victim, 3, &victims)));
+    assert!(input(41, copied(8)));
+}
