@@ -140,6 +140,13 @@ async fn who_does_not_say_who_he_is_is_hung_up_on() {
     let refusal = line.end().await;
     assert!(refusal.starts_with("Failed verifying signature"), "{refusal}");
 
+    let stranger = Evil { signer: Organization::new("StrangeMSP").peer("evil"), ..Evil::of(&org1) };
+    let line = stranger.dial(&peer).await;
+    line.say.send(stranger.handshake(stranger.pair.leaf_hash().to_bytes())).await.unwrap();
+    let refusal = line.end().await;
+    assert!(refusal.contains("no channel of this peer has an organisation StrangeMSP"), "{refusal}");
+    assert!(peer.gossip.contact(&stranger.me().pki_id).is_none());
+
     let refusal = silent.end().await;
     assert!(refusal.starts_with("timed out waiting for connection message from"), "{refusal}");
     assert!(peer.gossip.contact(&evil.me().pki_id).is_none());
