@@ -47,17 +47,13 @@ pub struct SelfDescription {
     pub external_endpoint: Endpoint,
 }
 
-/// Counts since the start, for metrics.
+/// Counts since the start, for measurements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
-    /// Messages received.
-    pub received: u64,
     /// Messages that broke a rule: a signature, a sender, an answer to no question.
     pub refused: u64,
     /// Messages that said nothing new.
     pub stale: u64,
-    /// Messages about membership and identities given to the driver for sending.
-    pub sent: u64,
 }
 
 /// The gossip of one peer: membership, identities and channels as one machine.
@@ -247,7 +243,6 @@ impl Node {
     /// Takes a message of a peer (Fabric: `handleMessage`). Its stream is authenticated; that its tag is legal was seen when it
     /// was parsed.
     fn receive(&mut self, from: &PkiId, message: &SignedMessage, trust: &dyn Trust) {
-        self.counters.received += 1;
         let Some(contact) = self.contacts.get(from) else {
             self.counters.refused += 1;
             return;

@@ -24,7 +24,6 @@ pub(crate) struct Turn<'a> {
 impl Turn<'_> {
     /// Sends a message. An empty endpoint means: on a stream that is there.
     pub(crate) fn send(&mut self, to: &PkiId, endpoint: &str, message: SignedMessage) {
-        self.counters.sent += 1;
         self.effects.push(Effect::Send { to: to.clone(), endpoint: Endpoint::from(endpoint), message });
     }
 
