@@ -23,6 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .btree_map(".")
         // The service `Chaincode` has a method `Connect`, which would clash with the convenience constructor.
         .build_transport(false)
+        .codec_path("crate::codec::BoundedCodec")
         .compile_fds_with_config(descriptors, config)?;
     Ok(())
 }

@@ -30,13 +30,17 @@ pub fn read_bounded<M: Message + Name + Default>(
     raw: impl Buf + Clone + AsRef<[u8]>,
     most: usize,
 ) -> Result<M, BoundedReadError> {
-    if let Some(schema) = schema::message(&M::full_name()) {
-        let mut left = most;
-        if !fits(schema, raw.as_ref(), &mut left, 0) {
-            return Err(BoundedReadError::TooMany(most));
-        }
+    let mut left = most;
+    if !take_values::<M>(raw.as_ref(), &mut left) {
+        return Err(BoundedReadError::TooMany(most));
     }
     Ok(read(raw)?)
+}
+
+/// Takes the number of values that the lists and maps of an encoded message hold off what is left; `false` when that is too
+/// little. For several messages that are decoded one after the other.
+pub fn take_values<M: Name>(raw: &[u8], left: &mut usize) -> bool {
+    schema::message(&M::full_name()).is_none_or(|schema| fits(schema, raw, left, 0))
 }
 
 /// Takes the values of a message's lists and maps off what is left; `false` when that is too little. What is no message or

@@ -6,17 +6,19 @@
 //!
 //! Invariants:
 //! - what decides a verdict is decoded with [`read()`], which takes and refuses what Go's decoder takes and refuses;
+//! - nothing that comes over gRPC is decoded when it would take far more memory than bytes ([`codec`]);
 //! - what a peer says to another one, and decides nothing, is decoded with [`read_bounded`], which takes a bounded part of the
 //!   memory.
 //!
 //! Absent: any meaning. Parsing into domain types happens once, in `ripstop-types` and the crates that own a rule.
 
 mod bounded;
+pub mod codec;
 mod read;
 pub mod schema;
 pub mod wire;
 
-pub use bounded::{BoundedReadError, read_bounded};
+pub use bounded::{BoundedReadError, read_bounded, take_values};
 pub use prost::{Message, Name};
 pub use read::read;
 

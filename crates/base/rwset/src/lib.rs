@@ -28,7 +28,7 @@ mod update;
 pub use builder::RwSetBuilder;
 pub use commit_hash::commit_hash;
 pub use memory::MemoryState;
-pub use private::{CollectionPrivateRwSet, NsPrivateRwSet, PrivateMetadataWrite, TxPrivateRwSet};
+pub use private::{CollectionPrivateRwSet, NsPrivateRwSet, PrivateMetadataWrite, ReceivedSets, TxPrivateRwSet};
 pub use proof::Unproven;
 pub use range::{InvalidMerkleDegree, RANGE_MERKLE_DEGREE, RangeRecorder};
 pub use set::{

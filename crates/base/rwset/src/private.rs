@@ -3,7 +3,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use prost::Message;
-use ripstop_proto::{kvrwset, rwset};
+use ripstop_proto::{kvrwset, rwset, take_values};
 use ripstop_types::Digest;
 
 use crate::{KvWrite, RwSetError};
@@ -114,6 +114,45 @@ impl TxPrivateRwSet {
     }
 }
 
+/// How many values the sets of one message from another peer may hold before anything proves them: an empty write takes two
+/// bytes on the wire and fifty times as many in memory.
+const MAX_UNPROVEN: usize = 1 << 21;
+
+/// What is left of the values that one message from another peer may bring.
+#[derive(Debug)]
+pub struct ReceivedSets(usize);
+
+impl Default for ReceivedSets {
+    fn default() -> Self {
+        Self(MAX_UNPROVEN)
+    }
+}
+
+impl ReceivedSets {
+    /// Parses the private writes of a transaction; `None` when they are none, or too many values.
+    pub fn transaction(&mut self, raw: Bytes) -> Option<TxPrivateRwSet> {
+        if !take_values::<rwset::TxPvtReadWriteSet>(&raw, &mut self.0) {
+            return None;
+        }
+        let message = ripstop_proto::read::<rwset::TxPvtReadWriteSet>(raw).ok()?;
+        let sets = message.ns_pvt_rwset.iter().flat_map(|ns| &ns.collection_pvt_rwset);
+        for set in sets {
+            if !take_values::<kvrwset::KvrwSet>(&set.rwset, &mut self.0) {
+                return None;
+            }
+        }
+        TxPrivateRwSet::from_proto(message).ok()
+    }
+
+    /// Parses the private writes in one collection; `None` when they are none, or too many values.
+    pub fn collection(&mut self, namespace: &str, collection: String, raw: Bytes) -> Option<CollectionPrivateRwSet> {
+        if !take_values::<kvrwset::KvrwSet>(&raw, &mut self.0) {
+            return None;
+        }
+        CollectionPrivateRwSet::parse(namespace, collection, raw).ok()
+    }
+}
+
 impl CollectionPrivateRwSet {
     /// Parses the bytes of the collection's `kvrwset.KVRWSet`.
     pub fn parse(namespace: &str, collection: String, raw: Bytes) -> Result<Self, RwSetError> {
@@ -154,5 +193,29 @@ impl CollectionPrivateRwSet {
     /// The hash that the public set holds (`pvt_rwset_hash`).
     pub fn hash(&self) -> Digest {
         Digest::of(&self.raw)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_that_nothing_proves_bring_a_bounded_number_of_values() {
+        // Empty writes: two bytes each.
+        let writes = |count: usize| Bytes::from([0x1a, 0].repeat(count));
+        let mut unproven = ReceivedSets::default();
+        assert_eq!(unproven.collection("ns", "c".into(), writes(1000)).unwrap().writes.len(), 1000);
+        assert!(unproven.collection("ns", "c".into(), writes(MAX_UNPROVEN)).is_none());
+        let set = |count| {
+            let collection_pvt_rwset =
+                vec![rwset::CollectionPvtReadWriteSet { collection_name: "c".into(), rwset: writes(count) }];
+            let ns_pvt_rwset = vec![rwset::NsPvtReadWriteSet { namespace: "ns".into(), collection_pvt_rwset }];
+            Bytes::from(rwset::TxPvtReadWriteSet { data_model: 0, ns_pvt_rwset }.encode_to_vec())
+        };
+        let mut unproven = ReceivedSets::default();
+        assert_eq!(unproven.transaction(set(5)), Some(TxPrivateRwSet::parse(set(5)).unwrap()));
+        assert_eq!(unproven.transaction(set(MAX_UNPROVEN)), None);
+        assert_eq!(ReceivedSets::default().transaction(Bytes::from_static(b"\xff")), None);
     }
 }
