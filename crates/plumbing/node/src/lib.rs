@@ -26,7 +26,7 @@ use ripstop_proto::FABRIC_RELEASE;
 use ripstop_runtime::{TaskGroup, TaskKind};
 use ripstop_transport::{
     BindError, ClientAuth, ClientRoots, ConnectionCounts, KeyPair, Listener, MessageLimits, ServerKeepalive,
-    ServerOptions, ServerTls, TlsError, TlsFiles, TlsFilesError,
+    ServerOptions, ServerTls, TlsError, TlsFiles, TlsFilesError, raise_limit_of_open_files,
 };
 
 pub use signals::{PartFailed, until_stopped};
@@ -70,6 +70,7 @@ pub struct Node {
 impl Node {
     /// Begins to count: the log's lines, connections, and what the process uses.
     pub fn new(logging: LogControl) -> Self {
+        raise_limit_of_open_files();
         let (metrics, connections) = (Metrics::new(), ConnectionCounts::default());
         metrics.set_fabric_version(FABRIC_RELEASE);
         metrics.observe_process();

@@ -44,6 +44,11 @@ impl ClientRoots {
         self.change(|parts| parts.configured = pems.into_iter().collect())
     }
 
+    /// The part that the configuration names, as PEM texts.
+    pub fn configured(&self) -> Vec<Bytes> {
+        self.inner.parts.lock().configured.clone()
+    }
+
     /// Replaces the part that channels name. On an error everything stays.
     pub fn replace_of_channels(&self, pems: impl IntoIterator<Item = Bytes>) -> Result<(), TlsError> {
         self.change(|parts| parts.of_channels = pems.into_iter().collect())

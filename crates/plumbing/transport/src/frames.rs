@@ -1,6 +1,15 @@
 /// The bytes before each message of a gRPC body: whether it is compressed, and its length in big-endian order.
 const HEADER: usize = 5;
 
+/// Where in a body its last piece ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Position {
+    /// Behind all messages that began.
+    Between,
+    /// In a message.
+    Within,
+}
+
 /// Reads along a gRPC body, which arrives in pieces of any size, and finds its messages.
 #[derive(Debug, Default, Clone)]
 pub struct MessageScanner {
@@ -15,6 +24,11 @@ impl MessageScanner {
     /// At the start of a body.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Whether the last message that began is complete.
+    pub(crate) const fn position(&self) -> Position {
+        if self.left == 0 { Position::Between } else { Position::Within }
     }
 
     /// Takes the next bytes of the body, and calls `begun` with the length of each message whose header is in them or is

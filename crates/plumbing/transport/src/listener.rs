@@ -1,5 +1,5 @@
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -16,11 +16,19 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
 use crate::counts::{ConnectionCounts, OpenConnection};
+use crate::crowd::{Crowd, Place};
 use crate::handshake::{Side, explained, in_words};
+use crate::open_files::limit_of_open_files;
 use crate::tls::ServerTls;
 
 /// How many handshakes may be under way at once; further connections wait in the kernel's queue.
 const MAX_HANDSHAKES: usize = 1024;
+/// How many of them may be with one address. Who begins more is hung up on.
+const MAX_HANDSHAKES_EACH: usize = MAX_HANDSHAKES / 4;
+/// Which part of the files that the process may have open may be connections of one listener; of these, which part may be of one
+/// address. Further connections are closed at once. The rest is for the disk, and for what the process dials itself.
+const PART_FOR_CONNECTIONS: usize = 2;
+const PART_FOR_ADDRESS: usize = 2;
 /// How many finished handshakes may wait for the server to take them.
 const ACCEPT_QUEUE: usize = 64;
 /// How long accepting pauses after the operating system refused (too many open files).
@@ -81,6 +89,8 @@ async fn accept(
     connections: mpsc::Sender<io::Result<Connection>>,
 ) {
     let slots = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+    let (greeted, connected) = (Crowd::default(), Crowd::default());
+    let most = limit_of_open_files() / PART_FOR_CONNECTIONS;
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         let accepted = tokio::select! {
@@ -95,16 +105,22 @@ async fn accept(
                 continue;
             }
         };
+        let greeting = greeted.enter(address.ip(), MAX_HANDSHAKES_EACH, MAX_HANDSHAKES);
+        let place = connected.enter(address.ip(), most / PART_FOR_ADDRESS, most);
+        let (Some(greeting), Some(place)) = (greeting, place) else {
+            tracing::debug!(target: "comm.tls", remoteaddress = %address, "a connection is closed: there are too many of its address, or in all");
+            continue;
+        };
         // Small messages go back and forth: never wait for more bytes to fill a segment.
         stream.set_nodelay(true).ok();
         let tls = tls.clone();
         let (connections, terms) = (connections.clone(), terms.clone());
         tokio::spawn(async move {
-            let _slot = slot;
+            let _slot = (slot, greeting);
             let started = Instant::now();
             match handshake(stream, address, tls, terms.handshake_timeout).await {
                 Ok(mut connection) => {
-                    connection.open = Some(terms.counts.count());
+                    connection.open = Some((terms.counts.count(), place));
                     drop(connections.send(Ok(connection)).await);
                 }
                 Err(error) => {
@@ -201,7 +217,7 @@ pub struct Connection {
     io: Box<dyn Io>,
     peer: PeerInfo,
     /// Counts it, on the server's side.
-    open: Option<OpenConnection>,
+    open: Option<(OpenConnection, Place<IpAddr>)>,
 }
 
 impl std::fmt::Debug for Connection {

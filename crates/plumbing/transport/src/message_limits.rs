@@ -6,6 +6,7 @@ use http_body::{Body, Frame, SizeHint};
 use tonic::Status;
 
 use crate::frames::MessageScanner;
+use crate::gate::{ReceiveGate, Waiting};
 
 /// How large gRPC messages may be, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +40,10 @@ pub(crate) struct Limited<B> {
     limit: usize,
     direction: Direction,
     ended: bool,
+    has_begun: bool,
+    /// What the service lets in, and what has to be waited for before the rest of a large message.
+    gate: Option<ReceiveGate>,
+    waiting: Waiting,
 }
 
 /// Whose messages a body holds.
@@ -51,7 +56,14 @@ enum Direction {
 impl<B> Limited<B> {
     /// A request's body.
     pub(crate) fn received(body: B, limit: usize) -> Self {
-        Self { body, scanner: MessageScanner::new(), limit, direction: Direction::Received, ended: false }
+        let (scanner, waiting) = (MessageScanner::new(), Waiting::default());
+        let direction = Direction::Received;
+        Self { body, scanner, limit, direction, ended: false, has_begun: false, gate: None, waiting }
+    }
+
+    /// A body of which a gate lets in what it likes.
+    pub(crate) fn gated(body: B, limit: usize, gate: ReceiveGate) -> Self {
+        Self { gate: Some(gate), ..Self::received(body, limit) }
     }
 
     /// A response's body.
@@ -61,18 +73,29 @@ impl<B> Limited<B> {
 
     /// The refusal of a piece of the body, in Go's words.
     fn refusal(&mut self, piece: &[u8]) -> Option<Status> {
-        let (limit, mut too_large) = (self.limit, None);
+        let mut limit = match &self.gate {
+            Some(gate) if !self.has_begun => gate.most_of_first().min(self.limit),
+            _ => self.limit,
+        };
+        let (mut too_large, mut last) = (None, None);
         self.scanner.scan(piece, |length| {
+            last = Some(length);
             if length > limit {
-                too_large.get_or_insert(length);
+                too_large.get_or_insert((length, limit));
             }
+            limit = self.limit;
         });
+        self.has_begun |= last.is_some();
+        if let Some(gate) = &self.gate {
+            self.waiting.note(gate, last, self.scanner.position());
+        }
         let verb = match self.direction {
             Direction::Received => "received message",
             Direction::Sent => "trying to send message",
         };
-        too_large
-            .map(|length| Status::resource_exhausted(format!("grpc: {verb} larger than max ({length} vs. {limit})")))
+        too_large.map(|(length, limit)| {
+            Status::resource_exhausted(format!("grpc: {verb} larger than max ({length} vs. {limit})"))
+        })
     }
 }
 
@@ -87,6 +110,10 @@ where
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         if self.ended {
             return Poll::Ready(None);
+        }
+        if let Err(refusal) = ready!(self.waiting.poll(cx)) {
+            self.ended = true;
+            return Poll::Ready(Some(Err(refusal)));
         }
         let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
             Some(Ok(frame)) => frame,

@@ -10,6 +10,7 @@ use tonic::service::Routes;
 use tower_service::Service;
 
 use crate::counts::ConnectionCounts;
+use crate::gate::ReceiveGate;
 use crate::listener::{Connection, Listener, Terms};
 use crate::message_limits::{Limited, MessageLimits};
 use crate::status::mend_status;
@@ -116,8 +117,10 @@ pub async fn serve_grpc(
 /// Routes that take and send no message above the limits, and whose refusals are in the words of Go's gRPC and not longer
 /// than clients take.
 fn guarded(routes: Routes, limits: MessageLimits) -> Routes {
-    let receive = tower::util::MapRequestLayer::new(move |request: http::Request<axum::body::Body>| {
-        request.map(|body| axum::body::Body::new(Limited::received(body, limits.receive)))
+    let receive = tower::util::MapRequestLayer::new(move |mut request: http::Request<axum::body::Body>| {
+        let gate = ReceiveGate::default();
+        request.extensions_mut().insert(gate.clone());
+        request.map(|body| axum::body::Body::new(Limited::gated(body, limits.receive, gate)))
     });
     let answer = tower::util::MapResponseLayer::new(move |mut response: http::Response<axum::body::Body>| {
         mend_status(response.headers_mut());
