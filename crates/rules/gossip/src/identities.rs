@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +16,8 @@ const MAX_BYTES_PER_ORGANIZATION: usize = 64 << 20;
 const MAX_IDENTITIES: usize = 1 << 16;
 /// How many refused identities are remembered. All are forgotten when there are more.
 const MAX_REFUSED: usize = 1 << 14;
+/// How many identities are judged anew in one step when configurations changed. Each takes a good part of a millisecond.
+const JUDGED_AT_ONCE: usize = 64;
 /// After how long an identity that nobody needed is forgotten (Fabric: `usageThreshold`).
 const UNUSED: Duration = Duration::from_secs(3600);
 
@@ -28,6 +30,8 @@ pub(crate) struct Identities {
     expirations: BTreeSet<(Moment, PkiId)>,
     // Peers whose identities are not trusted: they are neither judged nor asked for again for a while.
     refused: BTreeMap<PkiId, IdentityRefusal>,
+    // Those that were not judged since configurations changed.
+    suspects: VecDeque<PkiId>,
     next_purge: Moment,
 }
 
@@ -80,6 +84,7 @@ impl Identities {
             per_organization: BTreeMap::from([(me.organization.clone(), own)]),
             expirations: BTreeSet::new(),
             refused: BTreeMap::new(),
+            suspects: VecDeque::new(),
             next_purge: now + UNUSED / 10,
         }
     }
@@ -218,16 +223,31 @@ impl Identities {
         self.refused.clear();
     }
 
-    /// Judges all of them anew, and gives back those that are not valid any more. They are still there.
-    pub(crate) fn distrusted(&mut self, now: Moment, trust: &dyn Trust) -> Vec<(PkiId, String)> {
+    /// All of them are to be judged anew, those first that matter most.
+    pub(crate) fn suspect_all(&mut self, matters: impl Fn(&PkiId) -> bool) {
         self.refused.clear();
-        let judged = self.known.iter().filter(|(pki_id, _)| **pki_id != self.me).filter_map(|(pki_id, known)| {
+        let others = self.known.keys().filter(|pki_id| **pki_id != self.me);
+        let (mut first, then): (Vec<_>, Vec<_>) = others.cloned().partition(matters);
+        first.extend(then);
+        self.suspects = first.into();
+    }
+
+    /// Whether some of them are still to be judged anew.
+    pub(crate) fn has_suspects(&self) -> bool {
+        !self.suspects.is_empty()
+    }
+
+    /// Judges some of them anew, and gives back those that are not valid any more. They are still there.
+    pub(crate) fn distrusted(&mut self, now: Moment, trust: &dyn Trust) -> Vec<(PkiId, String)> {
+        let some = self.suspects.len().min(JUDGED_AT_ONCE);
+        let judged = self.suspects.drain(..some).filter_map(|pki_id| {
+            let known = self.known.get(&pki_id)?;
             let reason = match trust.identify(now, &known.identity) {
                 Ok(standing) if standing.organization == known.organization => return None,
                 Ok(standing) => format!("its organisation is {} now", standing.organization),
                 Err(distrust) => distrust.to_string(),
             };
-            Some((pki_id.clone(), reason))
+            Some((pki_id, reason))
         });
         judged.collect()
     }

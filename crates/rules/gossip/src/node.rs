@@ -169,6 +169,9 @@ impl Node {
         if self.is_stopping {
             return None;
         }
+        if self.identities.has_suspects() {
+            return Some(self.now);
+        }
         let own = self.membership.wake_at(self.now).min(self.identity_pull.wake_at()).min(self.identities.wake_at());
         Some(self.channels.values().filter_map(Channel::wake_at).fold(own, Moment::min))
     }
@@ -433,12 +436,19 @@ impl Node {
         }
     }
 
-    /// Judges all identities anew, and cuts off the peers whose are not valid any more.
+    /// Begins to judge all identities anew, those of peers with streams first.
     fn judge_anew(&mut self, trust: &dyn Trust) {
+        let contacts = &self.contacts;
+        self.identities.suspect_all(|pki_id| contacts.contains_key(pki_id));
+        self.judge_some(trust);
+        self.each_channel(trust, Channel::trust_changed);
+    }
+
+    /// Goes on with that, and cuts off the peers whose identities are not valid any more.
+    fn judge_some(&mut self, trust: &dyn Trust) {
         for (pki_id, reason) in self.identities.distrusted(self.now, trust) {
             self.purge(&pki_id, &reason, trust);
         }
-        self.each_channel(trust, Channel::trust_changed);
     }
 
     /// Forgets a peer whose identity is not valid any more, and closes its streams.
@@ -450,6 +460,7 @@ impl Node {
     }
 
     fn wake(&mut self, trust: &dyn Trust) {
+        self.judge_some(trust);
         for pki_id in self.identities.expired(self.now) {
             self.purge(&pki_id, &IdentityRefusal::Expired.to_string(), trust);
         }

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,9 @@ const STATE_INFO_BYTES_PER_ORGANIZATION: usize = 64 * 1024 * 1024;
 /// How often a peer may say something new of itself. What is more is ignored until it is asked for again.
 const NEWS: Rate = Rate { burst: 6, every: Duration::from_millis(500) };
 
+/// How many state infos are judged anew in one step when the trust changed.
+const JUDGED_AT_ONCE: usize = 64;
+
 /// How large an answer with state infos becomes at most, in bytes. When there are more, each answer holds others.
 const SNAPSHOT_BYTES: usize = 16 * 1024 * 1024;
 
@@ -37,6 +40,8 @@ pub(crate) struct Members {
     per_organization: BTreeMap<MspId, Share>,
     // The height of each member that is alive and has not left.
     heights: BTreeSet<(u64, PkiId)>,
+    // Those whose state infos were not judged since the trust changed.
+    suspects: VecDeque<PkiId>,
     neighbours: Roster,
     colleagues: Roster,
     present: Roster,
@@ -106,6 +111,7 @@ impl Members {
             held: BTreeMap::new(),
             per_organization: BTreeMap::new(),
             heights: BTreeSet::new(),
+            suspects: VecDeque::new(),
             neighbours: Roster::default(),
             colleagues: Roster::default(),
             present: Roster::default(),
@@ -197,11 +203,6 @@ impl Members {
     /// Takes the organisations that are in the channel now, and forgets what is known of peers of others at once.
     pub(crate) fn configure(&mut self, surroundings: &Surroundings<'_>, organizations: BTreeSet<MspId>) {
         self.organizations = organizations;
-        self.verify_all(surroundings);
-    }
-
-    /// Judges all state infos anew: the trust or the configuration changed.
-    pub(crate) fn verify_all(&mut self, surroundings: &Surroundings<'_>) {
         self.neighbours.clear();
         self.colleagues.clear();
         self.present.clear();
@@ -210,19 +211,50 @@ impl Members {
         self.per_organization.clear();
         self.revision += 1;
         self.shape += 1;
-        for (peer, mut held) in std::mem::take(&mut self.held) {
-            let living = surroundings.alive.get(&peer);
-            let believed = self.has_organization(&held.organization)
-                && living.is_none_or(|living| self.believes(surroundings, living, &held.message));
-            if believed {
+        let (organizations, per_organization) = (&self.organizations, &mut self.per_organization);
+        self.held.retain(|_, held| {
+            let stays = organizations.contains(&held.organization);
+            if stays {
                 held.gone_since = held.gone_since.or(Some(surroundings.now));
-                self.per_organization.entry(held.organization.clone()).or_default().add(&held.message);
-                self.held.insert(peer, held);
+                per_organization.entry(held.organization.clone()).or_default().add(&held.message);
             }
-        }
+            stays
+        });
         for peer in surroundings.alive.values() {
             self.appeared(surroundings, peer);
         }
+        self.suspect_all();
+    }
+
+    /// All state infos are to be judged anew: the trust or the configuration changed.
+    pub(crate) fn suspect_all(&mut self) {
+        self.suspects = self.held.keys().cloned().collect();
+    }
+
+    /// Whether some of them are still to be judged anew.
+    pub(crate) fn has_suspects(&self) -> bool {
+        !self.suspects.is_empty()
+    }
+
+    /// Judges some of them anew, and forgets those that are not believed any more. Says whether there were any.
+    pub(crate) fn judge_some(&mut self, surroundings: &Surroundings<'_>) -> bool {
+        let some = self.suspects.len().min(JUDGED_AT_ONCE);
+        let (suspects, before) = (self.suspects.drain(..some).collect::<Vec<_>>(), self.held.len());
+        for peer in suspects {
+            let Some(held) = self.held.get(&peer) else { continue };
+            let living = surroundings.alive.get(&peer);
+            if living.is_none_or(|living| self.believes(surroundings, living, &held.message)) {
+                continue;
+            }
+            self.displace(&peer);
+            self.shape += 1;
+            if let Some(held) = self.held.remove(&peer)
+                && let Some(share) = self.per_organization.get_mut(&held.organization)
+            {
+                share.take(&held.message);
+            }
+        }
+        self.held.len() < before
     }
 
     /// A peer is alive.

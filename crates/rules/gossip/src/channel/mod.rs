@@ -169,10 +169,11 @@ impl Channel {
         self.transfer.vanished(surroundings, &self.members, peer);
     }
 
-    /// Identities or configurations changed: forget the state infos of peers that are not trusted any more. Comes behind each
+    /// Identities or configurations changed: judge the state infos of all peers anew, some in each step. Comes behind each
     /// `TrustChanged`, and whenever an identity was purged.
     pub(crate) fn trust_changed(&mut self, surroundings: &mut Surroundings<'_>) {
-        self.members.verify_all(surroundings);
+        self.members.suspect_all();
+        self.members.judge_some(surroundings);
         self.cut_off(surroundings);
     }
 
@@ -186,6 +187,10 @@ impl Channel {
     /// The moment came that `wake_at` named, or another machine's.
     pub(crate) fn wake(&mut self, surroundings: &mut Surroundings<'_>) {
         let now = surroundings.now;
+        if self.members.judge_some(surroundings) {
+            self.snapshots = [None, None];
+            self.transfer.ask_members_only(surroundings, &self.members);
+        }
         self.emitter.wake(surroundings, &self.members, &self.options);
         let times = stretch(self.members.neighbours().len());
         let publish_interval = self.options.publish_state_info_interval;
@@ -215,6 +220,9 @@ impl Channel {
     /// When time alone changes something.
     pub(crate) fn wake_at(&self) -> Option<Moment> {
         let Timers { publish, request, sweep, track } = self.timers;
+        if self.members.has_suspects() {
+            return Some(Moment::default());
+        }
         let blocks = self.blocks.expires_at(self.options.block_lifetime());
         let pull = Some(self.pull.wake_at());
         let machines = [self.emitter.wake_at(), self.leading.wake_at(), self.transfer.wake_at(), blocks, pull];

@@ -25,7 +25,7 @@ fn alive(about: &SelfDescription, sequence: u64, identity: Bytes) -> Alive {
     }
 }
 
-fn signed_alive(about: &SelfDescription, sequence: u64, trust: &PlayTrust) -> SignedMessage {
+pub(super) fn signed_alive(about: &SelfDescription, sequence: u64, trust: &PlayTrust) -> SignedMessage {
     SignedMessage::signed(everybody(Content::Alive(alive(about, sequence, about.identity.clone()))), trust)
 }
 

@@ -351,6 +351,28 @@ fn an_organisation_that_is_not_trusted_any_more_is_cut_off_at_once() {
 }
 
 #[test]
+fn many_identities_are_judged_anew_in_steps_and_those_with_streams_first() {
+    let mut network = Network::new(14);
+    network.add("Org1MSP", Options::default());
+    let strangers: Vec<_> = (100..300).map(|number| Network::describe(number, "Org2MSP")).collect();
+    for stranger in &strangers {
+        let trust = network.connect_stranger(0, stranger);
+        network.tell(0, &stranger.pki_id, &super::hostile::signed_alive(stranger, 1, &trust));
+    }
+    for stranger in &strangers[5..] {
+        network.input(0, Input::Closed { pki_id: stranger.pki_id.clone() });
+    }
+    network.world.borrow_mut().distrusted.insert("Org2MSP".to_owned());
+    network.input(0, Input::TrustChanged);
+    let closed: Vec<_> = network.peers[0].closed.iter().map(|(pki_id, _)| pki_id.clone()).collect();
+    assert_eq!(closed.len(), 64);
+    assert!(strangers[..5].iter().all(|stranger| closed.contains(&stranger.pki_id)));
+    assert_eq!(network.peers[0].view().alive.len(), 200 - 64);
+    network.run(Duration::from_millis(10));
+    assert!(network.peers[0].view().alive.is_empty());
+}
+
+#[test]
 fn a_peer_whose_certificate_ends_is_forgotten_then() {
     let mut network = Network::new(13);
     let ends = network.now + Duration::from_secs(40);
