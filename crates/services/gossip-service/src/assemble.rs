@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use ripstop_gossip::{Node, PkiId, SelfDescription};
+use ripstop_transport::Crowd;
 
 use crate::ask::Questions;
 use crate::clock::Clock;
@@ -13,7 +14,7 @@ use crate::handle::Shared;
 use crate::metrics::GossipMetrics;
 use crate::router::Router;
 use crate::run::{Driver, Work};
-use crate::server::{Doorway, GossipService};
+use crate::server::GossipService;
 use crate::stream::Streams;
 use crate::trust::ChannelTrust;
 
@@ -55,8 +56,8 @@ pub(crate) fn assemble(config: GossipConfig, parts: GossipParts) -> Assembled {
         tls: config.tls.as_ref().map(|tls| tls.server.clone()),
         outbox: options.send_buff_size,
         messages: config.messages,
-        doorway: Doorway::default(),
-        rooms: Doorway::default(),
+        doorway: Crowd::default(),
+        rooms: Crowd::default(),
     };
     let dialler = Arc::new(Dialler {
         me,

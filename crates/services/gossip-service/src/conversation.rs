@@ -19,6 +19,9 @@ use crate::stream::{Outbox, Stream, Streams};
 
 const LOG: &str = "gossip.comm";
 
+/// The largest first message of a stream, in bytes: a handshake holds one identity.
+pub(crate) const MAX_HANDSHAKE: usize = 64 << 10;
+
 /// No more received messages wait on a stream, whatever the configuration says.
 const MAX_INBOX: usize = 1_000;
 
@@ -121,6 +124,7 @@ impl Conversations {
     /// Reads until the stream ends. What is for the machine waits for its turn; answers and private messages do not wait
     /// behind it.
     async fn listen(&self, mut incoming: Streaming<Envelope>, stream: &Stream) {
+        let share = &*self.events.share_of(&stream.contact().organization);
         let (inbox, mut waiting) = mpsc::channel(self.inbox.clamp(1, MAX_INBOX));
         let reading = async move {
             loop {
@@ -141,7 +145,8 @@ impl Conversations {
                     }
                 };
                 if let Some(message) = self.router.route(stream, message)
-                    && inbox.send(message).await.is_err()
+                    && let Some(weight) = share.weigh(&message).await
+                    && inbox.send((message, weight)).await.is_err()
                 {
                     return;
                 }
@@ -150,7 +155,7 @@ impl Conversations {
         let turns = Arc::new(Semaphore::new(1));
         let passing_on = async {
             while let Some(message) = waiting.recv().await {
-                self.events.received(&stream.contact().pki_id, message, &turns).await;
+                self.events.received((&stream.contact().pki_id, share), message, &turns).await;
             }
         };
         tokio::join!(reading, passing_on);

@@ -11,13 +11,13 @@ use ripstop_ledger::Ledgers;
 
 use ripstop_proto::gossip::gossip_client::GossipClient;
 use ripstop_proto::gossip::{Empty, Envelope};
-use ripstop_transport::{ClientTls, Endpoint, Keepalive, MessageLimits, describe_failure};
+use ripstop_transport::{ClientTls, Endpoint, Keepalive, MessageLimits, ReceiveGate, describe_failure};
 use ripstop_types::{ChannelId, MspId};
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 use crate::config::GossipTls;
-use crate::conversation::Conversations;
+use crate::conversation::{Conversations, MAX_HANDSHAKE};
 use crate::stream::{LeavingMessages, Outbox, Stream};
 
 /// How other peers are dialled.
@@ -34,8 +34,16 @@ pub(crate) struct Dialler {
 }
 
 /// Opens a stream at a peer that answers.
-async fn open(mut client: GossipClient<Channel>, leaving: LeavingMessages) -> Result<Streaming<Envelope>, Status> {
-    client.ping(Empty {}).await?;
+async fn open(
+    channel: Channel,
+    gate: &ReceiveGate,
+    limits: MessageLimits,
+    leaving: LeavingMessages,
+) -> Result<Streaming<Envelope>, Status> {
+    GossipClient::new(channel.clone()).ping(Empty {}).await?;
+    gate.limit_first(MAX_HANDSHAKE);
+    let client = GossipClient::new(gate.around(channel));
+    let mut client = client.max_decoding_message_size(limits.receive).max_encoding_message_size(limits.send);
     Ok(client.gossip_stream(leaving).await?.into_inner())
 }
 
@@ -63,13 +71,12 @@ impl Dialler {
     ) -> Result<Contact, String> {
         let endpoint = self.endpoint(address)?;
         let (channel, peer) = endpoint.dial().await.map_err(|error| error.to_string())?;
-        let client = GossipClient::new(channel)
-            .max_decoding_message_size(self.messages.receive)
-            .max_encoding_message_size(self.messages.send);
+        let gate = ReceiveGate::default();
         let hash = self.tls.as_ref().map(|tls| tls.client.leaf_hash().to_bytes()).unwrap_or_default();
         let hello = offer(&self.me, hash, Purpose::Talk, &conversations.router.trust);
         let (outbox, leaving) = Outbox::new(self.outbox, &hello, &conversations.metrics);
-        let opening = tokio::time::timeout(self.conn_timeout, open(client, leaving.without_status()));
+        let opening =
+            tokio::time::timeout(self.conn_timeout, open(channel, &gate, self.messages, leaving.without_status()));
         let mut incoming = match opening.await {
             Ok(opened) => opened.map_err(|status| describe_failure(&status))?,
             Err(_) => return Err(format!("{address} did not answer within {:?}", self.conn_timeout)),
@@ -85,6 +92,7 @@ impl Dialler {
             outbox.close();
             return Err(why);
         }
+        gate.share(conversations.events.share_of(&contact.organization).arriving.clone());
         let stream = Stream::new(contact.clone(), address.to_owned(), outbox);
         if conversations.begin(&stream, Some(address.to_owned())).await {
             let talking = Arc::clone(conversations).talk(incoming, stream);

@@ -82,11 +82,13 @@ impl Router {
         let may = stream.may_read(&channel, inside.ledger.config().sequence(), || {
             let contact = stream.contact();
             let handshake = contact.handshake.envelope();
-            self.trust.verify_reader(&channel, &contact.identity, &handshake.payload, &handshake.signature)
+            let may = self.trust.verify_reader(&channel, &contact.identity, &handshake.payload, &handshake.signature);
+            // Once: whoever asks again and again writes no lines.
+            if !may {
+                tracing::warn!(target: "gossip.state", "Got unauthorized request from {contact:?} ({}): it may not read channel {channel}", stream.address());
+            }
+            may
         });
-        if !may {
-            tracing::warn!(target: "gossip.state", "Got unauthorized request from {:?} ({}): it may not read channel {channel}", stream.contact(), stream.address());
-        }
         may.then_some((channel, inside))
     }
 

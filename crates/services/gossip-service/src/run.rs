@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ripstop_gossip::{ChannelInput, Effect, Endpoint, Input, Node, PkiId, SignedMessage};
 use ripstop_runtime::TaskGroup;
-use ripstop_types::ChannelId;
+use ripstop_types::{ChannelId, MspId};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -21,8 +21,11 @@ use crate::router::Inside;
 use crate::serve::Serving;
 use crate::stream::Undelivered;
 
-/// How many peers are dialled at once. Others wait; there are not more of them than the machine knows peers.
-const DIALS: usize = 64;
+/// How many peers of one organisation are dialled at once, and how many endpoints of which it is not known who is there. Others
+/// wait: an organisation whose peers are where nobody answers keeps only itself waiting.
+const DIALS: usize = 16;
+/// How many peers of one organisation may wait to be dialled. What is for others is dropped.
+const WAITING_DIALS: usize = 1024;
 
 /// Everything the loop holds.
 pub(crate) struct Driver {
@@ -37,19 +40,27 @@ pub(crate) struct Driver {
 }
 
 /// What is under way.
+#[derive(Default)]
 pub(crate) struct Work {
     channels: BTreeMap<ChannelId, Open>,
     /// Peers that are being dialled, and what waits for them. As many messages wait for each as for a stream.
     dialled: HashMap<PkiId, Vec<SignedMessage>>,
     /// Endpoints that are being dialled to find out who is there.
     probed: HashSet<Endpoint>,
-    dials: Arc<Semaphore>,
+    /// By organisation; there are no more of them than the channels know.
+    dials: BTreeMap<Option<MspId>, Arc<Dials>>,
 }
 
-impl Default for Work {
+/// Who of an organisation is being dialled.
+#[derive(Debug)]
+struct Dials {
+    waiting: Arc<Semaphore>,
+    running: Semaphore,
+}
+
+impl Default for Dials {
     fn default() -> Self {
-        let dials = Arc::new(Semaphore::new(DIALS));
-        Self { channels: BTreeMap::new(), dialled: HashMap::new(), probed: HashSet::new(), dials }
+        Self { waiting: Arc::new(Semaphore::new(WAITING_DIALS)), running: Semaphore::new(DIALS) }
     }
 }
 
@@ -169,8 +180,9 @@ impl Driver {
         match effect {
             Effect::Send { to, endpoint, message } => self.send(to, endpoint, message),
             Effect::Connect { endpoint } => {
-                if self.work.probed.insert(endpoint.clone()) {
-                    self.dial(endpoint, None);
+                // There are not more of these than the configurations name.
+                if self.work.probed.insert(endpoint.clone()) && !self.dial(endpoint.clone(), None) {
+                    self.work.probed.remove(&endpoint);
                 }
             }
             Effect::Close { pki_id, reason } => {
@@ -225,19 +237,27 @@ impl Driver {
             return;
         }
         let organization = self.node.identity(&to).map(|(_, organization)| organization.clone());
-        self.work.dialled.insert(to.clone(), vec![message]);
-        self.dial(endpoint, Some(Wanted { pki_id: to, organization }));
+        if self.dial(endpoint, Some(Wanted { pki_id: to.clone(), organization })) {
+            self.work.dialled.insert(to, vec![message]);
+        } else {
+            self.conversations.metrics.overflows.inc();
+        }
     }
 
-    fn dial(&self, endpoint: Endpoint, wanted: Option<Wanted>) {
+    /// Dials in a task of its own; `false` when too many wait for that.
+    fn dial(&mut self, endpoint: Endpoint, wanted: Option<Wanted>) -> bool {
         let (dialler, conversations) = (Arc::clone(&self.dialler), Arc::clone(&self.conversations));
-        let dials = Arc::clone(&self.work.dials);
+        let organization = wanted.as_ref().and_then(|wanted| wanted.organization.clone());
+        let dials = Arc::clone(self.work.dials.entry(organization).or_default());
+        let Ok(place) = Arc::clone(&dials.waiting).try_acquire_owned() else { return false };
         self.conversations.spawn("dialling another peer", async move {
-            let Ok(_room) = dials.acquire_owned().await else { return };
+            let Ok(_room) = dials.running.acquire().await else { return };
+            drop(place);
             let reached = dialler.dial(&conversations, &endpoint, wanted.as_ref()).await;
             let wanted = wanted.map(|wanted| wanted.pki_id);
             conversations.events.push(Event::Dialled(DialEnd { endpoint, wanted, reached })).await;
         });
+        true
     }
 
     fn dialled(&mut self, end: DialEnd) {

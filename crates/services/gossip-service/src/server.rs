@@ -1,19 +1,16 @@
 //! Streams that others open: the service `gossip.Gossip` on the peer's listener.
 
-use std::collections::HashMap;
-use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use ripstop_gossip::SelfDescription;
 use ripstop_gossip::handshake::{Purpose, offer};
 use ripstop_proto::gossip::gossip_server::{Gossip as Service, GossipServer};
 use ripstop_proto::gossip::{Empty, Envelope};
-use ripstop_transport::{KeyPair, MessageLimits, PeerInfo};
+use ripstop_transport::{Crowd, KeyPair, MessageLimits, PeerInfo, ReceiveGate};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::conversation::Conversations;
+use crate::conversation::{Conversations, MAX_HANDSHAKE};
 use crate::stream::{Leaving, Outbox, Stream};
 
 /// How many handshakes of one address may be under way at once. Who opens more is refused; so a stranger that opens streams
@@ -36,9 +33,9 @@ pub struct GossipService {
     pub(crate) outbox: usize,
     pub(crate) messages: MessageLimits,
     /// Handshakes under way.
-    pub(crate) doorway: Doorway<IpAddr>,
+    pub(crate) doorway: Crowd<IpAddr>,
     /// Streams, by connection.
-    pub(crate) rooms: Doorway<SocketAddr>,
+    pub(crate) rooms: Crowd<SocketAddr>,
 }
 
 impl std::fmt::Debug for GossipService {
@@ -63,7 +60,10 @@ impl Service for GossipService {
         &self,
         request: Request<Streaming<Envelope>>,
     ) -> Result<Response<Self::GossipStreamStream>, Status> {
-        let peer = PeerInfo::of(&request).cloned().ok_or_else(|| Status::internal("the connection is not known"))?;
+        let unknown = || Status::internal("the connection is not known");
+        let peer = PeerInfo::of(&request).cloned().ok_or_else(unknown)?;
+        let gate = ReceiveGate::of(&request).cloned().ok_or_else(unknown)?;
+        gate.limit_first(MAX_HANDSHAKE);
         let full = |what| Status::resource_exhausted(format!("too many {what}; close some, or come later"));
         let address = peer.address();
         let entering = self.doorway.enter(address.ip(), HANDSHAKES_EACH, HANDSHAKES);
@@ -81,6 +81,7 @@ impl Service for GossipService {
             drop(entering);
             match established {
                 Ok((contact, Purpose::Talk)) => {
+                    gate.share(conversations.events.share_of(&contact.organization).arriving.clone());
                     let stream = Stream::new(contact, address, outbox);
                     if conversations.begin(&stream, None).await {
                         conversations.talk(incoming, stream).await;
@@ -99,78 +100,5 @@ impl Service for GossipService {
 
     async fn ping(&self, _: Request<Empty>) -> Result<Response<Empty>, Status> {
         Ok(Response::new(Empty {}))
-    }
-}
-
-/// How many there are of something, by where they come from. Clones are the same.
-#[derive(Debug)]
-pub(crate) struct Doorway<K: Eq + Hash>(Arc<Mutex<Counts<K>>>);
-
-#[derive(Debug)]
-struct Counts<K> {
-    each: HashMap<K, usize>,
-    all: usize,
-}
-
-/// One of those that are counted, until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Entering<K: Eq + Hash> {
-    doorway: Doorway<K>,
-    from: K,
-}
-
-impl<K: Eq + Hash> Clone for Doorway<K> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl<K: Eq + Hash> Default for Doorway<K> {
-    fn default() -> Self {
-        Self(Arc::new(Mutex::new(Counts { each: HashMap::new(), all: 0 })))
-    }
-}
-
-impl<K: Eq + Hash + Copy> Doorway<K> {
-    /// Counts one more, if there is room.
-    pub(crate) fn enter(&self, from: K, each: usize, all: usize) -> Option<Entering<K>> {
-        let mut counts = self.0.lock();
-        let own = counts.each.get(&from).copied().unwrap_or_default();
-        if counts.all >= all || own >= each {
-            return None;
-        }
-        counts.all += 1;
-        counts.each.insert(from, own + 1);
-        Some(Entering { doorway: self.clone(), from })
-    }
-}
-
-impl<K: Eq + Hash> Drop for Entering<K> {
-    fn drop(&mut self) {
-        let mut counts = self.doorway.0.lock();
-        counts.all -= 1;
-        match counts.each.get_mut(&self.from) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => drop(counts.each.remove(&self.from)),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn silent_strangers_of_one_address_keep_out_only_themselves() {
-        let doorway = Doorway::default();
-        let [loud, quiet]: [IpAddr; 2] = ["10.0.0.1", "10.0.0.2"].map(|address| address.parse().unwrap());
-        let mut entering: Vec<_> =
-            (0..HANDSHAKES_EACH).map(|_| doorway.enter(loud, HANDSHAKES_EACH, HANDSHAKES).unwrap()).collect();
-        assert!(doorway.enter(loud, HANDSHAKES_EACH, HANDSHAKES).is_none());
-        assert!(doorway.enter(quiet, HANDSHAKES_EACH, HANDSHAKES).is_some());
-        entering.pop();
-        assert!(doorway.enter(loud, HANDSHAKES_EACH, HANDSHAKES).is_some());
-        entering.clear();
-        assert!(doorway.0.lock().each.is_empty() && doorway.0.lock().all == 0);
     }
 }

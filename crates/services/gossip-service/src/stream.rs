@@ -11,13 +11,13 @@ use futures_util::Stream as Sequence;
 use parking_lot::Mutex;
 use ripstop_gossip::{Contact, PkiId, SignedMessage};
 use ripstop_proto::gossip::Envelope;
-use ripstop_types::ChannelId;
+use ripstop_transport::Place;
+use ripstop_types::{ChannelId, MspId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
 
 use crate::metrics::GossipMetrics;
-use crate::server::Entering;
 
 /// No outbox is larger, whatever the configuration says.
 const MAX_OUTBOX: usize = 100_000;
@@ -28,6 +28,8 @@ const SERVED_AT_ONCE: usize = 1;
 
 /// How many peers may have streams. More are refused.
 const MAX_PEERS: usize = 20_000;
+/// How many of them may be of one organisation, which makes as many identities as it likes.
+const MAX_PEERS_OF_ONE: usize = 5_000;
 /// How many streams a peer may have.
 const STREAMS_EACH: usize = 2;
 
@@ -135,12 +137,12 @@ pub struct Leaving {
     metrics: GossipMetrics,
     has_ended: bool,
     /// Counts the stream for as long as there are messages that did not leave.
-    _room: Option<Entering<SocketAddr>>,
+    _room: Option<Place<SocketAddr>>,
 }
 
 impl Leaving {
     /// The same, in a room.
-    pub(crate) fn occupying(self, room: Entering<SocketAddr>) -> Self {
+    pub(crate) fn occupying(self, room: Place<SocketAddr>) -> Self {
         Self { _room: Some(room), ..self }
     }
 
@@ -244,18 +246,29 @@ impl Stream {
 /// that a stream is there, a peer of Fabric closes the one that it does not want, and it is not known which. The newer one is
 /// used; when it ends, the older one is. What comes in on either is heard.
 #[derive(Debug, Default)]
-pub(crate) struct Streams(Mutex<BTreeMap<PkiId, Vec<Stream>>>);
+pub(crate) struct Streams(Mutex<Open>);
+
+#[derive(Debug, Default)]
+struct Open {
+    streams: BTreeMap<PkiId, Vec<Stream>>,
+    /// How many peers of each organisation have any.
+    peers: BTreeMap<MspId, usize>,
+}
 
 impl Streams {
     /// Takes a stream up; one too many of the same peer ends. `false`: it is closed, because too many peers have streams.
     pub(crate) fn admit(&self, stream: &Stream) -> bool {
-        let mut streams = self.0.lock();
-        let id = &stream.contact().pki_id;
-        if streams.len() >= MAX_PEERS && !streams.contains_key(id) {
-            stream.outbox().close();
-            return false;
+        let Open { streams, peers } = &mut *self.0.lock();
+        let Contact { pki_id, organization, .. } = stream.contact();
+        if !streams.contains_key(pki_id) {
+            let of_organization = peers.entry(organization.clone()).or_default();
+            if streams.len() >= MAX_PEERS || *of_organization >= MAX_PEERS_OF_ONE {
+                stream.outbox().close();
+                return false;
+            }
+            *of_organization += 1;
         }
-        let own = streams.entry(id.clone()).or_default();
+        let own = streams.entry(pki_id.clone()).or_default();
         own.push(stream.clone());
         if own.len() > STREAMS_EACH {
             own.remove(0).outbox().close();
@@ -265,12 +278,12 @@ impl Streams {
 
     /// The stream to a peer.
     pub(crate) fn get(&self, peer: &PkiId) -> Option<Stream> {
-        self.0.lock().get(peer)?.last().cloned()
+        self.0.lock().streams.get(peer)?.last().cloned()
     }
 
     /// Closes the streams of a peer.
     pub(crate) fn close(&self, peer: &PkiId) {
-        if let Some(streams) = self.0.lock().get(peer) {
+        if let Some(streams) = self.0.lock().streams.get(peer) {
             streams.iter().for_each(|stream| stream.outbox().close());
         }
     }
@@ -278,20 +291,61 @@ impl Streams {
     /// Forgets a stream that ended. `true` when its peer has none now.
     pub(crate) fn forget(&self, ended: &Stream) -> bool {
         ended.outbox().close();
-        let mut streams = self.0.lock();
-        let id = &ended.contact().pki_id;
-        let Some(own) = streams.get_mut(id) else { return false };
-        let before = own.len();
+        let Open { streams, peers } = &mut *self.0.lock();
+        let Contact { pki_id, organization, .. } = ended.contact();
+        let Some(own) = streams.get_mut(pki_id) else { return false };
         own.retain(|stream| !stream.is(ended));
-        let was_the_last = own.is_empty() && before > 0;
-        if own.is_empty() {
-            streams.remove(id);
+        if !own.is_empty() {
+            return false;
         }
-        was_the_last
+        streams.remove(pki_id);
+        if let Some(of_organization) = peers.get_mut(organization) {
+            *of_organization = of_organization.saturating_sub(1);
+            if *of_organization == 0 {
+                peers.remove(organization);
+            }
+        }
+        true
     }
 
     /// Closes all.
     pub(crate) fn close_all(&self) {
-        self.0.lock().values().flatten().for_each(|stream| stream.outbox().close());
+        self.0.lock().streams.values().flatten().for_each(|stream| stream.outbox().close());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use ripstop_gossip::{Content, Message, Tag};
+    use ripstop_operations::Metrics;
+
+    use super::*;
+
+    #[test]
+    fn an_organisation_of_many_identities_keeps_no_other_out() {
+        let metrics = GossipMetrics::new(&Metrics::new());
+        let message = Message { nonce: 0, channel: None, tag: Tag::Everybody, content: Content::Empty };
+        let hello = SignedMessage::unsigned(message);
+        let stream = |organization: &str, number: usize| {
+            let contact = Contact {
+                pki_id: PkiId::claimed(Bytes::from(format!("{organization}{number}"))),
+                identity: Bytes::new(),
+                organization: MspId::new(organization),
+                handshake: hello.clone(),
+            };
+            Stream::new(contact, String::new(), Outbox::new(1, &hello, &metrics).0)
+        };
+        let streams = Streams::default();
+        let many: Vec<_> = (0..MAX_PEERS_OF_ONE).map(|number| stream("Many", number)).collect();
+        assert!(many.iter().all(|stream| streams.admit(stream)));
+        let refused = stream("Many", MAX_PEERS_OF_ONE);
+        assert!(!streams.admit(&refused) && refused.outbox().closed.is_cancelled());
+        assert!(!streams.forget(&refused), "it was not there");
+        // A second stream of a known peer, and a peer of another organisation, find room.
+        let second = stream("Many", 0);
+        assert!(streams.admit(&second) && streams.admit(&stream("Few", 0)));
+        assert!(!streams.forget(&second) && streams.forget(&many[0]));
+        assert!(streams.admit(&stream("Many", MAX_PEERS_OF_ONE)));
     }
 }

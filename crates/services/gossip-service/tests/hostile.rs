@@ -7,14 +7,17 @@ mod world;
 use bytes::Bytes;
 use ripstop_gossip::handshake::{Purpose, offer};
 use ripstop_gossip::{
-    Content, Distrust, Message, Moment, PkiId, SelfDescription, SignedMessage, Standing, StatePayload, Tag, Trust,
+    Alive, Content, Distrust, Message, Moment, PeerTime, PkiId, SelfDescription, SignedMessage, Standing, StatePayload,
+    Tag, Trust,
 };
 use ripstop_proto::Message as _;
 use ripstop_proto::gossip::gossip_client::GossipClient;
-use ripstop_proto::gossip::{Envelope, GossipMessage};
+use ripstop_proto::gossip::{Envelope, GossipMessage, MembershipResponse, SecretEnvelope, gossip_message};
 use ripstop_transport::{ClientTls, Endpoint, KeyPair};
 use ripstop_types::ChannelId;
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tonic::Streaming;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 
@@ -199,6 +202,80 @@ async fn a_loud_peer_and_a_deaf_one_cost_others_nothing() {
     drop(line);
     again.say.send(vec![0xff; 10].into_envelope()).await.unwrap();
     again.end().await;
+    other.stop().await;
+    peer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_far_too_large_or_far_larger_in_memory_is_hung_up_on() {
+    let (org1, peer) = alone().await;
+    let evil = Evil::of(&org1);
+    let mut hello = evil.handshake(evil.pair.leaf_hash().to_bytes());
+    hello.secret_envelope = Some(SecretEnvelope { payload: vec![0; 1 << 20].into(), ..Default::default() });
+    let line = evil.dial(&peer).await;
+    line.say.send(hello).await.unwrap();
+    let refusal = line.end().await;
+    assert!(refusal.contains("received message larger than max") && refusal.contains("vs. 65536"), "{refusal}");
+
+    // Two bytes each on the wire.
+    let alive = vec![Envelope::default(); 1 << 20];
+    let content = Some(gossip_message::Content::MemRes(MembershipResponse { alive, dead: Vec::new() }));
+    let bomb = GossipMessage { tag: 1, content, ..Default::default() }.encode_to_vec();
+    let line = evil.talk(&peer).await;
+    line.say.send(bomb.into_envelope()).await.unwrap();
+    line.end().await;
+    let again = evil.talk(&peer).await;
+    drop(again);
+    peer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peers_that_say_they_are_where_nobody_answers_are_dialled_few_at_a_time() {
+    let [orderer, org1, org2] = ["OrdererMSP", "Org1MSP", "Org2MSP"].map(Organization::new);
+    let place = Place::find().await;
+    let genesis = genesis_of(&orderer, &[(&org1, &place.address), (&org2, "127.0.0.1:1")]);
+    let peer = Peer::start(&org1, place, &genesis, &[]).await;
+    // Somebody whom no gossip concerns takes connections, and says nothing.
+    let victim = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = victim.local_addr().unwrap().to_string();
+    let evil = Evil { tls_root: org1.tls_root(), ..Evil::of(&org2) };
+    let line = evil.talk(&peer).await;
+    let time = PeerTime { incarnation: 1, sequence: 1 };
+    for number in 0..60 {
+        let signer = org2.peer(&format!("made up {number}"));
+        let identity = signer.identity();
+        let alive = Alive {
+            pki_id: PkiId::of(identity),
+            endpoint: address.clone(),
+            metadata: Bytes::new(),
+            time,
+            identity: identity.raw.clone(),
+        };
+        let message = Message { nonce: 0, channel: None, tag: Tag::Everybody, content: Content::Alive(alive) };
+        let made_up = Evil { signer, pair: evil.pair.clone(), tls_root: String::new() };
+        line.say.send(SignedMessage::signed(message, &made_up).envelope().clone()).await.unwrap();
+    }
+    let (mut open, mut most, mut all) = (JoinSet::new(), 0, 0);
+    let watching = async {
+        while all < 40 {
+            tokio::select! {
+                accepted = victim.accept() => {
+                    let (mut stream, _) = accepted.unwrap();
+                    open.spawn(async move { tokio::io::copy(&mut stream, &mut tokio::io::sink()).await });
+                    (most, all) = (most.max(open.len()), all + 1);
+                }
+                Some(_) = open.join_next() => {}
+            }
+        }
+    };
+    in_time("many connections come to where nobody answers", watching).await;
+    // Those that have just ended may be counted once more.
+    assert!(most <= 2 * 16, "{most} connections at once");
+    // Meanwhile its own organisation's peers find it.
+    let bootstrap = peer.address.clone();
+    let other = Peer::start(&org1, Place::find().await, &genesis, &[&bootstrap]).await;
+    other.knows("another lives", |view| lives(view, &peer)).await;
+    peer.knows("another lives", |view| lives(view, &other)).await;
     other.stop().await;
     peer.stop().await;
 }

@@ -78,7 +78,7 @@ impl Stage {
         self.driver.happened(Event::Received {
             from: PkiId::of(self.other.identity()),
             message: SignedMessage::unsigned(message),
-            _turn: [permit(), permit()],
+            _turn: [permit(), permit(), permit()],
         });
         self.driver.node.counters().refused == refused
     }
