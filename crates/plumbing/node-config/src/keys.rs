@@ -64,7 +64,6 @@ pub(crate) const CORE: &[Ineffective] = &[
     ineffective("ledger.blockchain", "it has no keys in Fabric either"),
     ineffective("ledger.state.couchDBConfig", NO_COUCHDB),
     unless("ledger.history.enableHistoryDatabase", &["true"], "the history of keys is always kept"),
-    unless("ledger.pvtdataStore.purgedKeyAuditLogging", &["true"], "purges of private keys are always logged"),
     ineffective("ledger.pvtdataStore", PRIVATE_DATA),
     ineffective("logging", FROM_ENVIRONMENT),
     // Fabric's own words.

@@ -201,6 +201,8 @@ pub struct LedgerConfig {
     pub state_database: StateDatabase,
     /// The most results of one query.
     pub total_query_limit: usize,
+    /// Whether private keys that are purged are named in the log.
+    pub names_purged_keys: bool,
 }
 
 /// The state database.
@@ -537,6 +539,7 @@ impl LedgerConfig {
                 .unwrap_or_else(|| file_system_path.join("snapshots")),
             state_database,
             total_query_limit: s.count("ledger.state.totalQueryLimit")?.unwrap_or(10_000),
+            names_purged_keys: s.flag("ledger.pvtdataStore.purgedKeyAuditLogging")?.unwrap_or(true),
         })
     }
 }
@@ -593,6 +596,7 @@ ledger: {state: {couchDBConfig: {maxRetries: 3}}}
         assert_eq!(peer.chaincode.startup_timeout, 5 * SECOND);
         assert_eq!(peer.chaincode.system, [("cscc".to_owned(), true), ("lscc".to_owned(), false)].into());
         assert_eq!(peer.ledger.snapshots_directory, Path::new("/net/data/snapshots"));
+        assert!(peer.ledger.names_purged_keys);
         assert_eq!(peer.gateway.endorsement_timeout, 10 * SECOND);
         assert_eq!(peer.keepalive.interval, 7200 * SECOND);
     }
@@ -647,7 +651,7 @@ peer:
   handlers: {authFilters: [{name: DefaultAuth}]}
   limits: {concurrency: {endorserService: 100}}
 chaincode: {startupTimeout: 5m0s, executeTimeout: 30s, keepalive: 0, externalBuilders: null}
-ledger: {pvtdataStore: {deprioritizeddatareconcilerinterval: 1h0m0s}}
+ledger: {pvtdataStore: {deprioritizeddatareconcilerinterval: 1h0m0s, purgedKeyAuditLogging: false}}
 operations: {listenAddress: 127.0.0.1:3, tls: {enabled: false, clientAuthRequired: false}}
 metrics: {provider: statsd, statsd: {network: tcp, address: 127.0.0.1:4, writeInterval: 5s, prefix: org1_peer0}}
 ";
@@ -662,6 +666,7 @@ metrics: {provider: statsd, statsd: {network: tcp, address: 127.0.0.1:4, writeIn
         assert_eq!((private.pull_retry_threshold, private.push_ack_timeout), (Duration::ZERO, 3 * SECOND));
         assert_eq!((private.reconcile_sleep_interval, private.deprioritized_interval), (60 * SECOND, 3600 * SECOND));
         assert_eq!((private.btl_pull_margin, private.reconcile_batch_size.get()), (10, 10));
+        assert!(!peer.ledger.names_purged_keys);
         assert!(private.reconciliation_enabled && !private.skip_pulling_invalid_transactions);
     }
 

@@ -23,7 +23,7 @@ use crate::directory::LedgerDirectory;
 use crate::error::{ImportError, LedgerConfigError};
 use crate::import::note_missing;
 use crate::late::{self, Examination, Examined};
-use crate::private::{arrange, erase_purged, purged_keys};
+use crate::private::{PurgeLog, arrange, erase_purged, purged_keys};
 use crate::recover::{Origin, open_state};
 use crate::rollback::{FormerHeight, open_blocks};
 use crate::snapshots::{Snapshots, SnapshotsDirectory};
@@ -99,6 +99,7 @@ pub struct Ledger {
     /// None where there is no directory for snapshots.
     snapshots: Option<Snapshots>,
     former_height: FormerHeight,
+    purge_log: PurgeLog,
 }
 
 /// All that a commit swaps at once.
@@ -119,13 +120,14 @@ impl Ledger {
     pub(crate) fn open(
         channel_id: ChannelId,
         directory: LedgerDirectory,
-        options: Options,
+        (options, purge_log): (Options, PurgeLog),
         snapshots: Option<&SnapshotsDirectory>,
     ) -> Result<Arc<Self>, OpenError> {
         let blocks =
             open_blocks(&directory).map_err(|source| OpenError::Blocks { channel: channel_id.clone(), source })?;
         let files = directory.files().clone();
-        let origin = Origin { files: files.clone(), blocks: Arc::new(blocks), snapshot: directory.snapshot(), options };
+        let (blocks, snapshot) = (Arc::new(blocks), directory.snapshot());
+        let origin = Origin { files: files.clone(), blocks, snapshot, options, purge_log };
         check_channel(&channel_id, &origin)?;
         let private = PrivateStore::open_on(&files, &directory.private())
             .map_err(|source| OpenError::Private { channel: channel_id.clone(), source })?;
@@ -147,6 +149,7 @@ impl Ledger {
             committing: Mutex::new(Committing::Ready),
             snapshots,
             former_height,
+            purge_log,
         }))
     }
 
@@ -426,7 +429,7 @@ impl Ledger {
         self.store.write(batch, durability).map_err(LedgerError::from)?;
         times.state = began.elapsed();
         if purges {
-            erase_purged(&self.channel_id, kept, number.next().get())?;
+            erase_purged(&self.channel_id, kept, number.next().get(), self.purge_log)?;
         }
         let state = Arc::new(StateSnapshot::new(self.store.snapshot(), number.next().get(), commit_hash));
         let (config, organizations) = match new_config {

@@ -51,7 +51,7 @@ pub use history::{History, KeyModification};
 pub use late::{RejectedSet, Rejection};
 pub use ledger::{ChainInfo, CommitTimes, CommittedTransaction, Ledger, PrivateData};
 pub use lifecycle_state::SimulatedLifecycle;
-pub use private::announced_private_data;
+pub use private::{PurgeLog, announced_private_data};
 pub use registry::{LedgerOptions, Ledgers};
 pub use ripstop_block_store::{BlockStoreError, Follower};
 pub use ripstop_kv::Entries;

@@ -18,7 +18,7 @@ use ripstop_validation::ValidatedBlock;
 
 use crate::error::RecoverError;
 use crate::import::import;
-use crate::private::{announced_private_data, erase_purged, purged_keys};
+use crate::private::{PurgeLog, announced_private_data, erase_purged, purged_keys};
 use crate::{OpenError, StateSnapshot, apply, late};
 
 /// How often the progress of a long replay is logged, in blocks.
@@ -34,6 +34,7 @@ pub(crate) struct Origin {
     /// Where the snapshot lies that stands before them, if the chain does not begin with the genesis block.
     pub(crate) snapshot: PathBuf,
     pub(crate) options: Options,
+    pub(crate) purge_log: PurgeLog,
 }
 
 impl Origin {
@@ -61,7 +62,7 @@ pub(crate) fn open_state(
     let height = origin.blocks.appended();
     let open = || -> Result<_, RecoverError> {
         let (store, current) = caught_up(directory, origin, private, height, || true)?;
-        erase_left_over(channel, &store, &current, private)?;
+        erase_left_over(channel, &store, &current, private, origin.purge_log)?;
         Ok((store, current))
     };
     let reason = match open() {
@@ -134,6 +135,7 @@ fn erase_left_over(
     store: &Store,
     current: &StateSnapshot,
     private: &PrivateStore,
+    log: PurgeLog,
 ) -> Result<(), RecoverError> {
     let Some(last) = current.height().checked_sub(1).map(BlockNumber::new) else { return Ok(()) };
     if !private.committed().has_purged()? {
@@ -142,7 +144,7 @@ fn erase_left_over(
     let mut batch = Batch::new();
     StateWriter::new(&mut batch).put_savepoint(&Savepoint { block: last, commit_hash: current.commit_hash().clone() });
     store.write(batch, Durability::Synced)?;
-    Ok(erase_purged(channel, private.committed(), current.height())?)
+    Ok(erase_purged(channel, private.committed(), current.height(), log)?)
 }
 
 /// The state as it was written last, if the blocks agree that it may be so. The first one comes from the snapshot, if the

@@ -13,7 +13,7 @@ use ripstop_validation::ValidatedBlock;
 
 use crate::directory::{LedgerDirectory, LedgersDirectory};
 use crate::snapshots::SnapshotsDirectory;
-use crate::{CreateError, Ledger, LedgerStatus, OpenError};
+use crate::{CreateError, Ledger, LedgerStatus, OpenError, PurgeLog};
 
 /// How ledgers use memory, and where snapshots go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,18 +24,20 @@ pub struct LedgerOptions {
     pub write_buffer_bytes: u64,
     /// Where snapshots for other peers go; none where none are made.
     pub snapshots: Option<PathBuf>,
+    /// What is written to the log when private keys are purged.
+    pub purge_log: PurgeLog,
 }
 
 impl Default for LedgerOptions {
     /// Small: an idle peer with one channel stays within tens of megabytes.
     fn default() -> Self {
-        Self { cache_bytes: 16 << 20, write_buffer_bytes: 8 << 20, snapshots: None }
+        Self { cache_bytes: 16 << 20, write_buffer_bytes: 8 << 20, snapshots: None, purge_log: PurgeLog::Keys }
     }
 }
 
 /// All ledgers of a peer. One process at a time has them open.
 pub struct Ledgers {
-    options: Options,
+    options: (Options, PurgeLog),
     snapshots: Option<SnapshotsDirectory>,
     open: RwLock<BTreeMap<ChannelId, Arc<Ledger>>>,
     /// Joined, but not taken part in.
@@ -76,7 +78,8 @@ impl Ledgers {
     ) -> Result<(Self, Vec<(ChannelId, OpenError)>), OpenError> {
         let directory = LedgersDirectory::open(files, root)?;
         let snapshots = options.snapshots.as_ref().map(|path| SnapshotsDirectory::open(path)).transpose()?;
-        let options = Options { cache_bytes: options.cache_bytes, write_buffer_bytes: options.write_buffer_bytes };
+        let LedgerOptions { cache_bytes, write_buffer_bytes, purge_log, .. } = options;
+        let options = (Options { cache_bytes, write_buffer_bytes }, purge_log);
         let (mut open, mut paused, mut failures) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
         for (channel, ledger) in directory.ledgers()? {
             match ledger.status()? {

@@ -455,6 +455,7 @@ mod tests {
             blocks: Arc::new(blocks),
             snapshot: place.path().join("snapshot"),
             options: Options { cache_bytes: 1 << 20, write_buffer_bytes: 1 << 20 },
+            purge_log: crate::PurgeLog::Keys,
         };
         let directory = SnapshotsDirectory::open(&place.path().join("snapshots")).unwrap();
         Snapshots::open(ChannelId::new("golden").unwrap(), directory, place.path(), origin, state).unwrap()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ripstop_ledger::{LedgerOptions, Ledgers};
+use ripstop_ledger::{LedgerOptions, Ledgers, PurgeLog};
 use ripstop_node::Node;
 use ripstop_node_config::{LedgerConfig, PeerConfig};
 use ripstop_runtime::TaskGroup;
@@ -47,7 +47,9 @@ impl Tasks {
 /// others are.
 pub(super) async fn open_ledgers(config: &LedgerConfig) -> anyhow::Result<Arc<Ledgers>> {
     let directory = config.directory.clone();
-    let options = LedgerOptions { snapshots: Some(config.snapshots_directory.clone()), ..LedgerOptions::default() };
+    let purge_log = if config.names_purged_keys { PurgeLog::Keys } else { PurgeLog::Counts };
+    let snapshots = Some(config.snapshots_directory.clone());
+    let options = LedgerOptions { snapshots, purge_log, ..LedgerOptions::default() };
     let open = move || {
         let (ledgers, failures) = Ledgers::open_usable(&directory, options)
             .map_err(|error| anyhow::anyhow!("cannot open the ledgers in {}: {error}", directory.display()))?;

@@ -4,14 +4,25 @@ use ripstop_types::ChannelId;
 /// Where Fabric's peers log what becomes of private data on the disk.
 const LOGGER: &str = "pvtdatastorage";
 
-/// Erases what was purged by blocks below a height, and says so in the log, for auditors: the keys, never the values.
+/// What is written to the log when private keys are purged. Values never are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PurgeLog {
+    /// Each of them by name, for auditors, and how many they were.
+    Keys,
+    /// How many they were.
+    Counts,
+}
+
+/// Erases what was purged by blocks below a height, and says so in the log.
 pub(crate) fn erase_purged(
     channel: &ChannelId,
     kept: &CommittedPrivateData,
     height: u64,
+    log: PurgeLog,
 ) -> Result<(), PrivateStoreError> {
     let Erased { keys, writes } = kept.erase_purged(height)?;
-    for (place, key) in &writes {
+    let named = if log == PurgeLog::Keys { writes.as_slice() } else { &[] };
+    for (place, key) in named {
         tracing::info!(
             target: LOGGER,
             %channel,

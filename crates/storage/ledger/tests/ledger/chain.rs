@@ -22,7 +22,8 @@ pub(crate) fn channel() -> ChannelId {
 }
 
 pub(crate) fn open(root: &Path) -> Ledgers {
-    Ledgers::open(root, LedgerOptions { cache_bytes: 1 << 20, write_buffer_bytes: 1 << 20, snapshots: None }).unwrap()
+    Ledgers::open(root, LedgerOptions { cache_bytes: 1 << 20, write_buffer_bytes: 1 << 20, ..LedgerOptions::default() })
+        .unwrap()
 }
 
 pub(crate) fn only(ledgers: &Ledgers) -> Arc<Ledger> {
