@@ -21,7 +21,7 @@ mod search;
 
 pub use audience::{Audience, Definitions, signed_handshake};
 pub use dissemination::{Candidate, NotDisseminated, PeerCounts, Standing, Tally, choose};
-pub use fair::{FairQueue, MAX_QUEUED};
+pub use fair::{FairQueue, MAX_QUEUED, MAX_QUEUED_BYTES};
 pub use inbox::{Entry, Inbox, MAX_WAITING_BYTES, MAX_WAITING_SETS, TooLarge};
 pub use search::{
     FULL_ANSWER, MAX_CANDIDATES, MAX_DIGESTS, MAX_QUESTIONS, Question, Search, Step, Wanted, answers_to,

@@ -75,6 +75,7 @@ impl PrivateDataService {
             shared: Arc::clone(&self.shared),
             ledger: Arc::clone(ledger),
             inbox: Mutex::default(),
+            complaints: Complaints::default(),
             silent: Mutex::default(),
             serving: Serving::default(),
         };
@@ -94,10 +95,40 @@ pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     pub(crate) ledger: Arc<Ledger>,
     /// What others sent for transactions that are not committed yet.
-    pub(crate) inbox: Mutex<Inbox<TransientKey>>,
+    pub(crate) inbox: Mutex<Sent>,
+    pub(crate) complaints: Complaints,
     /// Who did not answer: how often in a row, and when last.
     silent: Mutex<HashMap<PkiId, (u32, Instant)>>,
     pub(crate) serving: Serving,
+}
+
+/// What others sent.
+#[derive(Default)]
+pub(crate) struct Sent {
+    pub(crate) sets: Inbox<TransientKey>,
+    /// Whether what was sent before this process began is counted.
+    pub(crate) is_complete: bool,
+}
+
+/// How often it is written to the log that something another peer sent is not kept: whoever sends much of it shall not fill the
+/// disk with lines.
+#[derive(Default)]
+pub(crate) struct Complaints(Mutex<(u32, Option<Instant>)>);
+
+/// So many lines are written in [`COMPLAINTS_TIME`] at most.
+const COMPLAINTS: u32 = 20;
+const COMPLAINTS_TIME: Duration = Duration::from_secs(10);
+
+impl Complaints {
+    /// Whether one more line may be written.
+    pub(crate) fn may_write(&self) -> bool {
+        let (written, since) = &mut *self.0.lock();
+        if since.is_none_or(|since| since.elapsed() >= COMPLAINTS_TIME) {
+            (*written, *since) = (0, Some(Instant::now()));
+        }
+        *written = written.saturating_add(1);
+        *written <= COMPLAINTS
+    }
 }
 
 impl ChannelPrivateData {
@@ -114,7 +145,7 @@ impl ChannelPrivateData {
     /// Transactions are committed: what waited for them makes room.
     pub fn committed(&self, transactions: &[TxId]) {
         let mut inbox = self.inner.inbox.lock();
-        transactions.iter().for_each(|tx_id| inbox.forget(tx_id));
+        transactions.iter().for_each(|tx_id| inbox.sets.forget(tx_id));
     }
 }
 

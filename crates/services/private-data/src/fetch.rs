@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ripstop_gossip::{ChannelMember, PkiId, PrivateDigest, PrivateElement};
 use ripstop_gossip_service::AskError;
 use ripstop_ledger::{PrivatePlace, PrivateSet, StateError};
-use ripstop_rwset::CollectionPrivateRwSet;
+use ripstop_rwset::ReceivedSets;
 use ripstop_sharing::{Question, Search, Step, Wanted, answers_to, expected_to_keep};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -77,11 +77,12 @@ struct Completion {
 
 impl Acceptance for Completion {
     async fn accept(&mut self, elements: Vec<PrivateElement>) -> Vec<PrivateDigest> {
-        let mut proven = Vec::new();
+        let (mut proven, mut unproven) = (Vec::new(), ReceivedSets::default());
         for PrivateElement { digest, payload } in elements {
             let Some(missed) = self.expected.get(&digest) else { continue };
             let something = !payload.is_empty();
-            let mut sets = payload.into_iter().take(MAX_PAYLOADS).filter_map(|raw| parse(&missed.place, raw));
+            let mut sets =
+                payload.into_iter().take(MAX_PAYLOADS).filter_map(|raw| parse(&missed.place, raw, &mut unproven));
             match sets.find(|set| set.writes.hash().as_bytes()[..] == missed.hash) {
                 Some(set) => {
                     self.gathered.add(set);
@@ -102,8 +103,8 @@ fn digest(missed: &Missed) -> PrivateDigest {
 }
 
 /// Writes as another peer sent them, for the place where they are said to belong.
-pub(crate) fn parse(place: &PrivatePlace, raw: Bytes) -> Option<PrivateSet> {
-    let writes = CollectionPrivateRwSet::parse(&place.namespace, place.collection.clone(), raw).ok()?;
+pub(crate) fn parse(place: &PrivatePlace, raw: Bytes, unproven: &mut ReceivedSets) -> Option<PrivateSet> {
+    let writes = unproven.collection(&place.namespace, place.collection.clone(), raw)?;
     Some(PrivateSet { place: place.clone(), writes })
 }
 
@@ -237,7 +238,7 @@ mod tests {
     fn missed(tx: u64, keys: &[&str]) -> Missed {
         let block = BlockNumber::new(7);
         let place = PrivatePlace { block, tx, namespace: "cc".to_owned(), collection: "coll".to_owned() };
-        let hash = parse(&place, writes(keys)).expect("it is well formed").writes.hash();
+        let hash = parse(&place, writes(keys), &mut ReceivedSets::default()).expect("it is well formed").writes.hash();
         let hash = Bytes::copy_from_slice(hash.as_bytes());
         Missed { place, tx_id: TxId::new(&format!("tx{tx}")), hash, of: TransactionKind::Valid, endorsers: vec![] }
     }

@@ -13,7 +13,7 @@ use ripstop_lifecycle::{
     CommittedCollections, Eligibility, NAMESPACE as LIFECYCLE, eligibility, keys, opened_collections,
 };
 use ripstop_proto::gossip::PvtDataPayload;
-use ripstop_rwset::{CollectionPrivateRwSet, PrivateExpectation, StateView, TxPrivateRwSet};
+use ripstop_rwset::{CollectionPrivateRwSet, PrivateExpectation, ReceivedSets, StateView, TxPrivateRwSet};
 use ripstop_types::{BlockNumber, ChannelId, Envelope, MspId, SerializedIdentity, Transaction, TxId};
 use ripstop_validation::ValidatedBlock;
 
@@ -38,9 +38,10 @@ pub struct Prefetched(BTreeMap<u64, TxPrivateRwSet>);
 impl Prefetched {
     /// Reads encoded `PvtDataPayload`s. What does not decode is left out: it is looked for elsewhere.
     pub fn parse(payloads: &[Bytes]) -> Self {
+        let mut unproven = ReceivedSets::default();
         let read = |payload: &Bytes| {
             let payload = PvtDataPayload::decode(payload.clone()).ok()?;
-            Some((payload.tx_seq_in_block, TxPrivateRwSet::parse(payload.payload).ok()?))
+            Some((payload.tx_seq_in_block, unproven.transaction(payload.payload)?))
         };
         Self(payloads.iter().filter_map(read).collect())
     }

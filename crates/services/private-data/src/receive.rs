@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
 use ripstop_gossip::{Contact, PrivatePayload};
-use ripstop_ledger::{StateError, TransientSet};
+use ripstop_ledger::{PrivateStoreError, Received, StateError, TransientKey, TransientSet};
 use ripstop_lifecycle::{CommittedCollections, explicit_collections};
-use ripstop_rwset::{CollectionPrivateRwSet, NsPrivateRwSet, TxPrivateRwSet};
-use ripstop_sharing::{Audience, Entry};
+use ripstop_rwset::{NsPrivateRwSet, ReceivedSets, TxPrivateRwSet};
+use ripstop_sharing::{Audience, Entry, TooLarge};
 use ripstop_types::TxId;
 use tokio::sync::oneshot;
 
@@ -33,52 +33,82 @@ pub(crate) enum NotKept {
 }
 
 /// Private data of a transaction, and where to say that they are kept.
-pub(crate) type Received = (Contact, PrivatePayload, oneshot::Sender<Result<(), String>>);
+pub(crate) type Incoming = (Contact, PrivatePayload, oneshot::Sender<Result<(), String>>);
 
 impl Inner {
     /// Keeps what was sent, with one synchronisation for all of it. Blocks.
-    pub(crate) fn receive(&self, received: Vec<Received>) {
+    pub(crate) fn receive(&self, received: Vec<Incoming>) {
         let (mut accepted, mut waiting) = (Vec::new(), Vec::new());
         for (from, payload, reply) in received {
             match self.examine(&payload) {
                 Ok(set) => {
-                    let bytes = payload.writes.len() + payload.namespace.len() + payload.collection.len();
-                    accepted.push((TxId::new(&payload.tx_id), set));
-                    waiting.push((from.organization, bytes as u64, reply));
+                    accepted.push((TxId::new(&payload.tx_id), set, from.organization));
+                    waiting.push(reply);
                 }
                 Err(why) => {
-                    tracing::warn!(target: "gossip.state", channel = self.channel(), "{payload:?} from {from:?} is not kept: {why}");
+                    if self.complaints.may_write() {
+                        tracing::warn!(target: "gossip.state", channel = self.channel(), "{payload:?} from {from:?} is not kept: {why}");
+                    }
                     // The sender may be gone.
                     drop(reply.send(Err(why.to_string())));
                 }
             }
         }
-        let stored = self.ledger.transient().put_all(accepted.iter().map(|(tx_id, set)| (tx_id, set)));
-        let keys = match stored {
-            Ok(keys) => keys,
+        let stored = self.known_before().and_then(|()| {
+            let sets = accepted.iter().map(|(tx_id, set, from)| (tx_id, set, from));
+            self.ledger.transient().put_received(sets)
+        });
+        let stored = match stored {
+            Ok(stored) => stored,
             Err(error) => {
                 tracing::error!(target: "gossip.state", channel = self.channel(), "Wasn't able to persist private data, due to {error}");
-                for (_, _, reply) in waiting {
+                for reply in waiting {
                     drop(reply.send(Err("private data cannot be stored".to_owned())));
                 }
                 return;
             }
         };
         let mut gone = Vec::new();
-        for (((tx_id, _), key), (organization, bytes, reply)) in accepted.into_iter().zip(keys).zip(waiting) {
-            let admitted = match key {
-                Some(key) => {
-                    self.inbox.lock().admit(&organization, Entry { tx_id, key: key.clone(), bytes }).map_err(|error| {
-                        gone.push(key);
-                        error.to_string()
-                    })
-                }
-                None => Ok(vec![]),
-            };
-            let answer = admitted.map(|oldest| gone.extend(oldest.into_iter().map(|entry| entry.key)));
-            drop(reply.send(answer));
+        for (received, reply) in stored.into_iter().zip(waiting) {
+            let answer = received.map_or(Ok(()), |received| self.admit(received, &mut gone));
+            drop(reply.send(answer.map_err(|error| error.to_string())));
         }
-        if let Err(error) = self.ledger.transient().remove(&gone) {
+        self.forget(&gone);
+    }
+
+    /// Counts a set that is kept; what must go for it is added to what is gone.
+    fn admit(&self, received: Received, gone: &mut Vec<TransientKey>) -> Result<(), TooLarge> {
+        let Received { tx_id, organization, bytes, key } = received;
+        let entry = Entry { tx_id, key: key.clone(), bytes };
+        match self.inbox.lock().sets.admit(&organization, entry) {
+            Ok(oldest) => {
+                gone.extend(oldest.into_iter().map(|entry| entry.key));
+                Ok(())
+            }
+            Err(error) => {
+                gone.push(key);
+                Err(error)
+            }
+        }
+    }
+
+    /// Counts, once, what others sent before this process began.
+    fn known_before(&self) -> Result<(), PrivateStoreError> {
+        if self.inbox.lock().is_complete {
+            return Ok(());
+        }
+        let (received, mut gone) = (self.ledger.transient().received()?, Vec::new());
+        for set in received {
+            // One that is too large goes, and nobody waits for an answer.
+            self.admit(set, &mut gone).ok();
+        }
+        self.inbox.lock().is_complete = true;
+        self.forget(&gone);
+        Ok(())
+    }
+
+    fn forget(&self, gone: &[TransientKey]) {
+        if let Err(error) = self.ledger.transient().remove(gone) {
             tracing::warn!(target: "gossip.state", channel = self.channel(), "private data that nobody asked for stays until it is old: {error}");
         }
     }
@@ -95,8 +125,8 @@ impl Inner {
             return Err(NotKept::NotForUs(payload.collection.clone()));
         }
         let (namespace, collection) = (payload.namespace.clone(), payload.collection.clone());
-        let set = CollectionPrivateRwSet::parse(&namespace, collection, payload.writes.clone())
-            .map_err(|_| NotKept::Undecodable)?;
+        let set = ReceivedSets::default().collection(&namespace, collection, payload.writes.clone());
+        let set = set.ok_or(NotKept::Undecodable)?;
         Ok(TransientSet {
             endorsed_at: payload.endorsed_at.min(self.ledger.height().saturating_add(MAX_AHEAD)),
             writes: TxPrivateRwSet { namespaces: vec![NsPrivateRwSet { namespace, collections: vec![set] }] },
@@ -119,7 +149,7 @@ impl Inner {
 }
 
 /// Keeps a batch off the async threads.
-pub(crate) async fn receive(inner: &Arc<Inner>, received: Vec<Received>) {
+pub(crate) async fn receive(inner: &Arc<Inner>, received: Vec<Incoming>) {
     if received.is_empty() {
         return;
     }

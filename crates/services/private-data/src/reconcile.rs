@@ -6,6 +6,7 @@ use std::time::Duration;
 use ripstop_gossip::{PkiId, PrivateDigest, PrivateElement, View};
 use ripstop_ledger::{Absence, PrivatePlace, PrivateSet, PrivateStoreError, ReconcileError, RejectedSet, StateError};
 use ripstop_proto::protos::StaticCollectionConfig;
+use ripstop_rwset::ReceivedSets;
 use ripstop_sharing::{Audience, Wanted, expected_to_keep};
 use ripstop_types::BlockNumber;
 use tokio::sync::watch;
@@ -221,10 +222,11 @@ impl Inner {
     async fn accept(self: &Arc<Self>, elements: Vec<PrivateElement>) -> Result<Vec<PrivateDigest>, ReconcileFault> {
         let (mut sets, mut offered): (Vec<PrivateSet>, BTreeMap<PrivatePlace, (PrivateDigest, usize)>) =
             Default::default();
+        let mut unproven = ReceivedSets::default();
         for PrivateElement { digest, payload } in elements {
             let place = place(&digest);
             let parsed: Vec<PrivateSet> =
-                payload.into_iter().take(MAX_PAYLOADS).filter_map(|raw| parse(&place, raw)).collect();
+                payload.into_iter().take(MAX_PAYLOADS).filter_map(|raw| parse(&place, raw, &mut unproven)).collect();
             offered.insert(place, (digest, parsed.len()));
             sets.extend(parsed);
         }

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use prost::Message;
+use ripstop_gossip::PrivatePayload;
 use ripstop_gossip_service::PrivateIncoming;
 use ripstop_sharing::FairQueue;
 use ripstop_types::BlockNumber;
@@ -8,7 +10,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::ChannelPrivateData;
 use crate::channel::Inner;
-use crate::receive::{Received, receive};
+use crate::receive::{Incoming, receive};
 
 /// How many sets that other peers sent are kept with one synchronisation.
 pub const PRIVATE_BATCH: usize = 64;
@@ -46,7 +48,8 @@ impl ChannelPrivateData {
             match message {
                 PrivateIncoming::Data { from, payload, reply } => {
                     let organization = from.organization.clone();
-                    let refused = waiting.lock().push(&organization, (from, payload, reply)).err();
+                    let bytes = size(&payload);
+                    let refused = waiting.lock().push(&organization, bytes, (from, payload, reply)).err();
                     match refused {
                         None => arrived.notify_one(),
                         // The sender may be gone.
@@ -72,8 +75,15 @@ impl ChannelPrivateData {
     }
 }
 
+/// What a message takes of the memory while it waits, in bytes.
+fn size(payload: &PrivatePayload) -> usize {
+    // Definitions are rarely sent, and small when they are; in memory they are several times as large as on the wire.
+    let definitions = payload.collection_configs.as_ref().map_or(0, |package| 8 * package.encoded_len());
+    payload.writes.len() + definitions
+}
+
 /// Private data that is to be kept.
-type Waiting = Mutex<FairQueue<Received>>;
+type Waiting = Mutex<FairQueue<Incoming>>;
 
 impl Inner {
     /// Answers a request in its own task. When too many of the same organization wait it is dropped: nothing is answered.

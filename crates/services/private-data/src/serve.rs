@@ -22,6 +22,9 @@ const MAX_SERVED: usize = 10_000;
 /// Of how many blocks a request may ask for sets. What is behind them is not there either.
 const MAX_SERVED_BLOCKS: usize = 1_000;
 
+/// Of how many blocks that this peer does not have yet. An honest peer asks for sets of the one it commits.
+const MAX_FUTURE_BLOCKS: usize = 4;
+
 /// How many bytes of values one answer holds; below what a message of gossip may have.
 const MAX_SERVED_BYTES: usize = 2 * FULL_ANSWER;
 
@@ -129,9 +132,13 @@ impl Inner {
                 tracing::debug!(target: "gossip.privdata", channel = self.channel(), "Peer {asking:?} isn't eligible for txID {} at collection {}", digest.tx_id, digest.collection);
             }
         }
-        let (mut elements, mut left) = (Vec::new(), MAX_SERVED_BYTES);
-        for (block, digests) in blocks.into_iter().take(MAX_SERVED_BLOCKS) {
-            for (digest, payload) in self.read(BlockNumber::new(block), digests)? {
+        let (mut elements, mut left, mut last) = (Vec::new(), MAX_SERVED_BYTES, None);
+        let mut future = blocks.split_off(&self.ledger.height());
+        let future = std::iter::from_fn(|| future.pop_first()).take(MAX_FUTURE_BLOCKS);
+        for (block, mut digests) in blocks.into_iter().take(MAX_SERVED_BLOCKS).chain(future) {
+            digests.sort();
+            digests.dedup();
+            for (digest, payload) in self.read(BlockNumber::new(block), digests, &mut last)? {
                 let bytes: usize = payload.iter().map(Bytes::len).sum();
                 if payload.is_empty() || bytes > left {
                     continue;
@@ -149,13 +156,19 @@ impl Inner {
         &self,
         block: BlockNumber,
         digests: Vec<PrivateDigest>,
+        last: &mut Option<(String, Vec<TransientSet>)>,
     ) -> Result<Vec<(PrivateDigest, Vec<Bytes>)>, PrivateStoreError> {
         if block.get() < self.ledger.height() {
             return self.read_committed(block, digests);
         }
         let (mut found, mut missed) = (Vec::with_capacity(digests.len()), Vec::new());
         for digest in digests {
-            match endorsed(&digest, &self.ledger.transient().get(&TxId::new(&digest.tx_id))?) {
+            // Whoever names one transaction many times, at blocks that nobody knows yet, has it read once.
+            if last.as_ref().is_none_or(|(tx_id, _)| *tx_id != digest.tx_id) {
+                *last = Some((digest.tx_id.clone(), self.ledger.transient().get(&TxId::new(&digest.tx_id))?));
+            }
+            let sets = last.as_ref().map(|(_, sets)| sets.as_slice()).unwrap_or_default();
+            match endorsed(&digest, sets) {
                 payload if payload.is_empty() => missed.push(digest),
                 payload => found.push((digest, payload)),
             }

@@ -56,7 +56,8 @@ pub use registry::{LedgerOptions, Ledgers};
 pub use ripstop_block_store::{BlockStoreError, Follower};
 pub use ripstop_kv::Entries;
 pub use ripstop_private_store::{
-    Absence, PrivatePlace, PrivateSet, PrivateStoreError, TransientKey, TransientSet, TransientStore, by_transaction,
+    Absence, PrivatePlace, PrivateSet, PrivateStoreError, Received, TransientKey, TransientSet, TransientStore,
+    by_transaction,
 };
 pub use ripstop_rwset::{StateError, StateIter, StateValue, StateView, Unproven};
 pub use simulate::{KeyValue, RangeId, SimulateError, SimulationResults, Simulator, VersionText, WrittenKey};

@@ -3,7 +3,7 @@
 //! | keyspace | key | value |
 //! |---|---|---|
 //! | `transient` | transaction id `00` SHA-256 of the value | `transientstore.TxPvtReadWriteSetWithConfigInfo` |
-//! | `endorsed` | height of endorsement (u64) key in `transient` | empty |
+//! | `endorsed` | height of endorsement (u64) key in `transient` | empty; of what another peer sent: length of the value in `transient` (u64), its organisation |
 //! | `written` | block (u64) place in it (u64) namespace `00` collection | height of the ledger when it came (u64), then the `kvrwset.KVRWSet` |
 //! | `late` | height of the ledger when it came (u64) key in `written` | empty |
 //! | `keys` | namespace `00` collection `00` SHA-256 of a clear key, block (u64) place in it (u64) | the clear key |
@@ -19,7 +19,7 @@
 //! for the block, which is not here to prove the set, until that comes or expires.
 
 use ripstop_kv::{Keyspace, Reads};
-use ripstop_types::{BlockNumber, Digest, Height, TxId};
+use ripstop_types::{BlockNumber, Digest, Height, MspId, TxId};
 
 use crate::{Absence, PrivatePlace};
 
@@ -62,6 +62,24 @@ pub(crate) fn transient(tx_id: &TxId, value: &[u8]) -> Vec<u8> {
 
 pub(crate) fn endorsed(height: u64, transient_key: &[u8]) -> Vec<u8> {
     [&height.to_be_bytes(), transient_key].concat()
+}
+
+/// The height, the transaction and the key in `transient`.
+pub(crate) fn read_endorsed(key: &[u8]) -> Option<(u64, TxId, &[u8])> {
+    let (height, transient) = take_number(key)?;
+    let end = transient.iter().position(|byte| *byte == 0)?;
+    Some((height, TxId::new(std::str::from_utf8(transient.get(..end)?).ok()?), transient))
+}
+
+/// Who sent a set of so many bytes.
+pub(crate) fn sender(bytes: u64, organization: &MspId) -> Vec<u8> {
+    [&bytes.to_be_bytes()[..], organization.as_str().as_bytes()].concat()
+}
+
+/// The length and the organisation; `None` of what this peer endorsed itself.
+pub(crate) fn read_sender(value: &[u8]) -> Option<(u64, MspId)> {
+    let (bytes, organization) = take_number(value)?;
+    Some((bytes, MspId::new(std::str::from_utf8(organization).ok()?)))
 }
 
 fn collection(namespace: &str, collection: &str) -> Vec<u8> {

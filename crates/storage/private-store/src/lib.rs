@@ -26,4 +26,4 @@ pub use committed::{
     Absence, BlockSets, CommittedPrivateData, Erased, HashedValue, PrivatePlace, PrivateSet, by_transaction,
 };
 pub use store::{PrivateStore, PrivateStoreError};
-pub use transient::{TransientKey, TransientSet, TransientStore};
+pub use transient::{Received, TransientKey, TransientSet, TransientStore};

@@ -4,7 +4,7 @@ use prost::Message;
 use ripstop_kv::Batch;
 use ripstop_proto::transientstore::TxPvtReadWriteSetWithConfigInfo;
 use ripstop_rwset::TxPrivateRwSet;
-use ripstop_types::{BlockNumber, TxId};
+use ripstop_types::{BlockNumber, MspId, TxId};
 
 use crate::PrivateStoreError;
 use crate::keys::{self, ENDORSED, TRANSIENT};
@@ -29,6 +29,19 @@ pub struct TransientKey {
     endorsed_at: u64,
 }
 
+/// A set that another peer sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// The transaction that it is said to belong to.
+    pub tx_id: TxId,
+    /// Whose peer sent it.
+    pub organization: MspId,
+    /// How many bytes it takes.
+    pub bytes: u64,
+    /// Where it is kept.
+    pub key: TransientKey,
+}
+
 /// Private writes by transaction, between endorsement and commit. Shared by endorsers and the committer.
 pub struct TransientStore(Arc<LazyStore>);
 
@@ -40,18 +53,41 @@ impl TransientStore {
     /// Keeps the private writes of an endorsed proposal. Returns after they are safe on disk. The same proposal may be
     /// endorsed several times, with different results; all are kept.
     pub fn put(&self, tx_id: &TxId, set: &TransientSet) -> Result<(), PrivateStoreError> {
-        self.put_all([(tx_id, set)]).map(drop)
+        self.put_all([(tx_id, set, None)]).map(drop)
     }
 
-    /// Keeps the private writes of several endorsements, all of them or none. Says for each where it is kept; `None` where it
-    /// was before.
-    pub fn put_all<'a>(
+    /// Keeps private writes that peers of these organisations sent, all of them or none. Says for each where it is kept and
+    /// what it takes; `None` where it was before.
+    pub fn put_received<'a>(
         &self,
-        sets: impl IntoIterator<Item = (&'a TxId, &'a TransientSet)>,
-    ) -> Result<Vec<Option<TransientKey>>, PrivateStoreError> {
+        sets: impl IntoIterator<Item = (&'a TxId, &'a TransientSet, &'a MspId)>,
+    ) -> Result<Vec<Option<Received>>, PrivateStoreError> {
+        self.put_all(sets.into_iter().map(|(tx_id, set, from)| (tx_id, set, Some(from))))
+    }
+
+    /// All that other peers sent and is still here, that of the oldest endorsements first.
+    pub fn received(&self) -> Result<Vec<Received>, PrivateStoreError> {
+        let Some(snapshot) = self.0.snapshot() else { return Ok(vec![]) };
+        let mut received = Vec::new();
+        for entry in snapshot.range(&ENDORSED, &[], None)? {
+            let (key, sender) = entry?;
+            received.extend(keys::read_endorsed(&key).zip(keys::read_sender(&sender)).map(
+                |(at, (bytes, organization))| {
+                    let (endorsed_at, tx_id, key) = at;
+                    Received { tx_id, organization, bytes, key: TransientKey { key: key.to_vec(), endorsed_at } }
+                },
+            ));
+        }
+        Ok(received)
+    }
+
+    fn put_all<'a>(
+        &self,
+        sets: impl IntoIterator<Item = (&'a TxId, &'a TransientSet, Option<&'a MspId>)>,
+    ) -> Result<Vec<Option<Received>>, PrivateStoreError> {
         let snapshot = self.0.snapshot();
         let (mut batch, mut kept) = (Batch::new(), Vec::new());
-        for (tx_id, set) in sets {
+        for (tx_id, set, from) in sets {
             let message = TxPvtReadWriteSetWithConfigInfo {
                 endorsed_at: set.endorsed_at,
                 pvt_rwset: Some(set.writes.to_proto()),
@@ -63,8 +99,19 @@ impl TransientStore {
                 Some(snapshot) => snapshot.get(&TRANSIENT, &key)?.is_some(),
                 None => false,
             };
-            kept.push((!known).then(|| TransientKey { key: key.clone(), endorsed_at: set.endorsed_at }));
-            batch.put(&ENDORSED, keys::endorsed(set.endorsed_at, &key), "");
+            let bytes = value.len() as u64;
+            let received = from.filter(|_| !known).map(|from| Received {
+                tx_id: tx_id.clone(),
+                organization: from.clone(),
+                bytes,
+                key: TransientKey { key: key.clone(), endorsed_at: set.endorsed_at },
+            });
+            kept.push(received);
+            // What this peer endorsed itself is not another's any more.
+            let sender = from.map(|from| keys::sender(bytes, from)).unwrap_or_default();
+            if !known || from.is_none() {
+                batch.put(&ENDORSED, keys::endorsed(set.endorsed_at, &key), sender);
+            }
             batch.put(&TRANSIENT, key, value);
         }
         self.0.write(batch)?;
@@ -145,12 +192,38 @@ mod tests {
         let tx_id = TxId::new("tx");
         let set = |endorsed_at| TransientSet { endorsed_at, writes: TxPrivateRwSet::default() };
         transient.put(&tx_id, &set(1)).unwrap();
-        let kept = transient.put_all([(&tx_id, &set(1)), (&tx_id, &set(2))]).unwrap();
+        let other = MspId::new("Org2MSP");
+        let kept = transient.put_received([(&tx_id, &set(1), &other), (&tx_id, &set(2), &other)]).unwrap();
         let [None, Some(second)] = kept.as_slice() else { panic!("{kept:?}") };
-        transient.remove(std::slice::from_ref(second)).unwrap();
+        assert_eq!(transient.received().unwrap(), std::slice::from_ref(second));
+        transient.remove(std::slice::from_ref(&second.key)).unwrap();
         assert_eq!(transient.get(&tx_id).unwrap(), [set(1)]);
+        assert_eq!(transient.received().unwrap(), []);
         transient.purge_below(BlockNumber::new(9)).unwrap();
         assert!(transient.get(&tx_id).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_others_sent_is_known_after_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let set = |endorsed_at| TransientSet { endorsed_at, writes: TxPrivateRwSet::default() };
+        let [one, two] = ["Org1MSP", "Org2MSP"].map(MspId::new);
+        let [a, b, c] = ["a", "b", "c"].map(TxId::new);
+        let kept = {
+            let store = PrivateStore::open(&directory.path().join("private")).unwrap();
+            let transient = store.transient();
+            transient.put(&a, &set(1)).unwrap();
+            let kept = transient.put_received([(&b, &set(9), &one), (&a, &set(2), &two), (&c, &set(2), &one)]).unwrap();
+            // What this peer endorsed as well is its own.
+            transient.put(&c, &set(2)).unwrap();
+            kept
+        };
+        let store = PrivateStore::open(&directory.path().join("private")).unwrap();
+        let received = store.transient().received().unwrap();
+        assert_eq!(received, [kept[1].clone().unwrap(), kept[0].clone().unwrap()]);
+        assert_eq!((&received[1].tx_id, &received[1].organization), (&b, &one));
+        store.transient().purge(&[a, b]).unwrap();
+        assert_eq!(store.transient().received().unwrap(), []);
     }
 
     #[test]

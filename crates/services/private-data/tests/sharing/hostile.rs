@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ripstop_gossip::{PrivateDigest, PrivateElement, PrivatePayload};
 use ripstop_gossip_service::PrivateIncoming;
-use ripstop_ledger::Absence;
-use ripstop_types::BlockNumber;
+use ripstop_ledger::{Absence, TransientSet};
+use ripstop_sharing::MAX_WAITING_SETS;
+use ripstop_types::{BlockNumber, MspId, TxId};
 
 use crate::world::{CHAINCODE, COLLECTION, Endorsed, Manner, Peer, World, shared};
 
@@ -119,6 +120,8 @@ async fn what_is_not_for_a_peer_or_makes_no_sense_is_not_kept() {
         (&two, PrivatePayload { tx_id: "a".repeat(1000), ..good.clone() }, "names no transaction"),
         (&two, PrivatePayload { writes: Bytes::new(), ..good.clone() }, "no private writes"),
         (&two, PrivatePayload { writes: Bytes::from_static(b"\xff\xff\xff"), ..good.clone() }, "do not decode"),
+        // Empty writes, which take fifty times as much memory.
+        (&two, PrivatePayload { writes: Bytes::from([0x1a, 0].repeat(3 << 20)), ..good.clone() }, "do not decode"),
     ];
     for (to, payload, expected) in bad {
         let refused = send(&world, &one, to, payload).await.unwrap_err();
@@ -128,4 +131,34 @@ async fn what_is_not_for_a_peer_or_makes_no_sense_is_not_kept() {
     send(&world, &one, &two, good.clone()).await.unwrap();
     send(&world, &one, &two, good).await.unwrap();
     assert_eq!(two.transient(&endorsed.tx_id).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_before_this_process_began_takes_its_part_of_the_disk() {
+    let world = World::new(shared(0, 0));
+    let (one, two) = (world.peer(0, "peer0").await, world.peer(1, "peer0").await);
+    let endorsed = world.draft(&one, COLLECTION, "a");
+    let (writes, organization) = (endorsed.results.private.clone().unwrap(), MspId::new("Org1MSP"));
+    let set = TransientSet { endorsed_at: 1, writes };
+    let own = TxId::new("own");
+    two.ledger.transient().put(&own, &set).unwrap();
+    let before: Vec<TxId> = (0..MAX_WAITING_SETS).map(|number| TxId::new(&format!("{number:05}"))).collect();
+    two.ledger.transient().put_received(before.iter().map(|tx_id| (tx_id, &set, &organization))).unwrap();
+    send(&world, &one, &two, payload(&endorsed, COLLECTION)).await.unwrap();
+    // Its acknowledgement comes before the oldest goes.
+    let kept = || two.ledger.transient().received().unwrap();
+    while kept().len() > MAX_WAITING_SETS {
+        tokio::task::yield_now().await;
+    }
+    assert!(kept().iter().all(|set| set.tx_id != before[0]), "the oldest is gone");
+    assert_eq!((two.transient(&endorsed.tx_id).len(), two.transient(&own).len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_names_one_transaction_at_a_thousand_blocks_to_come_is_told_of_few() {
+    let world = World::new(shared(0, 0));
+    let (one, two) = (world.peer(0, "peer0").await, world.peer(1, "peer0").await);
+    let endorsed = world.endorse(&one, COLLECTION, "a").await.unwrap();
+    let digests: Vec<_> = (2..1_000).flat_map(|block| vec![digest(&endorsed, COLLECTION, block, 0); 3]).collect();
+    assert_eq!(ask(&world, &two, &one, digests).await.len(), 4);
 }
