@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -6,8 +7,7 @@ use ripstop_msp::LocalPolicy;
 use ripstop_proto::discovery::discovery_server::{Discovery as DiscoveryRpc, DiscoveryServer};
 use ripstop_proto::discovery::{AuthInfo, Query, QueryResult, Request, Response, SignedRequest};
 use ripstop_transport::{BOUNDED_BY_LISTENER, PeerInfo};
-use ripstop_types::{ChannelId, Digest, SignedData};
-use tokio::sync::Semaphore;
+use ripstop_types::{ChannelId, Digest, SerializedIdentity, SignedData};
 use tonic::Status;
 
 use crate::Discovery;
@@ -15,11 +15,12 @@ use crate::access::Access;
 use crate::answer::error;
 use crate::cache::CacheSize;
 use crate::refusal::Refusal;
+use crate::turns::Turns;
 
+/// How many values the lists of a request may hold together; what they are of is bounded further where it is known.
+const MAX_VALUES: usize = 1 << 17;
 /// How many queries one request may hold.
 const MAX_QUERIES: usize = 64;
-/// How many requests are worked on at once; others wait for their turn.
-const AT_ONCE: usize = 4;
 
 /// Whether requests must name the client's TLS certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,14 +51,14 @@ struct Shared {
     discovery: Discovery,
     access: Access,
     binding: TlsBinding,
-    turns: Semaphore,
+    turns: Turns,
 }
 
 impl DiscoveryService {
     /// Answers applications.
     pub fn new(discovery: Discovery, config: DiscoveryConfig) -> Self {
         let access = Access::new(discovery.local_msp(), config.local_policy, config.cache);
-        Self(Arc::new(Shared { discovery, access, binding: config.binding, turns: Semaphore::new(AT_ONCE) }))
+        Self(Arc::new(Shared { discovery, access, binding: config.binding, turns: Turns::default() }))
     }
 
     /// The gRPC service.
@@ -78,10 +79,22 @@ impl DiscoveryRpc for DiscoveryService {
             tracing::warn!(target: "discovery", "Request from {} is malformed or invalid: {refusal}", named(address));
             Status::from(refusal)
         })?;
-        let _turn = self.0.turns.acquire().await.map_err(|_| Status::unavailable("the peer is stopping"))?;
-        let shared = Arc::clone(&self.0);
-        let work =
-            move || accepted.queries.iter().map(|query| shared.answer(query, &accepted.signed, address)).collect();
+        let admitted = self.0.admit(&accepted, address);
+        let organization = SerializedIdentity::parse(accepted.signed.identity.clone()).ok().map(|read| read.msp_id);
+        // Who may ask is who the signature says. What is refused needs no turn.
+        let turn = match organization.filter(|_| admitted.iter().any(Result::is_ok)) {
+            Some(organization) => {
+                let turn = self.0.turns.take(&organization).await;
+                Some(turn.map_err(|refusal| Status::resource_exhausted(refusal.to_string()))?)
+            }
+            None => None,
+        };
+        let discovery = self.0.discovery.clone();
+        let work = move || {
+            let _turn = turn;
+            let queries = accepted.queries.iter().zip(admitted);
+            queries.map(|(query, admitted)| admitted.err().map_or_else(|| discovery.answer(query), error)).collect()
+        };
         let results: Vec<QueryResult> = tokio::task::spawn_blocking(work)
             .await
             .map_err(|error| Status::internal(format!("the request could not be answered to its end: {error}")))?;
@@ -97,8 +110,8 @@ struct Accepted {
 
 /// Checks a request's form and its binding to the connection, in Fabric's order.
 fn accept(request: &SignedRequest, binding: TlsBinding, client: Option<&PeerInfo>) -> Result<Accepted, Refusal> {
-    let Request { authentication, queries } =
-        ripstop_proto::read(request.payload.clone()).map_err(|error| Refusal::Malformed(error.to_string()))?;
+    let Request { authentication, queries } = ripstop_proto::read_bounded(request.payload.clone(), MAX_VALUES)
+        .map_err(|error| Refusal::Malformed(error.to_string()))?;
     let AuthInfo { client_identity, client_tls_cert_hash: claimed } =
         authentication.ok_or(Refusal::NoAuthentication)?;
     if client_identity.is_empty() {
@@ -124,20 +137,30 @@ fn accept(request: &SignedRequest, binding: TlsBinding, client: Option<&PeerInfo
 }
 
 impl Shared {
-    /// Answers one query, if whoever signed the request may ask it.
-    fn answer(&self, query: &Query, signed: &SignedData, address: Option<SocketAddr>) -> QueryResult {
-        let (name, client) = (query.channel.as_str(), named(address));
+    /// For each query, whether whoever signed the request may ask it; each channel is looked at once.
+    fn admit(&self, accepted: &Accepted, address: Option<SocketAddr>) -> Vec<Result<(), String>> {
+        let mut known: BTreeMap<&str, Result<(), String>> = BTreeMap::new();
+        let admitted = accepted.queries.iter().map(|query| {
+            let name = query.channel.as_str();
+            known.entry(name).or_insert_with(|| self.may_ask(name, &accepted.signed, address)).clone()
+        });
+        admitted.collect()
+    }
+
+    /// Whether who signed this may ask about a channel; else what they are told.
+    fn may_ask(&self, name: &str, signed: &SignedData, address: Option<SocketAddr>) -> Result<(), String> {
+        let client = named(address);
         let channel = ChannelId::new(name).ok();
         let config = channel.and_then(|channel| self.discovery.ledger(&channel)).map(|ledger| ledger.config());
         if !name.is_empty() && config.is_none() {
             tracing::warn!(target: "discovery", "got query for channel {name} from {client} but it doesn't exist");
-            return error(self.access.denial(name));
+            return Err(self.access.denial(name));
         }
         if let Err(why) = self.access.check(config.as_deref(), signed) {
             tracing::warn!(target: "discovery", "got query for channel {name} from {client} but it isn't eligible: {why}");
-            return error(self.access.denial(name));
+            return Err(self.access.denial(name));
         }
-        self.discovery.answer(query)
+        Ok(())
     }
 }
 
