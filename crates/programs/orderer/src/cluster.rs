@@ -7,18 +7,17 @@ use anyhow::bail;
 use ripstop_node::Node;
 use ripstop_node_config::OrdererConfig;
 use ripstop_ordering_service::ClusterConfig;
-use ripstop_transport::{ClientAuth, ClientRoots, ServerTls, host_and_port};
+use ripstop_transport::{ClientAuth, ClientRoots, KeyPair, ServerTls, host_and_port};
 
 use crate::LOG;
-use crate::identity::{read, read_all};
 use crate::listeners::message_limits;
 
 /// How the node and others know each other.
 pub(crate) struct Cluster {
     /// Where others reach it, when that is not where clients do.
     pub(crate) listener: Option<OwnListener>,
-    /// What it shows others as a server, PEM.
-    pub(crate) certificate: Vec<u8>,
+    /// What it shows others as a server.
+    pub(crate) server: KeyPair,
     /// How it reaches others.
     pub(crate) links: ClusterConfig,
 }
@@ -41,7 +40,7 @@ impl Cluster {
     /// files and from channels, and goes to `roots`.
     pub(crate) fn load(config: &OrdererConfig, roots: &mut Vec<ClientRoots>, node: &mut Node) -> anyhow::Result<Self> {
         let cluster = &config.cluster;
-        let (listener, certificate, links) = match (
+        let (listener, server, links) = match (
             &cluster.listen,
             &cluster.server_certificate,
             &cluster.server_private_key,
@@ -51,20 +50,20 @@ impl Cluster {
                 let shown = Shown { certificate, key, time_shift: cluster.handshake_time_shift };
                 let tls = own_tls(config, &shown, roots, node)?;
                 let listener = OwnListener { address: host_and_port(host, *port), tls };
-                let certificate = read(certificate, "General.Cluster.ServerCertificate")?;
-                (Some(listener), certificate, links(config, &shown, node)?)
+                let server = node.key_pair("cluster server TLS", certificate, key)?;
+                (Some(listener), server, links(config, &shown, node)?)
             }
             (_, _, _, Some(tls)) => {
                 tracing::info!(target: LOG, "Cluster listener is not configured, defaulting to use the general listener on port {}", config.listen_port);
                 let (certificate, key) = (tls.certificate.as_path(), tls.private_key.as_path());
                 let shown = Shown { certificate, key, time_shift: tls.handshake_time_shift };
-                (None, read(certificate, "General.TLS.Certificate")?, links(config, &shown, node)?)
+                (None, node.key_pair("server TLS", certificate, key)?, links(config, &shown, node)?)
             }
             (_, _, _, None) => bail!(
                 "TLS is required for running ordering nodes of cluster type: set General.TLS.Enabled, General.TLS.Certificate and General.TLS.PrivateKey, or give other ordering nodes a listener of their own with General.Cluster.ListenAddress, ListenPort, ServerCertificate and ServerPrivateKey"
             ),
         };
-        Ok(Self { listener, certificate, links })
+        Ok(Self { listener, server, links })
     }
 }
 
@@ -95,7 +94,7 @@ fn links(config: &OrdererConfig, shown: &Shown<'_>, node: &mut Node) -> anyhow::
     };
     Ok(ClusterConfig {
         key_pair: node.key_pair("client TLS", certificate, key)?,
-        roots: read_all(&cluster.root_cas, "General.Cluster.RootCAs")?,
+        roots: node.client_roots(&cluster.root_cas)?,
         dial_timeout: cluster.dial_timeout,
         rpc_timeout: cluster.rpc_timeout,
         send_buffer: cluster.send_buffer_size,

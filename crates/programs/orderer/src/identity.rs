@@ -1,7 +1,5 @@
 //! Who the node is: its MSP folder and its TLS files.
 
-use std::path::{Path, PathBuf};
-
 use anyhow::Context;
 use ripstop_keys::{LocalIdentity, SigningIdentity};
 use ripstop_node::Node;
@@ -57,14 +55,4 @@ fn load_msp(config: &OrdererConfig) -> anyhow::Result<LocalIdentity> {
             directory.display()
         )
     })
-}
-
-/// Reads a file that the configuration names under `key`.
-pub(crate) fn read(path: &Path, key: &str) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("failed to read {} ({key})", path.display()))
-}
-
-/// Reads files that the configuration names under `key`.
-pub(crate) fn read_all(paths: &[PathBuf], key: &str) -> anyhow::Result<Vec<Vec<u8>>> {
-    paths.iter().map(|path| read(path, key)).collect()
 }

@@ -99,7 +99,7 @@ async fn open_channels(orderer: &Orderer) -> anyhow::Result<OrderingService> {
         snapshot_directory: config.consensus.snapshot_directory.clone(),
         tick_interval: config.consensus.tick_interval_override,
         expiration: if config.no_expiration_checks { ExpiredClients::Taken } else { ExpiredClients::Refused },
-        tls_certificate: identity.cluster.certificate.clone(),
+        server: identity.cluster.server.clone(),
         cluster: identity.cluster.links.clone(),
     };
     let (signer, roots) = (identity.signer.clone(), identity.client_roots.clone());

@@ -107,7 +107,7 @@ pub(crate) fn open(
 ) -> Result<Opened, OpenError> {
     let places = Places::new(config, id);
     let chain = Chain::read(&places.blocks)?;
-    let node = own_number(&chain.consenters, &config.tls_certificate).ok_or_else(|| {
+    let node = own_number(&chain.consenters, &config.server.leaf()).ok_or_else(|| {
         OpenError::Consensus("this node's TLS certificate is that of none of the channel's consenters".into())
     })?;
     let (batch_bytes, options) = consensus_options(&chain.config)?;

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ripstop_transport::{KeyPair, MessageLimits};
+use ripstop_transport::{ClientRoots, KeyPair, MessageLimits};
 
 /// How this node orders, on all channels.
 #[derive(Debug, Clone)]
@@ -16,9 +16,8 @@ pub struct OrderingConfig {
     pub tick_interval: Option<Duration>,
     /// Whether clients with expired certificates may write.
     pub expiration: ExpiredClients,
-    /// The PEM of the TLS certificate that this node shows to other orderers as a server: a channel's consenter with the
-    /// same public key is this node.
-    pub tls_certificate: Vec<u8>,
+    /// What this node shows to other orderers as a server: a channel's consenter with the same public key is this node.
+    pub server: KeyPair,
     /// How this node speaks to other orderers.
     pub cluster: ClusterConfig,
 }
@@ -28,8 +27,8 @@ pub struct OrderingConfig {
 pub struct ClusterConfig {
     /// What it shows to them as a client (`ClientCertificate`, `ClientPrivateKey`).
     pub key_pair: KeyPair,
-    /// PEM texts of authorities of their certificates, beside those in channel configurations (`RootCAs`).
-    pub roots: Vec<Vec<u8>>,
+    /// Authorities of their certificates are, beside those in channel configurations, the configured ones of these (`RootCAs`).
+    pub roots: ClientRoots,
     /// How long connecting may take (`DialTimeout`).
     pub dial_timeout: Duration,
     /// How long handing over a message may take (`RPCTimeout`).

@@ -291,8 +291,8 @@ impl Way {
 
     fn endpoint(&self) -> Result<Endpoint, String> {
         let roots = self.shared.config.load().tls_roots();
-        let configured = self.config.roots.iter().map(Vec::as_slice);
-        let roots = roots.iter().map(Bytes::as_ref).chain(configured);
+        let configured = self.config.roots.configured();
+        let roots = roots.iter().chain(&configured).map(Bytes::as_ref);
         let tls = ClientTls::pinned(roots, self.config.key_pair.clone(), &self.member.server_key)
             .map_err(|error| error.to_string())?;
         let endpoint = Endpoint::new(&self.member.address).map_err(|error| error.to_string())?;

@@ -40,9 +40,9 @@ impl Members {
         self.0.iter().find(|member| member.client_key == key).map(|member| member.id)
     }
 
-    /// The consenter whose server certificate has this PEM's public key.
-    pub(crate) fn by_server_certificate(&self, pem: &[u8]) -> Option<NodeId> {
-        let certificate = Certificate::from_pem(pem).ok()?;
+    /// The consenter whose server certificate has the public key of this one, which is DER.
+    pub(crate) fn by_server_certificate(&self, der: &[u8]) -> Option<NodeId> {
+        let certificate = Certificate::from_der(der).ok()?;
         let key = certificate.public_key().spki();
         self.0.iter().find(|member| member.server_key == *key).map(|member| member.id)
     }

@@ -257,7 +257,7 @@ impl OrderingService {
                 "this orderer can join a channel only with its genesis block yet, not with block {number}: fetching the blocks before it from other orderers comes later"
             ));
         }
-        if own_number(&consenters, &self.inner.config.tls_certificate).is_none() {
+        if own_number(&consenters, &self.inner.config.server.leaf()).is_none() {
             return refuse(
                 "this orderer's TLS certificate (General.TLS.Certificate) is that of none of the channel's consenters; following a channel without being a consenter is not possible yet: name this orderer in the consenters of the channel's configuration".into(),
             );

@@ -44,6 +44,7 @@ struct World {
     orderer: Organization,
     org1: Organization,
     stranger: Organization,
+    credentials: TlsCredentials,
     genesis: Block,
     directory: tempfile::TempDir,
 }
@@ -65,6 +66,8 @@ impl World {
             orderer::BatchSize { max_message_count: 3, absolute_max_bytes: 1 << 20, preferred_max_bytes: 1 << 18 };
         let mut consensus = orderer::ConsensusType::decode(ordering.values["ConsensusType"].value.clone()).unwrap();
         let mut metadata = ripstop_proto::etcdraft::ConfigMetadata::decode(consensus.metadata).unwrap();
+        let credentials = orderer.tls("osn", &["127.0.0.1"]);
+        metadata.consenters[0].server_tls_cert = credentials.certificate.clone().into();
         change(metadata.options.as_mut().unwrap());
         consensus.metadata = metadata.encode_to_vec().into();
         ordering.values.extend([
@@ -73,20 +76,19 @@ impl World {
             value("BatchTimeout", &orderer::BatchTimeout { timeout: "10h".into() }),
         ]);
         let genesis = genesis::block(&channel_id(), group, nonce(), Timestamp { seconds: 1_700_000_000, nanos: 0 });
-        Self { orderer, org1, stranger, genesis, directory: tempfile::tempdir().unwrap() }
+        Self { orderer, org1, stranger, credentials, genesis, directory: tempfile::tempdir().unwrap() }
     }
 
     fn config(&self) -> OrderingConfig {
         let path = |name: &str| self.directory.path().join(name);
-        let channel = ChannelConfig::from_block(&self.genesis).unwrap();
         OrderingConfig {
             ledger_directory: path("ledgers"),
             wal_directory: path("wal"),
             snapshot_directory: path("snapshots"),
             tick_interval: None,
             expiration: ExpiredClients::Refused,
-            tls_certificate: channel.orderer().unwrap().raft().unwrap().consenters[0].server_tls_cert.to_vec(),
-            cluster: cluster_config(&self.orderer.tls("osn", &["127.0.0.1"])),
+            server: key_pair(&self.credentials),
+            cluster: cluster_config(&self.credentials),
         }
     }
 
@@ -116,10 +118,14 @@ impl World {
     }
 }
 
+fn key_pair(credentials: &TlsCredentials) -> KeyPair {
+    KeyPair::from_pem(credentials.certificate.as_bytes(), credentials.key.as_bytes()).unwrap()
+}
+
 fn cluster_config(credentials: &TlsCredentials) -> ClusterConfig {
     ClusterConfig {
-        key_pair: KeyPair::from_pem(credentials.certificate.as_bytes(), credentials.key.as_bytes()).unwrap(),
-        roots: Vec::new(),
+        key_pair: key_pair(credentials),
+        roots: ClientRoots::default(),
         dial_timeout: Duration::from_secs(60),
         rpc_timeout: Duration::from_secs(60),
         send_buffer: 100,

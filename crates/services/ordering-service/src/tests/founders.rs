@@ -61,7 +61,7 @@ impl Founders {
             snapshot_directory: path("snapshots"),
             tick_interval: None,
             expiration: ExpiredClients::Refused,
-            tls_certificate: credentials.certificate.clone().into_bytes(),
+            server: key_pair(credentials),
             cluster: cluster_config(credentials),
         }
     }
