@@ -18,6 +18,10 @@ use crate::{Error, Result};
 pub(crate) const OUTBOUND_QUEUE: usize = 128;
 /// Transactions that run at once on one stream; more wait for a free place.
 const MAX_TRANSACTIONS: usize = 256;
+/// Transactions that wait for that on one stream; more are refused, and their clients may try again.
+const MAX_WAITING: usize = 4096;
+/// Transactions that ended and are still to be forgotten; more wait themselves.
+const FINISHED_QUEUE: usize = 128;
 /// Keys or writes in one message when the peer takes batches but names no limit.
 const DEFAULT_BATCH: usize = 100;
 
@@ -71,20 +75,12 @@ pub(crate) async fn run(
     outbound: mpsc::Sender<ChaincodeMessage>,
 ) -> std::result::Result<(), SessionError> {
     let mut inbound = std::pin::pin!(inbound);
-    let register = protos::ChaincodeId { name: chaincode_id.to_owned(), ..Default::default() };
-    let register = message(Type::Register, register.encode_to_vec().into());
-    if outbound.send(register).await.is_err() {
-        return Ok(());
-    }
-    if expect(&mut inbound, Type::Registered, "REGISTERED").await?.is_none() {
-        return Ok(());
-    }
-    let Some(ready) = expect(&mut inbound, Type::Ready, "READY").await? else { return Ok(()) };
-    let limits = PeerLimits::parse(ready.payload);
+    let Some(limits) = register(chaincode_id, &mut inbound, &outbound).await? else { return Ok(()) };
     tracing::info!("a peer is connected and calls {chaincode_id}");
 
-    let slots = Arc::new(Semaphore::new(MAX_TRANSACTIONS));
-    let (finished, mut finished_keys) = mpsc::unbounded_channel::<Key>();
+    let [places, slots] =
+        [MAX_TRANSACTIONS + MAX_WAITING, MAX_TRANSACTIONS].map(|count| Arc::new(Semaphore::new(count)));
+    let (finished, mut finished_keys) = mpsc::channel::<Key>(FINISHED_QUEUE);
     let mut waiting: HashMap<Key, blocking::SyncSender<ChaincodeMessage>> = HashMap::new();
     loop {
         let received = tokio::select! {
@@ -98,6 +94,10 @@ pub(crate) async fn run(
         let received = received?;
         match received.r#type() {
             Type::Transaction | Type::Init => {
+                let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                    drop(outbound.send(refusal(received)).await);
+                    continue;
+                };
                 let key = (received.channel_id.clone(), received.txid.clone());
                 // The peer answers one request at a time, so one place never fills.
                 let (responses, receiver) = blocking::sync_channel(1);
@@ -113,8 +113,10 @@ pub(crate) async fn run(
                     (contract.clone(), outbound.clone(), finished.clone(), slots.clone());
                 tokio::spawn(async move {
                     let Ok(_slot) = slots.acquire_owned().await else { return };
+                    let _place = place;
                     let answer = tokio::task::spawn_blocking(move || transaction(&contract, received, backend)).await;
-                    finished.send(key).ok();
+                    // Nobody forgets anything when the stream has ended.
+                    finished.send(key).await.ok();
                     match answer {
                         Ok(answer) => drop(outbound.send(answer).await),
                         Err(error) => tracing::error!("a transaction's thread died: {error}"),
@@ -136,6 +138,21 @@ pub(crate) async fn run(
     }
 }
 
+/// Says who this is, and learns what the peer can do; `None` when it hung up.
+async fn register(
+    chaincode_id: &str,
+    inbound: &mut (impl Stream<Item = std::result::Result<ChaincodeMessage, tonic::Status>> + Unpin),
+    outbound: &mpsc::Sender<ChaincodeMessage>,
+) -> std::result::Result<Option<PeerLimits>, SessionError> {
+    let register = protos::ChaincodeId { name: chaincode_id.to_owned(), ..Default::default() };
+    let register = message(Type::Register, register.encode_to_vec().into());
+    if outbound.send(register).await.is_err() || expect(inbound, Type::Registered, "REGISTERED").await?.is_none() {
+        return Ok(None);
+    }
+    let ready = expect(inbound, Type::Ready, "READY").await?;
+    Ok(ready.map(|ready| PeerLimits::parse(ready.payload)))
+}
+
 async fn expect(
     inbound: &mut (impl Stream<Item = std::result::Result<ChaincodeMessage, tonic::Status>> + Unpin),
     kind: Type,
@@ -153,6 +170,13 @@ async fn expect(
 
 fn message(kind: Type, payload: Bytes) -> ChaincodeMessage {
     ChaincodeMessage { r#type: kind as i32, payload, ..Default::default() }
+}
+
+/// What the peer is told of a transaction that there is no room for.
+fn refusal(request: ChaincodeMessage) -> ChaincodeMessage {
+    let text = format!("the chaincode runs {MAX_TRANSACTIONS} transactions and {MAX_WAITING} wait; try again later");
+    let ChaincodeMessage { txid, channel_id, .. } = request;
+    ChaincodeMessage { txid, channel_id, ..message(Type::Error, text.into()) }
 }
 
 /// Runs one transaction on a thread of its own.
@@ -309,5 +333,63 @@ impl Backend for PeerBackend {
 
     fn write_batch_size(&self) -> usize {
         self.limits.writes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_stream::wrappers::ReceiverStream;
+
+    use super::*;
+    use crate::contract::Contract;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn transactions_for_which_there_is_no_room_are_refused_and_the_others_answered() {
+        // Each asks the peer, which does not answer before it has sent all.
+        let read = |context: &Context| context.exists("key");
+        let contract = Contract::new("c").function("read", read);
+        let (inbound, requests) = mpsc::channel(16);
+        let (outbound, mut answers) = mpsc::channel(OUTBOUND_QUEUE);
+        let running =
+            tokio::spawn(async move { run("cc:1", Arc::new(contract), ReceiverStream::new(requests), outbound).await });
+        assert_eq!(answers.recv().await.unwrap().r#type(), Type::Register);
+        for kind in [Type::Registered, Type::Ready] {
+            inbound.send(Ok(message(kind, Bytes::new()))).await.unwrap();
+        }
+        let input = protos::ChaincodeInput { args: vec!["read".into()], ..Default::default() };
+        let all = MAX_TRANSACTIONS + MAX_WAITING + 10;
+        let sending = tokio::spawn({
+            let inbound = inbound.clone();
+            async move {
+                for number in 0..all {
+                    let payload = input.encode_to_vec().into();
+                    let request = ChaincodeMessage { txid: number.to_string(), ..message(Type::Transaction, payload) };
+                    inbound.send(Ok(request)).await.unwrap();
+                }
+            }
+        });
+        let (mut refused, mut asked, mut completed) = (0, Vec::new(), 0);
+        while refused < 10 {
+            let answer = answers.recv().await.unwrap();
+            match answer.r#type() {
+                Type::Error => refused += 1,
+                Type::GetState => asked.push(answer.txid),
+                other => panic!("{other:?}"),
+            }
+        }
+        sending.await.unwrap();
+        while completed < all - 10 {
+            for txid in asked.drain(..) {
+                inbound.send(Ok(ChaincodeMessage { txid, ..message(Type::Response, Bytes::new()) })).await.unwrap();
+            }
+            let answer = answers.recv().await.unwrap();
+            match answer.r#type() {
+                Type::GetState => asked.push(answer.txid),
+                Type::Completed => completed += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        drop(inbound);
+        running.await.unwrap().unwrap();
     }
 }
