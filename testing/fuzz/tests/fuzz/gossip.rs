@@ -4,11 +4,18 @@ use bytes::Bytes;
 use ripstop_gossip::handshake::{Purpose, judge, offer};
 use ripstop_gossip::{
     Alive, AnchorPeer, ChannelInput, ChannelOrganizations, Content, DataKind, Distrust, Input, Message, Moment, Node,
-    Options, PeerTime, PkiId, SelfDescription, SignedMessage, Standing, StateInfo, StatePayload, Tag, Trust,
+    Options, PeerTime, PkiId, PrivateDigest, PrivateElement, PrivatePayload, SelfDescription, SignedMessage, Standing,
+    StateInfo, StatePayload, Tag, Trust,
 };
+use ripstop_lifecycle::explicit_collections;
 use ripstop_proto::Message as _;
-use ripstop_proto::gossip::Envelope;
+use ripstop_proto::gossip::{Envelope, PvtDataPayload};
+use ripstop_proto::{common, kvrwset, protos};
+use ripstop_rwset::ReceivedSets;
+use ripstop_sharing::Audience;
 use ripstop_types::{ChannelId, Digest, MspId, SerializedIdentity};
+
+use crate::seeds::Seeds;
 
 /// The channel that both peers are in.
 const CHANNEL: &str = "mychannel";
@@ -102,6 +109,84 @@ pub(crate) fn seeds() -> [Bytes; 4] {
         .collect::<Vec<_>>()
         .try_into()
         .expect("there are four")
+}
+
+/// Envelopes with a handshake and with private data of a collection that is for whoever satisfies a policy.
+pub(crate) fn private_seeds(policy: &common::SignaturePolicyEnvelope) -> [Bytes; 3] {
+    let hello = offer(&about("Org1MSP", 1), Bytes::from_static(&TLS), Purpose::Talk, &Credulous);
+    let write = kvrwset::KvWrite { key: "key".into(), value: "value".into(), ..Default::default() };
+    let writes = kvrwset::KvrwSet { writes: vec![write], ..Default::default() }.encode_to_vec();
+    let member_orgs_policy = protos::CollectionPolicyConfig {
+        payload: Some(protos::collection_policy_config::Payload::SignaturePolicy(policy.clone())),
+    };
+    let config = protos::StaticCollectionConfig {
+        name: "coll".into(),
+        member_orgs_policy: Some(member_orgs_policy),
+        maximum_peer_count: 3,
+        ..Default::default()
+    };
+    let config =
+        protos::CollectionConfig { payload: Some(protos::collection_config::Payload::StaticCollectionConfig(config)) };
+    let payload = PrivatePayload {
+        collection: "coll".into(),
+        namespace: "cc".into(),
+        tx_id: "abcdef".into(),
+        writes: writes.clone().into(),
+        endorsed_at: 5,
+        collection_configs: Some(protos::CollectionConfigPackage { config: vec![config] }),
+    };
+    let digest =
+        PrivateDigest { tx_id: "abcdef".into(), namespace: "cc".into(), collection: "coll".into(), block: 5, tx: 0 };
+    let element = PrivateElement { digest, payload: vec![writes.into()] };
+    let in_channel = |content| Message { nonce: 7, channel: Some(channel()), tag: Tag::Channel, content };
+    let contents = [Content::PrivateData(payload), Content::PrivateResponse(vec![element])];
+    let [data, answer] = contents.map(|content| SignedMessage::unsigned(in_channel(content)));
+    [hello, data, answer].map(|message| message.envelope().encode_to_vec().into())
+}
+
+/// The first message of somebody whom nobody knows yet.
+pub(crate) fn gossip_handshake(bytes: &[u8]) {
+    let Ok(envelope) = Envelope::decode(Bytes::copy_from_slice(bytes)) else { return };
+    let Ok(message) = SignedMessage::parse(envelope) else { return };
+    for shown in [Some(&TLS[..]), Some(&[]), None] {
+        let Ok((contact, _)) = judge(&Credulous, NOW, &message, shown) else { continue };
+        assert_ne!(shown, Some(&[][..]), "nothing binds it to its connection");
+        let identity = SerializedIdentity::parse(contact.identity).expect("it was believed");
+        assert_eq!((contact.pki_id, contact.organization), (PkiId::of(&identity), identity.msp_id));
+    }
+}
+
+/// Private data from a peer that is allowed to talk, before anything proves them.
+pub(crate) fn gossip_private_data(bytes: &[u8]) {
+    let Ok(envelope) = Envelope::decode(Bytes::copy_from_slice(bytes)) else { return };
+    let Ok(message) = SignedMessage::parse(envelope) else { return };
+    let (mut received, msps) = (ReceivedSets::default(), Seeds::get().config.msps());
+    match message.message().content.clone() {
+        Content::PrivateData(payload) => {
+            for config in payload.collection_configs.iter().flat_map(explicit_collections) {
+                if let Ok(audience) = Audience::of(config, msps) {
+                    let _ = audience.keeps(&MspId::new("Org1MSP"), msps);
+                }
+            }
+            if let Some(set) = received.collection(&payload.namespace, payload.collection, payload.writes) {
+                let again = received.collection(&payload.namespace, set.collection.clone(), set.raw.clone());
+                assert_eq!(again, Some(set));
+            }
+        }
+        Content::PrivateResponse(elements) => {
+            for PrivateElement { digest, payload } in elements {
+                for raw in payload {
+                    let _ = received.collection(&digest.namespace, digest.collection.clone(), raw);
+                }
+            }
+        }
+        Content::StateResponse(blocks) => {
+            for data in blocks.into_iter().flat_map(|block| block.private_data) {
+                let _ = PvtDataPayload::decode(data).map(|data| received.transaction(data.payload));
+            }
+        }
+        _ => {}
+    }
 }
 
 /// A message from a peer that is allowed to talk: its form, and what the receiver makes of it.

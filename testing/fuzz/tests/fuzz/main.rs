@@ -9,6 +9,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a target that finds something should stop")]
 
+mod discovery;
 mod gossip;
 mod mutation;
 mod seeds;
@@ -22,8 +23,11 @@ use bytes::Bytes;
 use crate::mutation::Mutations;
 use crate::seeds::Seeds;
 
-/// How many spoilt copies of each seed an ordinary test run tries.
+/// How many spoilt copies of each seed an ordinary test run tries, unless [`COPIES_VARIABLE`] says otherwise.
 const COPIES: u64 = 1_000;
+
+/// Says how many spoilt copies of each seed are tried, for whoever has time and no fuzzer.
+const COPIES_VARIABLE: &str = "RIPSTOP_FUZZ_COPIES";
 
 /// Names a folder into which the seeds are written, for a fuzzer to begin from.
 const SEEDS_VARIABLE: &str = "RIPSTOP_FUZZ_SEEDS";
@@ -35,6 +39,7 @@ fn run(name: &str, seeds: &[&Bytes], target: fn(&[u8])) {
     for entry in std::fs::read_dir(folder).into_iter().flatten() {
         target(&std::fs::read(entry.unwrap().path()).unwrap());
     }
+    let copies = std::env::var(COPIES_VARIABLE).map_or(COPIES, |copies| copies.parse().unwrap());
     let for_fuzzer = std::env::var_os(SEEDS_VARIABLE).map(|folder| Path::new(&folder).join(name));
     for (number, seed) in seeds.iter().enumerate() {
         if let Some(folder) = &for_fuzzer {
@@ -43,7 +48,7 @@ fn run(name: &str, seeds: &[&Bytes], target: fn(&[u8])) {
         }
         target(seed);
         let mut mutations = Mutations::from(number as u64);
-        for _ in 0..COPIES {
+        for _ in 0..copies {
             target(&mutations.spoil(seed));
         }
     }
@@ -78,5 +83,8 @@ targets! {
     message_as_json: block, tree, config_update, rwset, policy, identity;
     json_as_message: json;
     gossip_message: gossip_request, gossip_update, gossip_blocks, gossip_state_info;
+    gossip_handshake: gossip_establish, gossip_state_info;
+    gossip_private_data: gossip_private, gossip_private_answer, gossip_blocks;
+    discovery_request: discovery_endorsers, discovery_peers;
     snapshot: snapshot_state, snapshot_counts, snapshot_tx_ids, snapshot_collections, snapshot_metadata;
 }

@@ -11,8 +11,8 @@ use ripstop_snapshot::{Part, SignableMetadata};
 use ripstop_testkit::{Channel, DraftTransaction, Organization, meta_policy, signed_block};
 use ripstop_types::{BlockNumber, ChannelId, Height};
 
-use crate::gossip;
 use crate::snapshots::SnapshotPlace;
+use crate::{discovery, gossip};
 
 /// The channel of all seeds.
 const CHANNEL: &str = "mychannel";
@@ -56,6 +56,16 @@ pub(crate) struct Seeds {
     pub(crate) gossip_blocks: Bytes,
     /// A `gossip.Envelope` with a state info.
     pub(crate) gossip_state_info: Bytes,
+    /// A `gossip.Envelope` with a handshake.
+    pub(crate) gossip_establish: Bytes,
+    /// A `gossip.Envelope` with private data, and how their collection is defined.
+    pub(crate) gossip_private: Bytes,
+    /// A `gossip.Envelope` with private data that were asked for.
+    pub(crate) gossip_private_answer: Bytes,
+    /// A `discovery.Request` for those who have to endorse calls.
+    pub(crate) discovery_endorsers: Bytes,
+    /// A `discovery.Request` for peers and the configuration.
+    pub(crate) discovery_peers: Bytes,
     /// A state file of a snapshot, behind its place in [`SnapshotPlace::files`].
     pub(crate) snapshot_state: Bytes,
     /// The numbers of a state file's entries, likewise.
@@ -112,6 +122,8 @@ impl Seeds {
         };
         let (identity, snapshot) = (client.identity(), SnapshotPlace::make());
         let [gossip_request, gossip_update, gossip_blocks, gossip_state_info] = gossip::seeds();
+        let [gossip_establish, gossip_private, gossip_private_answer] = gossip::private_seeds(&policy);
+        let [discovery_endorsers, discovery_peers] = discovery::seeds(&policy);
         Self {
             tree: config.encode_to_vec().into(),
             config: ChannelConfig::new(ChannelId::new(CHANNEL).expect("it is a channel"), config)
@@ -134,6 +146,11 @@ impl Seeds {
             gossip_update,
             gossip_blocks,
             gossip_state_info,
+            gossip_establish,
+            gossip_private,
+            gossip_private_answer,
+            discovery_endorsers,
+            discovery_peers,
             snapshot_state: snapshot.seed(Part::PublicState.data_file()),
             snapshot_counts: snapshot.seed(Part::PublicState.metadata_file()),
             snapshot_tx_ids: snapshot.seed(Part::TxIds.data_file()),

@@ -17,7 +17,8 @@ use ripstop_testkit::signed_block;
 use ripstop_types::{Block, BlockNumber, ChannelId, Envelope, Height, Transaction, data_hash};
 use ripstop_validation::{ValidatedBlock, VerifiedBlock};
 
-pub(crate) use crate::gossip::gossip_message;
+pub(crate) use crate::discovery::discovery_request;
+pub(crate) use crate::gossip::{gossip_handshake, gossip_message, gossip_private_data};
 use crate::seeds::Seeds;
 use crate::snapshots::{SnapshotPlace, read_all};
 
