@@ -144,6 +144,32 @@ impl Site {
     /// Someone whom an organisation's own authority gave a certificate that ended a second after the authority began,
     /// which lies minutes back.
     pub fn expired(&self, organisation: usize) -> SigningIdentity {
+        let past = |begin| Validity { not_before: begin, not_after: begin + 1 };
+        self.issue(organisation, subject(format!("Past@{}", domain(organisation)), vec!["client".to_owned()]), past)
+    }
+
+    /// One more peer of an organisation, with a certificate of the organisation's own authority.
+    pub fn new_peer(&self, organisation: usize, name: &str) -> SigningIdentity {
+        let lasting = |begin| Validity { not_before: begin, not_after: begin + 3600 * 24 };
+        self.issue(organisation, subject(format!("{name}.{}", domain(organisation)), vec!["peer".to_owned()]), lasting)
+    }
+
+    /// What an organisation's administrator shows in TLS as a client.
+    pub fn client_pair(&self, organisation: usize) -> KeyPair {
+        let tls = self.organisation(organisation).join(format!("users/Admin@{}/tls", domain(organisation)));
+        let pair = KeyPair::from_pem(&read(&tls.join("client.crt")), &read(&tls.join("client.key")));
+        pair.expect("the administrator has a TLS certificate")
+    }
+
+    /// An organisation's peer as somebody with a TLS certificate reaches it.
+    pub fn peer_for(&self, organisation: usize, pair: KeyPair) -> Endpoint {
+        let port = self.port(&format!("/organisations/{}/peers/0/port", organisation - 1));
+        secured(port, &self.peer_crypto(organisation).join("tls/ca.crt"), Some(pair))
+    }
+
+    /// Somebody whom an organisation's own authority gives a certificate; from when on it holds follows from when the authority
+    /// began.
+    fn issue(&self, organisation: usize, name: SubjectName, validity: impl Fn(i64) -> Validity) -> SigningIdentity {
         let domain = domain(organisation);
         let key = PrivateKey::from_pem(&read(&self.organisation(organisation).join("ca/priv_sk")));
         // The same name and key make the same authority.
@@ -161,8 +187,8 @@ impl Site {
         let key = PrivateKey::generate(ripstop_crypto::KeyKind::Ecdsa(ripstop_crypto::Curve::P256));
         let key = key.expect("a key can be made");
         let request = CertificateRequest {
-            subject: subject(format!("Past@{domain}"), vec!["client".to_owned()]),
-            validity: Validity { not_before: begin, not_after: begin + 1 },
+            subject: name,
+            validity: validity(begin),
             key_usage: vec![KeyUsage::DigitalSignature],
             ..request
         };
