@@ -109,20 +109,15 @@ impl Driver {
     fn publish(&mut self) {
         let view = self.node.view(&self.conversations.router.trust);
         let metrics = &self.conversations.metrics;
-        let changed = self.shared.views.send_if_modified(|current| {
-            let changed = !Arc::ptr_eq(current, &view);
-            if changed {
-                *current = Arc::clone(&view);
-            }
-            changed
-        });
-        if changed {
+        if !Arc::ptr_eq(&self.shared.views.borrow(), &view) {
+            // The metrics first: whoever is woken by the view finds them in step.
+            let me = view.me.as_ref().map(|me| &me.member.pki_id);
             for channel in self.work.channels.keys() {
                 let members = view.channels.get(channel);
-                let me = view.me.as_ref().map(|me| &me.member.pki_id);
                 let others = members.map_or(0, |members| members.keys().filter(|id| Some(*id) != me).count());
                 metrics.knows(channel.as_str(), others);
             }
+            self.shared.views.send_replace(view);
         }
         for (channel, open) in &mut self.work.channels {
             open.pass_on();
