@@ -19,6 +19,9 @@ use crate::{ChannelPrivateData, Gathered, Missed, PullAtCommit};
 /// How long one peer may take to answer (Fabric: `responseWaitTime`).
 const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Whoever had less time than this to answer is not taken for silent.
+const FAIR_PATIENCE: Duration = Duration::from_secs(1);
+
 /// How long to pause before peers that did not answer are asked again (Fabric: `pullRetrySleepInterval`).
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -169,7 +172,6 @@ impl Inner {
             match search.step() {
                 Step::Ask(question) => {
                     let left = deadline.saturating_duration_since(Instant::now());
-                    // Whoever has no time to answer must not be taken for silent.
                     if left.is_zero() {
                         return search;
                     }
@@ -203,8 +205,8 @@ impl Inner {
         self.shared.metrics.pulled(channel.as_str(), began.elapsed());
         match &asked {
             Ok(_) => self.note_answer(&question.to, Answer::Given),
-            Err(AskError::Timeout(_)) => self.note_answer(&question.to, Answer::Missing),
-            Err(AskError::Send(_)) => {}
+            Err(AskError::Timeout(_)) if patience >= FAIR_PATIENCE => self.note_answer(&question.to, Answer::Missing),
+            Err(AskError::Timeout(_) | AskError::Send(_)) => {}
         }
         if let Err(error) = &asked {
             tracing::debug!(target: "gossip.privdata", %channel, "{} did not answer: {error}", question.to);
