@@ -8,7 +8,7 @@ use ripstop_ledger::Ledger;
 use ripstop_proto::{common, gateway, protos};
 use tonic::{Code, Status};
 
-use crate::endorser::{Endorser, Location};
+use crate::endorser::{Endorser, Location, Purpose};
 use crate::plan::{Plan, Step};
 use crate::planning::interest_in;
 use crate::proposal::{Audience, Proposal};
@@ -53,7 +53,7 @@ impl Gateway {
         let mut asked = FuturesUnordered::new();
         loop {
             match plan.step() {
-                Step::Ask(endorser) => asked.push(self.ask(endorser, config, proposal)),
+                Step::Ask(endorser) => asked.push(self.ask(endorser, config, proposal, Purpose::Endorse)),
                 Step::Complete(action) => return Ok(action),
                 Step::Impossible => break,
                 Step::Wait => {
@@ -83,10 +83,15 @@ impl Gateway {
         endorser: Endorser,
         config: &ChannelConfig,
         proposal: &Proposal,
+        purpose: Purpose,
     ) -> (Endorser, Result<protos::ProposalResponse, EndorserRefusal>) {
         let Endorser { org, address, location, .. } = &endorser;
-        let (channel, chaincode) = (&proposal.channel, &proposal.chaincode);
-        tracing::debug!(target: "gateway", channel, chaincode, MSPID = %org, endpoint = address, "Sending to endorser:");
+        let Proposal { channel, chaincode, tx_id, .. } = proposal;
+        let peer = match purpose {
+            Purpose::Endorse => "endorser",
+            Purpose::Evaluate => "peer",
+        };
+        tracing::debug!(target: "gateway", channel, chaincode, txID = tx_id, MSPID = %org, endpoint = address, "Sending to {peer}:");
         let limit = self.config.endorsement_timeout;
         let call = async {
             let mut client = self.peers.client(&endorser, config).map_err(Status::unavailable)?;
@@ -101,7 +106,15 @@ impl Gateway {
             }
         };
         if let Err(EndorserRefusal { message, disconnect, .. }) = &judged {
-            tracing::warn!(target: "gateway", channel, chaincode, MSPID = %org, endpoint = address, error = message, "Endorse call to endorser failed");
+            match purpose {
+                Purpose::Endorse => {
+                    tracing::warn!(target: "gateway", channel, chaincode, txID = tx_id, MSPID = %org, endpoint = address, error = message, "Endorse call to endorser failed");
+                }
+                // That a chaincode says no to a query is between it and its user.
+                Purpose::Evaluate => {
+                    tracing::debug!(target: "gateway", channel, chaincode, txID = tx_id, endorserMspid = %org, endorserAddress = address, error = message, "Evaluate call to endorser failed");
+                }
+            }
             if *disconnect && *location == Location::Remote {
                 self.peers.disconnect(&endorser);
             }
@@ -121,7 +134,7 @@ impl Gateway {
                 let details = failed.iter().map(|(endorser, message)| endorser.detail(message)).collect();
                 return Err(with_details(Code::Aborted, text, details));
             };
-            match self.ask(endorser, &config, proposal).await {
+            match self.ask(endorser, &config, proposal, Purpose::Endorse).await {
                 (endorser, Ok(response)) => break (endorser, response),
                 (endorser, Err(refusal)) => {
                     if !refusal.retry {

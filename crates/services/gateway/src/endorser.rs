@@ -11,6 +11,15 @@ pub(crate) enum Location {
     Remote,
 }
 
+/// What a peer is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// An endorsement of a transaction.
+    Endorse,
+    /// The answer to a query.
+    Evaluate,
+}
+
 /// A peer that may be asked to endorse, as this peer's view of the channel tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Endorser {

@@ -3,6 +3,7 @@ use ripstop_proto::{gateway, protos};
 use ripstop_types::MspId;
 use tonic::Status;
 
+use crate::endorser::Purpose;
 use crate::proposal::{Audience, Proposal};
 use crate::refusal::with_details;
 use crate::service::Gateway;
@@ -32,7 +33,7 @@ impl Gateway {
         let mut details = Vec::new();
         let mut last = None;
         while let Some(peer) = peers.pop_front() {
-            let (peer, answer) = self.ask(peer, &config, &proposal).await;
+            let (peer, answer) = self.ask(peer, &config, &proposal, Purpose::Evaluate).await;
             let refusal = match answer {
                 Ok(response) => return Ok(gateway::EvaluateResponse { result: Some(result_of(response)) }),
                 Err(refusal) => refusal,

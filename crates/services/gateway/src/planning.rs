@@ -114,10 +114,10 @@ impl Gateway {
         let roster = self.roster(ledger);
         let planned = self.discovery.endorsement_plan(ledger.channel_id(), interest);
         let mut descriptor = planned.map_err(|error| {
-            let why = match self.may_know_peers(proposal, &ledger.config()) {
-                true => explanation(&error, &roster, &ledger.config(), interest),
-                false => headline(&error),
-            };
+            let (config, Proposal { channel, tx_id, .. }) = (ledger.config(), proposal);
+            let explained = explanation(&error, &roster, &config, interest);
+            tracing::error!(target: "gateway", channel, txID = tx_id, error = explained, "PeersForEndorsement failed.");
+            let why = if self.may_know_peers(proposal, &config) { explained } else { headline(&error) };
             format!("no combination of peers can be derived which satisfy the endorsement policy: {why}")
         })?;
         // Clients that need not ask all organisations should not all ask the same ones.

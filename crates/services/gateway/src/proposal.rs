@@ -15,6 +15,7 @@ pub(crate) enum Audience {
 pub(crate) struct Proposal {
     pub(crate) header: common::Header,
     pub(crate) channel: String,
+    pub(crate) tx_id: String,
     pub(crate) chaincode: String,
     /// What is missing where it names no chaincode.
     lacking: Option<&'static str>,
@@ -42,6 +43,7 @@ impl Proposal {
         Ok(Self {
             header,
             channel: channel_header.channel_id,
+            tx_id: channel_header.tx_id,
             chaincode: id.flatten().unwrap_or_default().name,
             lacking,
             audience: if payload.transient_map.is_empty() { Audience::Anyone } else { Audience::Trusted },
