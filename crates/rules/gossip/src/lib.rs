@@ -57,7 +57,7 @@ pub use message::{
 pub use moment::Moment;
 pub use node::{Counters, Node, SelfDescription};
 pub use options::{ElectionOptions, Options, StateOptions};
-pub use parse::Malformed;
+pub use parse::{Culprit, Malformed};
 pub use peer::{Endpoint, Member, PkiId};
 pub use signed::SignedMessage;
 pub use trust::{Contact, Distrust, Standing, Trust};

@@ -16,8 +16,8 @@ use crate::pull::Pull;
 use crate::strangers::Strangers;
 use crate::turn::Turn;
 use crate::{
-    ChannelInput, Contact, Content, DataKind, Effect, Effects, Endpoint, IdentityRefusal, Input, Logger, Moment,
-    NoteLevel, Options, PkiId, SignedMessage, StateInfo, Surroundings, Trust, View,
+    ChannelInput, Contact, Content, Culprit, DataKind, Effect, Effects, Endpoint, IdentityRefusal, Input, Logger,
+    Moment, NoteLevel, Options, PkiId, SignedMessage, StateInfo, Surroundings, Trust, View,
 };
 
 /// How often one peer gets an answer to a membership request. They are large; an honest peer asks when it begins, and then
@@ -393,8 +393,11 @@ impl Node {
     fn take_update(&mut self, from: &PkiId, nonce: u64, data: &[wire::Envelope], trust: &dyn Trust) {
         let Some(asked) = self.identity_pull.take_update(from, nonce) else { return };
         for envelope in data.iter().take(asked.len()) {
-            let parsed = SignedMessage::parse(envelope.clone());
-            let asked_for = parsed.ok().filter(|message| match &message.message().content {
+            let parsed = match SignedMessage::parse(envelope.clone()) {
+                Err(malformed) if malformed.culprit == Culprit::Author => continue,
+                parsed => parsed.ok(),
+            };
+            let asked_for = parsed.filter(|message| match &message.message().content {
                 Content::Identity { pki_id, .. } => asked.contains(pki_id.as_bytes()),
                 _ => false,
             });

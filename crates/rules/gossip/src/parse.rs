@@ -1,6 +1,7 @@
 use bytes::Bytes;
 use ripstop_proto::gossip::{self as wire, gossip_message};
-use ripstop_proto::{Message as _, read_bounded};
+use ripstop_proto::wire::Fields;
+use ripstop_proto::{BoundedReadError, Message as _, read_bounded};
 use ripstop_types::ChannelId;
 
 use crate::{
@@ -41,10 +42,21 @@ const HASH: usize = 32;
 pub struct Malformed {
     /// What is wrong.
     pub reason: String,
+    /// Whose doing it is.
+    pub culprit: Culprit,
+}
+
+/// Whose doing a message is that is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Culprit {
+    /// Whoever sent it made it, or passes on what nobody who means well passes on.
+    Sender,
+    /// Whoever signed it. Peers of Fabric have fewer bounds, and pass it on in good faith.
+    Author,
 }
 
 fn malformed(reason: impl Into<String>) -> Malformed {
-    Malformed { reason: reason.into() }
+    Malformed { reason: reason.into(), culprit: Culprit::Sender }
 }
 
 /// Refuses what is not so.
@@ -54,9 +66,40 @@ fn must(holds: bool, reason: &str) -> Result<(), Malformed> {
 
 /// Reads the message of an envelope.
 pub(crate) fn message(envelope: &wire::Envelope) -> Result<Message, Malformed> {
+    let read = gossip_message(envelope, "the payload cannot be decoded")?;
+    let culprit = read.content.as_ref().map_or(Culprit::Sender, culprit);
+    meaning(envelope, read).map_err(|malformed| Malformed { culprit, ..malformed })
+}
+
+fn gossip_message(envelope: &wire::Envelope, what: &str) -> Result<wire::GossipMessage, Malformed> {
+    read_bounded(envelope.payload.clone(), MAX_VALUES).map_err(|error| {
+        let is_passed_on = matches!(error, BoundedReadError::TooMany(_)) && holds_state_info(&envelope.payload);
+        let culprit = if is_passed_on { Culprit::Author } else { Culprit::Sender };
+        Malformed { reason: format!("{what}: {error}"), culprit }
+    })
+}
+
+/// The field of a message that holds a state info: of what is passed on, it alone has a list.
+const STATE_INFO: u32 = 15;
+
+fn holds_state_info(message: &[u8]) -> bool {
+    Fields::of(message).map_while(Result::ok).any(|field| field.number == STATE_INFO)
+}
+
+/// Who has to answer for what a message says: peers pass on what others say of themselves, and blocks.
+const fn culprit(content: &gossip_message::Content) -> Culprit {
+    use gossip_message::Content as Wire;
+    match content {
+        Wire::AliveMsg(_) | Wire::StateInfo(_) | Wire::LeadershipMsg(_) | Wire::PeerIdentity(_) | Wire::DataMsg(_) => {
+            Culprit::Author
+        }
+        _ => Culprit::Sender,
+    }
+}
+
+fn meaning(envelope: &wire::Envelope, read: wire::GossipMessage) -> Result<Message, Malformed> {
     must(envelope.signature.len() <= MAX_SIGNATURE, "its signature is too long")?;
     must(envelope.secret_envelope.as_ref().is_none_or(is_small), "its secret is too large")?;
-    let read = gossip_message(envelope, "the payload cannot be decoded")?;
     let unknown = envelope.payload.len().saturating_sub(read.encoded_len());
     let content = content(read.content.ok_or_else(|| malformed("it says nothing"))?)?;
     must(unknown <= most_unknown(&content), "too much of it is unknown")?;
@@ -65,10 +108,6 @@ pub(crate) fn message(envelope: &wire::Envelope) -> Result<Message, Malformed> {
     let tag = tag(read.tag)?;
     tag_is_legal(tag, &content)?;
     Ok(Message { nonce: read.nonce, channel: channel(&read.channel)?, tag, content })
-}
-
-fn gossip_message(envelope: &wire::Envelope, what: &str) -> Result<wire::GossipMessage, Malformed> {
-    read_bounded(envelope.payload.clone(), MAX_VALUES).map_err(|error| malformed(format!("{what}: {error}")))
 }
 
 fn is_small(secret: &wire::SecretEnvelope) -> bool {

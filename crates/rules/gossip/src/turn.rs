@@ -1,5 +1,8 @@
 use crate::identities::Identities;
-use crate::{Counters, Effect, Effects, Endpoint, Logger, Moment, NoteLevel, Options, PkiId, SignedMessage, Trust};
+use crate::{
+    Counters, Culprit, Effect, Effects, Endpoint, Logger, Malformed, Moment, NoteLevel, Options, PkiId, SignedMessage,
+    Trust,
+};
 
 /// What the machines have at hand while one input is handled.
 pub(crate) struct Turn<'a> {
@@ -31,6 +34,14 @@ impl Turn<'_> {
     pub(crate) fn blame(&mut self, peer: &PkiId) {
         self.counters.refused += 1;
         self.blamed.push(peer.clone());
+    }
+
+    /// A peer sent what cannot be read: that counts against it if it made it.
+    pub(crate) fn blame_for(&mut self, peer: &PkiId, malformed: &Malformed) {
+        match malformed.culprit {
+            Culprit::Sender => self.blame(peer),
+            Culprit::Author => self.counters.refused += 1,
+        }
     }
 
     /// Adds a line for the log.

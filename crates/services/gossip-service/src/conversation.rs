@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ripstop_gossip::handshake::{HandshakeRefusal, Purpose, judge};
-use ripstop_gossip::{Contact, Endpoint, SignedMessage};
+use ripstop_gossip::{Contact, Culprit, Endpoint, SignedMessage};
 use ripstop_proto::gossip::Envelope;
 use ripstop_transport::PeerInfo;
 use tokio::sync::{Semaphore, mpsc};
@@ -127,6 +127,7 @@ impl Conversations {
         let share = &*self.events.share_of(&stream.contact().organization);
         let (inbox, mut waiting) = mpsc::channel(self.inbox.clamp(1, MAX_INBOX));
         let reading = async move {
+            let mut dropped = 0_u64;
             loop {
                 let message = match incoming.message().await {
                     Ok(Some(envelope)) => SignedMessage::parse(envelope),
@@ -139,6 +140,15 @@ impl Conversations {
                 self.metrics.received.inc();
                 let message = match message {
                     Ok(message) => message,
+                    // Whoever passes it on is not to blame, and others wait for what else comes from there.
+                    Err(error) if error.culprit == Culprit::Author => {
+                        dropped += 1;
+                        // However many there are, few of them are in the log.
+                        if dropped.is_power_of_two() {
+                            tracing::warn!(target: LOG, "Dropped {dropped} messages that came from {}: {error}", stream.address());
+                        }
+                        continue;
+                    }
                     Err(error) => {
                         tracing::warn!(target: LOG, "Got error from {}, aborting: {error}", stream.address());
                         return;

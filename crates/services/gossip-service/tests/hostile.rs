@@ -279,3 +279,26 @@ async fn peers_that_say_they_are_where_nobody_answers_are_dialled_few_at_a_time(
     other.stop().await;
     peer.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_passes_on_what_is_too_large_is_heard_on() {
+    let (org1, peer) = alone().await;
+    let evil = Evil::of(&org1);
+    let line = evil.talk(&peer).await;
+    let me = evil.me();
+    let alive = |metadata: usize, sequence: u64| {
+        let alive = Alive {
+            pki_id: me.pki_id.clone(),
+            endpoint: me.endpoint.clone(),
+            metadata: vec![0; metadata].into(),
+            time: PeerTime { incarnation: 1, sequence },
+            identity: me.identity.clone(),
+        };
+        let message = Message { nonce: 0, channel: None, tag: Tag::Everybody, content: Content::Alive(alive) };
+        SignedMessage::signed(message, &evil).envelope().clone()
+    };
+    line.say.send(alive(1 << 20, 1)).await.unwrap();
+    line.say.send(alive(0, 2)).await.unwrap();
+    peer.knows("the other lives", |view| view.alive.contains_key(&me.pki_id)).await;
+    peer.stop().await;
+}

@@ -9,7 +9,7 @@ use super::{Channel, EARLY, LOGGER};
 use crate::allowance::{Allowance, Rate};
 use crate::crowd::MANY;
 use crate::transfer::{Offered, Origin};
-use crate::{Contact, Content, Message, Moment, NoteLevel, SignedMessage, Surroundings, Tag};
+use crate::{Contact, Content, Culprit, Message, Moment, NoteLevel, SignedMessage, Surroundings, Tag};
 
 /// Of how many peers it is remembered how they behave. All of it is forgotten when there are more.
 const CONDUCTS: usize = 16_384;
@@ -143,9 +143,15 @@ impl Channel {
             return;
         }
         for element in elements {
-            let Ok(message) = SignedMessage::parse(element.clone()) else {
-                let text = format!("Channel {} : StateInfo snapshot of {from:?} contains an invalid message", self.id);
-                return self.complain(surroundings, &text);
+            let message = match SignedMessage::parse(element.clone()) {
+                Ok(message) => message,
+                // The rest is of others.
+                Err(malformed) if malformed.culprit == Culprit::Author => continue,
+                Err(_) => {
+                    let text =
+                        format!("Channel {} : StateInfo snapshot of {from:?} contains an invalid message", self.id);
+                    return self.complain(surroundings, &text);
+                }
             };
             if self.learn(surroundings, Some(from), &message) == Learned::Unknown {
                 self.keep_early(&message);

@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::network::{Network, block, organizations};
 use crate::{
-    ChannelInput, Content, DataKind, Leadership, Logger, Message, Options, PeerTime, SignedMessage, StateInfo,
-    StateOptions, StatePayload, Tag,
+    AnnouncedChaincode, ChannelInput, Content, DataKind, Leadership, Logger, Message, Options, PeerTime, SignedMessage,
+    StateInfo, StateOptions, StatePayload, Tag,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -152,6 +152,33 @@ fn state_infos_that_are_forged_stale_or_of_another_channel_are_not_believed() {
     let about_me = network.signed(0, state_info(&network, 0, higher));
     network.receive(0, 2, &about_me);
     assert!(!network.seen_by(0).contains_key(&0));
+}
+
+#[test]
+fn a_state_info_that_is_too_large_does_not_hide_those_behind_it() {
+    let mut network = Network::new(4, &["Org1", "Org2", "Org2"], &followers());
+    network.join();
+    network.run(10 * SECOND);
+    let large = state_info(&network, 1, |info| {
+        later(info);
+        let chaincode =
+            |_| AnnouncedChaincode { name: "c".repeat(1000), version: String::new(), metadata: Bytes::new() };
+        info.chaincodes = (0..100).map(chaincode).collect();
+    });
+    let higher = state_info(&network, 2, |info| {
+        later(info);
+        info.height = 1000;
+    });
+    let elements = [network.signed(1, large), network.signed(2, higher)];
+    let content = Content::StateInfoSnapshot(elements.iter().map(|info| info.envelope().clone()).collect());
+    let snapshot = Message {
+        nonce: 0,
+        channel: Some(network.peers[0].channel.id.clone()),
+        tag: Tag::ChannelOrOrganization,
+        content,
+    };
+    network.receive(0, 1, &network.signed(1, snapshot));
+    assert_eq!(network.seen_by(0)[&2], 1000);
 }
 
 #[test]

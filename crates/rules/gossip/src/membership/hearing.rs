@@ -126,9 +126,12 @@ impl Membership {
     pub(super) fn work_off_backlog(&mut self, turn: &mut Turn<'_>) {
         for _ in 0..SLICE {
             let Some(Heard { from, envelope, is_alive }) = self.backlog.pop_front() else { return };
-            let Ok(message) = SignedMessage::parse(envelope) else {
-                turn.blame(&from);
-                continue;
+            let message = match SignedMessage::parse(envelope) {
+                Ok(message) => message,
+                Err(malformed) => {
+                    turn.blame_for(&from, &malformed);
+                    continue;
+                }
             };
             let Content::Alive(alive) = &message.message().content else {
                 turn.blame(&from);

@@ -7,8 +7,8 @@ use ripstop_proto::gossip as wire;
 
 use super::network::{Network, Peer, PlayTrust};
 use crate::{
-    Alive, Content, DataKind, Input, Message, Options, PeerTime, PkiId, SelfDescription, SignedMessage, StatePayload,
-    Tag,
+    Alive, Content, Culprit, DataKind, Input, Message, Options, PeerTime, PkiId, SelfDescription, SignedMessage,
+    StatePayload, Tag,
 };
 
 fn everybody(content: Content) -> Message {
@@ -257,6 +257,57 @@ fn bytes_that_are_no_message_are_refused() {
     // An identity that is larger than any.
     message.content = Content::Alive(alive(&mallory, 1, Bytes::from(vec![0; 1 << 17])));
     assert!(parse(&message.encode()).is_err());
+}
+
+/// Alive messages that a peer signed, but whose endpoint is longer than this peer takes.
+fn overlong(about: &SelfDescription, sequence: u64, trust: &PlayTrust) -> wire::Envelope {
+    let said = Alive { endpoint: "a".repeat(1000), ..alive(about, sequence, about.identity.clone()) };
+    SignedMessage::signed(everybody(Content::Alive(said)), trust).envelope().clone()
+}
+
+#[test]
+fn the_author_of_what_others_pass_on_has_to_answer_for_it_and_the_sender_for_the_rest() {
+    let (_, mallory, trust) = besieged();
+    let culprit = |envelope: wire::Envelope| SignedMessage::parse(envelope).unwrap_err().culprit;
+    assert_eq!(culprit(overlong(&mallory, 1, &trust)), Culprit::Author);
+    let signed = wire::Envelope {
+        signature: Bytes::from(vec![0; 10_000]),
+        ..signed_alive(&mallory, 1, &trust).envelope().clone()
+    };
+    assert_eq!(culprit(signed), Culprit::Author);
+    let metadata = Bytes::from(vec![0; 10_000]);
+    let hello = everybody(Content::Hello { nonce: 1, metadata, kind: DataKind::Identities });
+    assert_eq!(culprit(SignedMessage::unsigned(hello).envelope().clone()), Culprit::Sender);
+    assert_eq!(culprit(wire::Envelope::default()), Culprit::Sender);
+    let properties =
+        Some(wire::Properties { chaincodes: vec![wire::Chaincode::default(); 1 << 18], ..Default::default() });
+    let content = wire::gossip_message::Content::StateInfo(wire::StateInfo { properties, ..Default::default() });
+    let many = wire::GossipMessage { content: Some(content), ..Default::default() };
+    let payload = ripstop_proto::Message::encode_to_vec(&many).into();
+    assert_eq!(culprit(wire::Envelope { payload, ..wire::Envelope::default() }), Culprit::Author);
+}
+
+#[test]
+fn who_passes_on_what_is_too_large_for_this_peer_is_not_to_blame() {
+    for (bad, is_blamed) in [(None, false), (Some(wire::Envelope::default()), true)] {
+        let mut network = Network::new(1);
+        let relay = Network::describe(50, "Org1MSP");
+        let bootstrap = vec![relay.external_endpoint.clone()];
+        network.add("Org1MSP", Options { bootstrap, ..Options::default() });
+        let [author, friend] = [51, 52].map(|number| Network::describe(number, "Org2MSP"));
+        let trust = network.find_stranger(0, &relay);
+        assert_eq!(network.peers[0].sent["MembershipRequest"], 1);
+        let [authors, friends] =
+            [&author, &friend].map(|peer| PlayTrust { identity: peer.identity.clone(), world: trust.world.clone() });
+        let mut alive: Vec<_> =
+            (0..40).map(|sequence| bad.clone().unwrap_or_else(|| overlong(&author, sequence, &authors))).collect();
+        alive.push(signed_alive(&friend, 1, &friends).envelope().clone());
+        let response = everybody(Content::MembershipResponse { alive, dead: Vec::new() });
+        network.tell(0, &relay.pki_id, &SignedMessage::unsigned(response));
+        assert!(knows(&mut network.peers[0], &friend.pki_id));
+        let blamed = network.peers[0].closed.iter().any(|(_, why)| why == "it sends what no honest peer sends");
+        assert_eq!(blamed, is_blamed);
+    }
 }
 
 /// Field 1000 of any message, which nobody knows, with so many bytes.

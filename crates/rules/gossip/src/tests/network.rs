@@ -11,8 +11,8 @@ use ripstop_types::{ChannelId, Digest, MspId, SerializedIdentity};
 use super::channels;
 use crate::handshake::{Purpose, judge, offer};
 use crate::{
-    ChannelInput, Contact, Distrust, Effect, Input, Moment, Node, Note, Options, PkiId, SelfDescription, SignedMessage,
-    Standing, Trust, View,
+    ChannelInput, Contact, Distrust, Effect, Endpoint, Input, Moment, Node, Note, Options, PkiId, SelfDescription,
+    SignedMessage, Standing, Trust, View,
 };
 
 /// How long a message is on its way.
@@ -246,9 +246,18 @@ impl Network {
 
     /// A peer that is no node opens a stream.
     pub(crate) fn connect_stranger(&mut self, to: usize, about: &SelfDescription) -> PlayTrust {
+        self.stranger(to, about, None)
+    }
+
+    /// A peer that is no node is found where it listens.
+    pub(crate) fn find_stranger(&mut self, by: usize, about: &SelfDescription) -> PlayTrust {
+        self.stranger(by, about, Some(about.external_endpoint.clone()))
+    }
+
+    fn stranger(&mut self, to: usize, about: &SelfDescription, dialled: Option<Endpoint>) -> PlayTrust {
         let trust = PlayTrust { identity: about.identity.clone(), world: Rc::clone(&self.world) };
         let contact = contact(about, &trust, self.now);
-        self.input(to, Input::Connected { contact, dialled: None });
+        self.input(to, Input::Connected { contact, dialled });
         trust
     }
 
