@@ -28,6 +28,7 @@ mod frames;
 mod gate;
 mod handshake;
 mod key_pair;
+mod lanes;
 mod limit;
 mod listener;
 mod message_limits;

@@ -10,7 +10,7 @@ use ripstop_types::Digest;
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
@@ -18,12 +18,13 @@ use tonic::transport::server::Connected;
 use crate::counts::{ConnectionCounts, OpenConnection};
 use crate::crowd::{Crowd, Place};
 use crate::handshake::{Side, explained, in_words};
+use crate::lanes::Lanes;
 use crate::open_files::limit_of_open_files;
 use crate::tls::ServerTls;
 
-/// How many handshakes may be under way at once; further connections wait in the kernel's queue.
+/// How many handshakes may be under way at once; further connections wait for their turn.
 const MAX_HANDSHAKES: usize = 1024;
-/// How many of them may be with one address. Who begins more is hung up on.
+/// How many of them may be with one address. Its further connections wait behind these, and no others do.
 const MAX_HANDSHAKES_EACH: usize = MAX_HANDSHAKES / 4;
 /// Which part of the files that the process may have open may be connections of one listener; of these, which part may be of one
 /// address. Further connections are closed at once. The rest is for the disk, and for what the process dials itself.
@@ -88,11 +89,10 @@ async fn accept(
     terms: Terms,
     connections: mpsc::Sender<io::Result<Connection>>,
 ) {
-    let slots = Arc::new(Semaphore::new(MAX_HANDSHAKES));
-    let (greeted, connected) = (Crowd::default(), Crowd::default());
+    let turns = Arc::new(Lanes::new(MAX_HANDSHAKES_EACH, MAX_HANDSHAKES));
+    let connected = Crowd::default();
     let most = limit_of_open_files() / PART_FOR_CONNECTIONS;
     loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
             () = connections.closed() => return,
@@ -105,18 +105,20 @@ async fn accept(
                 continue;
             }
         };
-        let greeting = greeted.enter(address.ip(), MAX_HANDSHAKES_EACH, MAX_HANDSHAKES);
-        let place = connected.enter(address.ip(), most / PART_FOR_ADDRESS, most);
-        let (Some(greeting), Some(place)) = (greeting, place) else {
+        // What waits for its turn has a place too, so that this bounds both.
+        let Some(place) = connected.enter(address.ip(), most / PART_FOR_ADDRESS, most) else {
             tracing::debug!(target: "comm.tls", remoteaddress = %address, "a connection is closed: there are too many of its address, or in all");
             continue;
         };
         // Small messages go back and forth: never wait for more bytes to fill a segment.
         stream.set_nodelay(true).ok();
-        let tls = tls.clone();
+        let (tls, turns) = (tls.clone(), Arc::clone(&turns));
         let (connections, terms) = (connections.clone(), terms.clone());
         tokio::spawn(async move {
-            let _slot = (slot, greeting);
+            let _turn = tokio::select! {
+                turn = turns.turn(address.ip()) => turn,
+                () = connections.closed() => return,
+            };
             let started = Instant::now();
             match handshake(stream, address, tls, terms.handshake_timeout).await {
                 Ok(mut connection) => {

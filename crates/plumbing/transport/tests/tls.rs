@@ -85,6 +85,22 @@ async fn ask(endpoint: Endpoint) -> Result<Vec<u8>, Status> {
     Ok(answer.into_inner().payload.to_vec())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hundreds_of_connections_that_begin_at_once_at_one_address_all_come_up() {
+    let authority = Authority::new();
+    let (address, _stop) = serve(Some(ServerTls::new(authority.issue(), ClientAuth::Requested).unwrap())).await;
+    let root = authority.pem();
+    let asking: Vec<_> = (0..400)
+        .map(|_| {
+            let tls = ClientTls::new([root.as_bytes()], None).unwrap();
+            tokio::spawn(ask(Endpoint::new(&address).unwrap().tls(tls)))
+        })
+        .collect();
+    for asked in asking {
+        assert!(asked.await.unwrap().unwrap().is_empty());
+    }
+}
+
 #[tokio::test]
 async fn plain_connections_work_and_name_no_certificate() {
     let (address, _stop) = serve(None).await;
