@@ -243,7 +243,8 @@ impl Members {
         for peer in suspects {
             let Some(held) = self.held.get(&peer) else { continue };
             let living = surroundings.alive.get(&peer);
-            if living.is_none_or(|living| self.believes(surroundings, living, &held.message)) {
+            // Of who is not alive nobody can say whether it would be believed now: it has to say so again.
+            if living.is_some_and(|living| self.believes(surroundings, living, &held.message)) {
                 continue;
             }
             self.displace(&peer);

@@ -121,6 +121,19 @@ fn peers_that_do_not_satisfy_the_readers_policy_any_more_are_cut_off() {
 }
 
 #[test]
+fn who_was_away_while_the_readers_changed_is_judged_by_the_new_ones() {
+    let mut network = Network::new(3, &["Org1", "Org1", "Org2"], &followers());
+    network.join();
+    network.run(10 * SECOND);
+    network.split(&[0, 0, 1]);
+    network.peers[0].set_readers(&["Org1"]);
+    network.with(0, |channel, surroundings| channel.trust_changed(surroundings));
+    network.run(SECOND);
+    network.split(&[0, 0, 0]);
+    assert_eq!(network.seen_by(0).keys().collect::<Vec<_>>(), [&1]);
+}
+
+#[test]
 fn state_infos_that_are_forged_stale_or_of_another_channel_are_not_believed() {
     let mut network = Network::new(4, &["Org1", "Org1", "Org2", "Org2"], &followers());
     network.join();
