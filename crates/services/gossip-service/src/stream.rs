@@ -23,8 +23,9 @@ use crate::metrics::GossipMetrics;
 const MAX_OUTBOX: usize = 100_000;
 /// How many private messages of one peer may be worked on at once. A peer that sends more is told to wait.
 const PRIVATE_AT_ONCE: usize = 32;
-/// How many requests for blocks of one peer are answered at once. More are dropped: the peer asks again.
-const SERVED_AT_ONCE: usize = 1;
+/// How many requests for blocks of one peer are answered at once. More are dropped: the peer asks again, after a while. One that
+/// asks for the next blocks as soon as an answer reaches it may do so before that answer counts as given here.
+const SERVED_AT_ONCE: usize = 2;
 
 /// How many peers may have streams. More are refused.
 const MAX_PEERS: usize = 20_000;

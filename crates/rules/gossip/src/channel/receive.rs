@@ -17,8 +17,8 @@ const CONDUCTS: usize = 16_384;
 /// How often one peer gets all state infos, and how often they are taken from one.
 const SNAPSHOTS: Rate = Rate { burst: 8, every: Duration::from_millis(500) };
 
-/// How often one peer gets a range of blocks.
-const RANGES: Rate = Rate { burst: 100, every: Duration::from_millis(10) };
+/// How often one peer gets a range of blocks: a peer that lags behind asks for the next range with each answer.
+const RANGES: Rate = Rate { burst: 100, every: Duration::from_millis(4) };
 
 /// How often one peer is heard about who leads.
 const LEADERSHIP: Rate = Rate { burst: 32, every: Duration::from_millis(200) };

@@ -90,6 +90,9 @@ impl Transfer {
     pub(super) fn ask(&mut self, surroundings: &mut Surroundings<'_>, members: &Members) {
         while self.round.is_some() && self.asked.len() < ASKED_AT_ONCE && self.slots.bytes() < ENOUGH_BYTES {
             let Some((start, end)) = self.gap() else { break };
+            if self.comes_to_more_soon(start, end, members) {
+                break;
+            }
             let now = surroundings.now;
             let is_free =
                 |peer: &PkiId| self.credit.trusts(peer, now) && !self.asked.values().any(|asked| asked.peer == *peer);
@@ -110,9 +113,17 @@ impl Transfer {
         }
     }
 
+    /// Whether the blocks of a gap are few for no other reason than that there is no room for those behind them. As soon as the
+    /// committer took some, more are asked for at once: else there would soon be a question for each block.
+    fn comes_to_more_soon(&self, start: u64, end: u64, members: &Members) -> bool {
+        let goes_on = end + 1 == self.horizon() && members.highest() > self.horizon();
+        let is_worth_asking = end - start + 1 >= self.options.batch_size.min(self.window());
+        goes_on && !is_worth_asking
+    }
+
     /// The first blocks that neither wait nor were asked for, as far as there is room for them.
     fn gap(&self) -> Option<(u64, u64)> {
-        let limit = self.height.saturating_add(self.window().saturating_mul(2));
+        let limit = self.horizon();
         let mut start = self.next;
         loop {
             if start >= limit {

@@ -58,6 +58,15 @@ fn a_peer_that_begins_far_behind_catches_up_at_once() {
 }
 
 #[test]
+fn a_peer_that_is_far_behind_asks_for_whole_batches() {
+    let mut network = behind(1, 2, 3000, &fetching());
+    network.run(20 * SECOND);
+    assert_eq!(network.peers[0].height, 3000);
+    let batches = 3000 / u32::try_from(fetching().state.batch_size).unwrap();
+    assert!(network.peers[1].served <= batches + 2, "{} questions for {batches} batches", network.peers[1].served);
+}
+
+#[test]
 fn a_peer_catches_up_though_every_fifth_message_is_lost() {
     for seed in 0..5 {
         let mut network = behind(seed, 4, 200, &fetching());
