@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use prometheus::IntGaugeVec;
@@ -21,6 +21,7 @@ use ripstop_transport::ClientRoots;
 use ripstop_types::{Block, MspId};
 use tokio::sync::{mpsc, watch};
 
+use super::catch_up::{self, CatchUp};
 use super::gossip::OthersBlocks;
 use super::orderers::{self, LedgerTarget};
 use super::parts::Peer;
@@ -232,15 +233,31 @@ impl PeerChannels {
             .with_first_pause(parts.first_pause)
     }
 
-    /// Follows the height of the channel's ledger: shows it, takes up the TLS roots of a changed configuration, and says when a ledger
-    /// that was taken back has come as far again.
+    /// The highest ledger of a channel that other peers claim: those of this organisation, if there are any.
+    fn others_height(&self, ledger: &Ledger) -> u64 {
+        let view = self.0.gossip.view();
+        let me = view.me.as_ref().map(|me| &me.member.pki_id);
+        let members = view.channels.get(ledger.channel_id());
+        let others = || members.into_iter().flatten().filter(|(id, _)| Some(*id) != me).map(|(_, member)| member);
+        let own = others().filter(|member| member.peer.organization == *self.organization());
+        let height = own.map(|member| member.height).max();
+        height.or_else(|| others().map(|member| member.height).max()).unwrap_or_default()
+    }
+
+    /// Follows the height of the channel's ledger: shows it, takes up the TLS roots of a changed configuration, says how far one is
+    /// that lags behind, and when a ledger that was taken back has come as far again.
     async fn watch(self, ledger: Arc<Ledger>) {
         let mut heights = ledger.heights();
         let gauge = self.0.heights.with_label_values(&[ledger.channel_id().as_str()]);
         let mut sequence = ledger.config().sequence();
         let mut behind = ledger.former_height().is_some();
+        let (mut catch_up, mut now_and_then) = (CatchUp::default(), tokio::time::interval(catch_up::EVERY));
         loop {
-            gauge.set(i64::try_from(*heights.borrow_and_update()).unwrap_or(i64::MAX));
+            let height = *heights.borrow_and_update();
+            if let Some(word) = catch_up.look(Instant::now(), height, self.others_height(&ledger)) {
+                tracing::info!(target: "gossip.state", "[{}] {word}", ledger.channel_id());
+            }
+            gauge.set(i64::try_from(height).unwrap_or(i64::MAX));
             if ledger.config().sequence() != sequence {
                 sequence = ledger.config().sequence();
                 self.refresh_roots();
@@ -251,8 +268,9 @@ impl PeerChannels {
                     tracing::info!(target: "nodeCmd", function = "resetLoop", "Ledger rebuild: Complete, all ledgers surpass prereset heights. Endorsement request processing will be enabled.");
                 }
             }
-            if heights.changed().await.is_err() {
-                return;
+            tokio::select! {
+                changed = heights.changed() => if changed.is_err() { return },
+                _ = now_and_then.tick() => {}
             }
         }
     }

@@ -10,6 +10,7 @@
 //! `PeerChannels::start`, and ends with the channel's tasks. What it answers is added to `services::routes`.
 
 mod administration;
+mod catch_up;
 mod chaincode;
 mod channels;
 mod deliver;
