@@ -1,13 +1,13 @@
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use ripstop_ledger::{CommitError, Ledger, PrivateStoreError, StateError};
-use ripstop_private_data::{ChannelPrivateData, GatherError, Gathered, Prefetched, PrivateDataConfig, gather};
-use ripstop_types::{Block, BlockNumber, Digest, MspId, TxId};
+use ripstop_private_data::{ChannelPrivateData, Prefetched};
+use ripstop_types::{Block, BlockNumber, Digest, MspId};
 use ripstop_validation::{BlockRefusal, Undecided, ValidatedBlock, VerifiedBlock};
 
 use crate::CommitMetrics;
 use crate::parallel::on_all_cores;
+use crate::writing::{Decided, Writing};
 
 /// Why a channel stops committing.
 #[derive(Debug, thiserror::Error)]
@@ -66,17 +66,9 @@ pub enum CommitterError {
 #[derive(Clone)]
 pub struct Committer {
     pub(crate) ledger: Arc<Ledger>,
-    organization: Option<MspId>,
-    metrics: Option<CommitMetrics>,
-    sharing: Option<ChannelPrivateData>,
-}
-
-/// A block whose verdicts are known, with what is known of its private data.
-pub(crate) struct Decided {
-    validated: ValidatedBlock,
-    gathered: Gathered,
-    started: Instant,
-    validation: Duration,
+    pub(crate) organization: Option<MspId>,
+    pub(crate) metrics: Option<CommitMetrics>,
+    pub(crate) sharing: Option<ChannelPrivateData>,
 }
 
 /// Where the next block attaches: ahead of the ledger while a block is being written.
@@ -84,6 +76,13 @@ pub(crate) struct Decided {
 pub(crate) struct Tip {
     pub(crate) next: BlockNumber,
     pub(crate) hash: Digest,
+}
+
+impl Tip {
+    /// Where the block behind another one attaches.
+    pub(crate) fn behind(block: &Block) -> Self {
+        Self { next: block.number().next(), hash: block.header.hash() }
+    }
 }
 
 impl Committer {
@@ -110,13 +109,14 @@ impl Committer {
     /// Verifies, checks, validates and commits one block, with the private data that are here; the outer result says whether the
     /// channel goes on, the inner one whether the block was taken.
     pub fn commit(&self, block: Block) -> Result<Result<(), BlockRefusal>, CommitterError> {
-        match self.verify(block, &self.tip()) {
-            Ok(verified) => {
-                let decided = self.decide(verified, &Prefetched::default())?;
-                self.write(decided).map(Ok)
-            }
-            Err(refusal) => Ok(Err(refusal)),
-        }
+        let verified = match self.verify(block, &self.tip(), on_all_cores) {
+            Ok(verified) => verified,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let mut writing = self.begin()?;
+        let decided = writing.decide(verified, &Prefetched::default())?;
+        writing.add(decided)?;
+        writing.finish().map(Ok)
     }
 
     /// The end of the ledger.
@@ -126,96 +126,49 @@ impl Committer {
         Tip { next: BlockNumber::new(info.height), hash }
     }
 
-    /// All that needs no state.
-    pub(crate) fn verify(&self, block: Block, tip: &Tip) -> Result<VerifiedBlock, BlockRefusal> {
+    /// All that needs no state; `run_all` says where signatures are checked.
+    pub(crate) fn verify(
+        &self,
+        block: Block,
+        tip: &Tip,
+        run_all: fn(usize, &(dyn Fn(usize) + Sync)),
+    ) -> Result<VerifiedBlock, BlockRefusal> {
         let config = self.ledger.config();
         let verified = VerifiedBlock::verify(block, &config, tip.next, tip.hash.as_bytes())?;
-        verified.prepare_with(&config, on_all_cores);
+        verified.prepare_with(&config, run_all);
         Ok(verified)
     }
 
-    /// All that needs the state after the block before, and the private data that are here.
-    pub(crate) fn decide(&self, verified: VerifiedBlock, prefetched: &Prefetched) -> Result<Decided, CommitterError> {
-        let channel = self.ledger.channel_id().as_str();
-        let block = verified.block().number();
-        let started = Instant::now();
-        let config = self.ledger.config();
-        let before = self.ledger.snapshot();
-        let checked = verified
-            .check_with(&config, &*before, on_all_cores)
-            .map_err(|source| CommitterError::Undecided { channel: channel.to_owned(), block, source })?;
-        tracing::info!(
-            target: "committer.txvalidator",
-            "[{channel}] Validated block [{block}] in {}ms", started.elapsed().as_millis()
-        );
-        let validating = Instant::now();
-        let validated =
-            checked.validate(&*before, &self.ledger.commit_hash()).map_err(|source| self.unreadable(block, source))?;
-        self.log_refusals(&validated);
-        let (validation, gathering) = (validating.elapsed(), Instant::now());
-        let gathered =
-            gather(&self.ledger, self.organization.as_ref(), &validated, prefetched).map_err(|error| match error {
-                GatherError::State(source) => self.unreadable(block, source),
-                GatherError::Transient(source) => {
-                    CommitterError::Transient { channel: channel.to_owned(), block, source }
-                }
-            })?;
-        if let Some(sharing) = &self.sharing {
-            sharing.metrics().validated(channel, gathering - started);
-            sharing.metrics().listed(channel, gathering.elapsed());
-        }
-        Ok(Decided { validated, gathered, started, validation })
+    /// Begins to commit blocks. Until that ends nobody else changes the ledger.
+    pub(crate) fn begin(&self) -> Result<Writing<'_>, CommitterError> {
+        let group = self.ledger.group().map_err(|source| self.refused_by_ledger(source))?;
+        Ok(Writing { committer: self, group, done: Vec::new() })
     }
 
     /// Asks other peers for what is missing of the private data. Blocks nothing but this channel.
     pub(crate) async fn complete(&self, decided: Decided) -> Result<Decided, CommitterError> {
-        let Some(sharing) = self.sharing.as_ref().filter(|_| !decided.gathered.missed().is_empty()) else {
-            return Ok(decided);
-        };
+        let Some(sharing) = self.sharing.as_ref().filter(|_| decided.lacks_something()) else { return Ok(decided) };
         let block = decided.validated.block().number();
         let gathered = sharing.fetch(decided.gathered).await.map_err(|source| self.unreadable(block, source))?;
         Ok(Decided { gathered, ..decided })
     }
 
-    /// Writes what was decided.
-    pub(crate) fn write(&self, decided: Decided) -> Result<(), CommitterError> {
-        let Decided { validated, gathered, started, validation } = decided;
-        let (channel, block) = (self.ledger.channel_id().as_str(), validated.block().number());
-        let transactions: Vec<TxId> = validated.transactions().iter().map(|t| t.tx_id.clone()).collect();
-        let hash = validated.commit_hash().map(|hash| hash.to_string()).unwrap_or_default();
-        if let Some(metrics) = &self.metrics {
-            metrics.count(channel, validated.transactions());
-        }
-        let (private, writing) = (gathered.finish(&self.ledger), Instant::now());
-        let times = self.ledger.commit(validated, private).map_err(|source| CommitterError::Ledger {
-            channel: channel.to_owned(),
-            block,
-            source,
-        })?;
-        if let Some(metrics) = &self.metrics {
-            metrics.observe(channel, started.elapsed(), times);
-        }
-        if let Some(sharing) = &self.sharing {
-            sharing.metrics().committed(channel, writing.elapsed());
-        }
-        tracing::info!(
-            target: "kvledger",
-            "[{channel}] Committed block [{block}] with {} transaction(s) in {}ms (state_validation={}ms block_and_pvtdata_commit={}ms state_commit={}ms) commitHash=[{hash}]",
-            transactions.len(),
-            started.elapsed().as_millis(),
-            validation.as_millis(),
-            (times.blocks + times.private).as_millis(),
-            times.state.as_millis()
-        );
-        self.forget(&transactions, block);
-        Ok(())
+    /// Whether other peers can be asked for private data.
+    pub(crate) const fn can_ask(&self) -> bool {
+        self.sharing.is_some()
     }
 
-    fn unreadable(&self, block: BlockNumber, source: StateError) -> CommitterError {
+    /// The channel stops at the first block that is not committed.
+    pub(crate) fn refused_by_ledger(&self, source: CommitError) -> CommitterError {
+        let block = BlockNumber::new(self.ledger.height());
+        CommitterError::Ledger { channel: self.ledger.channel_id().to_string(), block, source }
+    }
+
+    pub(crate) fn unreadable(&self, block: BlockNumber, source: StateError) -> CommitterError {
         CommitterError::State { channel: self.ledger.channel_id().to_string(), block, source }
     }
 
-    fn log_refusals(&self, validated: &ValidatedBlock) {
+    pub(crate) fn log_refusals(&self, validated: &ValidatedBlock) {
         let channel = self.ledger.channel_id();
         let block = validated.block().number();
         for (index, transaction, refusal) in validated.refusals() {
@@ -224,31 +177,6 @@ impl Committer {
                 "Channel [{channel}]: Block [{block}] Transaction index [{index}] TxId [{}] marked as invalid by committer. Reason code [{}]: {refusal}",
                 transaction.tx_id, transaction.code
             );
-        }
-    }
-
-    /// A failure is not fatal: what stays behind is forgotten by its age.
-    fn forget(&self, transactions: &[TxId], block: BlockNumber) {
-        let began = Instant::now();
-        let retention = match &self.sharing {
-            Some(sharing) => sharing.config().transient_retention,
-            None => PrivateDataConfig::default().transient_retention,
-        };
-        let retention = retention.get();
-        let transient = self.ledger.transient();
-        let mut done = transient.purge(transactions);
-        if block.get() > 0 && block.get().is_multiple_of(retention) {
-            done = done.and(transient.purge_below(BlockNumber::new(block.get() - retention)));
-        }
-        if let Err(error) = done {
-            tracing::warn!(
-                target: "gossip.privdata",
-                "[{}] Purging the transient store after block [{block}] failed: {error}", self.ledger.channel_id()
-            );
-        }
-        if let Some(sharing) = &self.sharing {
-            sharing.committed(transactions);
-            sharing.metrics().purged(self.ledger.channel_id().as_str(), began.elapsed());
         }
     }
 }

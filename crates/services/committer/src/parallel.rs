@@ -27,6 +27,11 @@ pub(crate) fn on_all_cores(count: usize, one: &(dyn Fn(usize) + Sync)) {
     });
 }
 
+/// Calls `one` for each number below `count`, on this thread.
+pub(crate) fn on_this_thread(count: usize, one: &(dyn Fn(usize) + Sync)) {
+    (0..count).for_each(one);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

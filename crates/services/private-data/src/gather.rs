@@ -6,8 +6,8 @@ use bytes::Bytes;
 use prost::Message;
 use ripstop_gossip::PkiId;
 use ripstop_ledger::{
-    Ledger, PrivateData, PrivatePlace, PrivateSet, PrivateStoreError, StateError, TransientSet, announced_private_data,
-    by_transaction,
+    Ledger, PrivateData, PrivatePlace, PrivateSet, PrivateStoreError, StateError, StateSnapshot, TransientSet,
+    announced_private_data, by_transaction,
 };
 use ripstop_lifecycle::{
     CommittedCollections, Eligibility, NAMESPACE as LIFECYCLE, eligibility, keys, opened_collections,
@@ -227,13 +227,16 @@ impl fmt::Display for Missed {
 /// Gathers the private data of a block that are here: for each set of private writes that is for this peer's organisation,
 /// what came with the block, was endorsed here or was sent by other peers before. What the organisation is kept out of is not
 /// looked for (Fabric: `PvtdataProvider`).
+///
+/// `before` is the state before the block, which may be ahead of what the ledger shows to others.
 pub fn gather(
     ledger: &Ledger,
+    before: &StateSnapshot,
     organization: Option<&MspId>,
     validated: &ValidatedBlock,
     prefetched: &Prefetched,
 ) -> Result<Gathered, GatherError> {
-    let (before, config, block) = (ledger.snapshot(), ledger.config(), validated.block().number());
+    let (config, block) = (ledger.config(), validated.block().number());
     let mut gathered = Gathered {
         block,
         missed: Vec::new(),
@@ -241,10 +244,10 @@ pub fn gather(
         arrived: BTreeSet::new(),
         curtailed: BTreeSet::new(),
         ineligible: BTreeSet::new(),
-        opened: opened(ledger, organization, validated, &*before)?,
+        opened: opened(ledger, organization, validated, before)?,
         sources: Sources::default(),
     };
-    let mut collections = CommittedCollections::of(&*before);
+    let mut collections = CommittedCollections::of(before);
     let mut known: BTreeMap<(String, String), Option<Eligibility>> = BTreeMap::new();
     let mut here: Option<Here> = None;
     for expected in announced_private_data(validated) {

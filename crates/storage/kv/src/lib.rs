@@ -15,6 +15,7 @@
 //! simulated disk.
 
 mod disk;
+mod draft;
 #[cfg(feature = "simulated")]
 mod journal;
 mod key;
@@ -22,4 +23,5 @@ mod memory;
 mod store;
 
 pub use disk::{set_aside, set_aside_on};
+pub use draft::Draft;
 pub use store::{Batch, Durability, Entries, Keyspace, KvError, Options, Reads, Scan, Snapshot, Store};

@@ -248,6 +248,14 @@ pub type Entries = BTreeMap<&'static str, BTreeMap<Vec<u8>, Bytes>>;
 pub struct Snapshot(Arc<dyn Frozen>);
 
 impl Snapshot {
+    pub(crate) fn new(frozen: Arc<dyn Frozen>) -> Self {
+        Self(frozen)
+    }
+
+    pub(crate) fn frozen(&self) -> &dyn Frozen {
+        &*self.0
+    }
+
     /// The value of a key.
     pub fn get(&self, keyspace: &Keyspace, key: &[u8]) -> Result<Option<Bytes>, KvError> {
         let Some(value) = self.0.get(keyspace.name, &key::encode_key(key.to_vec()))? else { return Ok(None) };

@@ -1,6 +1,7 @@
+mod group;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -8,7 +9,6 @@ use parking_lot::Mutex;
 use ripstop_block_store::{BlockStore, Follower, IndexedTransaction, TransactionLocation};
 use ripstop_channel_config::ChannelConfig;
 use ripstop_kv::{Durability, Entries, Options, Store};
-use ripstop_lifecycle::Lifetimes;
 use ripstop_private_store::{
     Absence, PrivatePlace, PrivateSet, PrivateStore, PrivateStoreError, TransientStore, by_transaction,
 };
@@ -23,14 +23,15 @@ use crate::directory::LedgerDirectory;
 use crate::error::{ImportError, LedgerConfigError};
 use crate::import::note_missing;
 use crate::late::{self, Examination, Examined};
-use crate::private::{PurgeLog, arrange, erase_purged, purged_keys};
+use crate::private::PurgeLog;
 use crate::recover::{Origin, open_state};
 use crate::rollback::{FormerHeight, open_blocks};
 use crate::snapshots::{Snapshots, SnapshotsDirectory};
 use crate::{
     CommitError, History, LedgerError, OpenError, ReconcileError, RejectedSet, Simulator, SnapshotRequestError,
-    StateSnapshot, apply,
+    StateSnapshot,
 };
+pub use group::{CommitTimes, Group};
 
 /// How long a chain is and how it ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -382,79 +383,15 @@ impl Ledger {
     /// Commits the next block, on the caller's thread: its private data, the block itself, then all that follows from it.
     /// Readers see all of it at once, when it is done.
     pub fn commit(&self, validated: ValidatedBlock, private: PrivateData) -> Result<CommitTimes, CommitError> {
-        let mut committing = self.committing.lock();
-        if *committing == Committing::Failed {
-            return Err(CommitError::Failed(self.channel_id.clone()));
-        }
-        let (offered, height) = (validated.block().number(), self.height());
-        if offered.get() != height {
-            return Err(CommitError::NotNext { offered, height });
-        }
-        *committing = Committing::Failed;
-        let times = self.write(validated, private)?;
-        *committing = Committing::Ready;
-        Ok(times)
+        let mut group = self.group()?;
+        group.add(validated, &private)?;
+        group.finish()
     }
 
-    fn write(&self, validated: ValidatedBlock, private: PrivateData) -> Result<CommitTimes, CommitError> {
-        let before = self.current.load_full();
-        let number = validated.block().number();
-        let new_config = match validated.updates().public(CHANNEL_CONFIG_NAMESPACE, CHANNEL_CONFIG_KEY) {
-            None => None,
-            Some(update) => {
-                let envelope = update.value.clone().unwrap_or_default();
-                let config = read_config(&self.channel_id, envelope)
-                    .map_err(|source| CommitError::Config { block: number, source })?;
-                Some(Arc::new(config))
-            }
-        };
-        let kept = self.private.committed();
-        let mut lifetimes = Lifetimes::of(&*before.state);
-        let sets = arrange(&validated, &private, kept, &mut lifetimes)?;
-        let (purged, purges) = (purged_keys(sets.purges, &sets.present, kept)?, !sets.purges.is_empty());
-        let batch = apply::batch(&validated, &sets.present, &purged, &before.state, &mut lifetimes)
-            .map_err(LedgerError::from)?;
-        let commit_hash = apply::commit_hash(&validated);
-        let mut times = CommitTimes::default();
-        let began = Instant::now();
-        kept.put(number, &sets)?;
-        times.private = began.elapsed();
-        let began = Instant::now();
-        self.blocks.append(Arc::new(validated.into_block())).map_err(LedgerError::from)?;
-        times.blocks = began.elapsed();
-        kept.forget_expired(number)?;
-        // Purged values are erased below; the state must not need their clear keys again.
-        let durability = if purges { Durability::Synced } else { Durability::Buffered };
-        let began = Instant::now();
-        self.store.write(batch, durability).map_err(LedgerError::from)?;
-        times.state = began.elapsed();
-        if purges {
-            erase_purged(&self.channel_id, kept, number.next().get(), self.purge_log)?;
-        }
-        let state = Arc::new(StateSnapshot::new(self.store.snapshot(), number.next().get(), commit_hash));
-        let (config, organizations) = match new_config {
-            None => (Arc::clone(&before.config), Arc::clone(&before.organizations)),
-            Some(config) => (Arc::clone(&config), organizations(&config)),
-        };
-        self.current.store(Arc::new(Current { state: Arc::clone(&state), config, organizations }));
-        self.former_height.reached(number.next().get());
-        self.blocks.publish();
-        if let Some(snapshots) = &self.snapshots {
-            snapshots.committed(&state);
-        }
-        Ok(times)
+    /// Begins to commit blocks together. Until that ends, whoever else commits or brings late private data waits.
+    pub fn group(&self) -> Result<Group<'_>, CommitError> {
+        Group::begin(self)
     }
-}
-
-/// How long the parts of a block's writing took.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct CommitTimes {
-    /// The private data.
-    pub private: Duration,
-    /// The block itself.
-    pub blocks: Duration,
-    /// The state, and what else follows from the block.
-    pub state: Duration,
 }
 
 impl Current {

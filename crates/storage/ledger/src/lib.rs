@@ -11,6 +11,8 @@
 //! - Clear private data cannot be derived, so it is synchronised before the block that it belongs to. Only what a block, or
 //!   the snapshot before it, proves by its hashes is kept, and only the valid transactions' in the state. What comes later is
 //!   kept with the height at which it came and takes effect there again when the state is rebuilt.
+//! - Blocks that are at hand together share one synchronisation of the disk and one batch ([`Group`]); nobody sees any of them
+//!   before all are safe.
 //! - One writer a ledger, on the caller's thread. Readers hold a [`StateSnapshot`] of one exact height and never wait.
 //! - [`Ledger::commit`] is the only door into the state, and takes validated blocks only.
 //! - A configuration block swaps [`Ledger::config`] after its commit, between two blocks.
@@ -49,7 +51,7 @@ pub use error::{
 };
 pub use history::{History, KeyModification};
 pub use late::{RejectedSet, Rejection};
-pub use ledger::{ChainInfo, CommitTimes, CommittedTransaction, Ledger, PrivateData};
+pub use ledger::{ChainInfo, CommitTimes, CommittedTransaction, Group, Ledger, PrivateData};
 pub use lifecycle_state::SimulatedLifecycle;
 pub use private::{PurgeLog, announced_private_data};
 pub use registry::{LedgerOptions, Ledgers};

@@ -232,10 +232,17 @@ impl Snapshots {
         self.maker.work.lock().pending.iter().copied().collect()
     }
 
-    /// Takes hold of a state that was just committed, where a snapshot of it is requested.
-    pub(crate) fn committed(&self, state: &Arc<StateSnapshot>) {
+    /// Whether a snapshot of a block is requested and not there yet.
+    pub(crate) fn wants(&self, block: BlockNumber) -> bool {
+        self.maker.work.lock().pending.contains(&block)
+    }
+
+    /// Takes hold of a state that was just committed, where a snapshot of it is requested; also where one is of a block since
+    /// `before`, the height of the state before it.
+    pub(crate) fn committed(&self, before: u64, state: &Arc<StateSnapshot>) {
         let mut work = self.maker.work.lock();
-        work.take_up(last_block(state), state);
+        let since: Vec<_> = work.pending.range(BlockNumber::new(before)..=last_block(state)).copied().collect();
+        since.into_iter().for_each(|block| work.take_up(block, state));
         self.start(&mut work);
     }
 
@@ -470,7 +477,7 @@ mod tests {
         let (place, state) = place();
         let snapshots = snapshots(&place, "5\n", &state(4));
         let writing = snapshots.maker.requests.lock();
-        snapshots.committed(&state(5));
+        snapshots.committed(5, &state(5));
         assert!(snapshots.maker.work.lock().in_progress(BlockNumber::new(5)));
         assert_eq!(snapshots.pending(), numbers(&[5]));
         drop(writing);

@@ -197,6 +197,20 @@ impl CommittedPrivateData {
         Ok(self.of_block(block)?.into_iter().map(|(_, set)| set).collect())
     }
 
+    /// Whether anything is kept of a block, or noted as missing.
+    pub fn has_any_of(&self, block: BlockNumber) -> Result<bool, PrivateStoreError> {
+        let Some(snapshot) = self.0.snapshot() else { return Ok(false) };
+        if snapshot.prefix(&WRITTEN, &keys::written_prefix(block))?.next().transpose()?.is_some() {
+            return Ok(true);
+        }
+        for absence in Absence::ALL {
+            if snapshot.prefix(&MISSING, &keys::missing_from(absence, block))?.next().transpose()?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Whether a set is kept here.
     pub fn contains(&self, place: &PrivatePlace) -> Result<bool, PrivateStoreError> {
         match self.0.snapshot() {

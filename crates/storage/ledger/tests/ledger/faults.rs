@@ -25,6 +25,8 @@ const ROUNDS: usize = 5;
 const MOST_OPERATIONS: u64 = 60;
 /// At most this many blocks are committed in a row.
 const MOST_BLOCKS: u64 = 10;
+/// At most this many of them are committed together.
+const MOST_TOGETHER: u64 = 6;
 const FAULTS: [Fault; 6] =
     [Fault::PowerLoss, Fault::Kill, Fault::Full, Fault::WriteError, Fault::SyncError, Fault::ReadError];
 /// How many chains lose the end of their state, each [`LAGS`] times.
@@ -74,10 +76,11 @@ impl Reference {
 
     fn compare(&mut self, mut found: LedgerContents, numbers: &mut Numbers) {
         let height = found.height() as usize;
-        self.block(found.height(), numbers);
-        // Private data comes before its block; what expires with the block goes when the block is safe, but not visible yet.
-        let (before, behind) = (&self.contents[height - 1].private, &self.contents[height].private);
-        if found.private == *behind || found.private == together(before, behind) {
+        self.block(found.height() + MOST_TOGETHER, numbers);
+        // Private data comes before its block; what expires with blocks goes when they are safe, but not visible yet.
+        let (before, behind) = (&self.contents[height - 1].private, &self.contents[height..]);
+        let is_safe = behind.iter().take(MOST_TOGETHER as usize).any(|contents| found.private == contents.private);
+        if is_safe || found.private == together(before, &behind[0].private) {
             found.private.clone_from(before);
         }
         let differences = self.contents[height - 1].differences(&found);
@@ -130,28 +133,47 @@ fn content(number: u64, numbers: &mut Numbers) -> (Transactions, PrivateData) {
     (transactions, private.into())
 }
 
-/// Commits until something goes wrong, or for some blocks. Returns the height up to which blocks were acknowledged.
+/// Commits until something goes wrong, or for some blocks, one by one and several together. Returns the height up to which
+/// blocks were acknowledged.
 fn grow(ledger: &Ledger, disk: &SimulatedDisk, reference: &mut Reference, numbers: &mut Numbers) -> u64 {
-    for _ in 0..numbers.below(MOST_BLOCKS) {
+    let mut left = numbers.below(MOST_BLOCKS);
+    while left > 0 {
+        let count = (1 + numbers.below(MOST_TOGETHER)).min(left);
+        left -= count;
         let height = ledger.height();
-        let (block, private) = reference.block(height, numbers);
-        // Verdicts need reading, which may fail; then nothing is decided, and the block may be tried again.
-        let Ok(validated) = ValidatedBlock::replay(block.clone(), &*ledger.snapshot()) else {
-            assert!(disk.has_struck());
-            continue;
-        };
-        if let Err(error) = ledger.commit(validated, private.clone()) {
-            assert!(disk.has_struck(), "{error}");
-            assert_eq!(ledger.height(), height);
-            // Later ones are refused, and nothing is asked of the disk for it.
-            if let Ok(again) = ValidatedBlock::replay(block, &*ledger.snapshot()) {
-                let refused = ledger.commit(again, private);
-                assert!(matches!(refused, Err(CommitError::Failed(_))), "{refused:?}");
+        match grow_together(ledger, count, reference, numbers) {
+            Ok(()) => assert_eq!(ledger.height(), height + count),
+            // Verdicts need reading, which may fail; then nothing is decided, and the block may be tried again.
+            Err(Trouble::Undecided) => assert!(disk.has_struck()),
+            Err(Trouble::Commit(error)) => {
+                assert!(disk.has_struck(), "{error}");
+                assert!(ledger.height() < height + count);
+                // Later ones are refused, and nothing is asked of the disk for it.
+                assert!(matches!(ledger.group().err(), Some(CommitError::Failed(_))));
+                return ledger.height();
             }
-            return height;
         }
     }
     ledger.height()
+}
+
+enum Trouble {
+    Undecided,
+    Commit(CommitError),
+}
+
+/// Commits blocks together. What was visible before one that cannot be decided stays so.
+fn grow_together(ledger: &Ledger, count: u64, reference: &mut Reference, numbers: &mut Numbers) -> Result<(), Trouble> {
+    let mut group = ledger.group().map_err(Trouble::Commit)?;
+    for _ in 0..count {
+        let (block, private) = reference.block(group.state().height(), numbers);
+        let Ok(validated) = ValidatedBlock::replay(block, &group.state()) else {
+            group.finish().map_err(Trouble::Commit)?;
+            return Err(Trouble::Undecided);
+        };
+        group.add(validated, &private).map_err(Trouble::Commit)?;
+    }
+    group.finish().map(|_| ()).map_err(Trouble::Commit)
 }
 
 fn states_set_aside(disk: &SimulatedDisk) -> usize {
