@@ -1,7 +1,7 @@
 //! How a peer that was away catches up, and what it costs: `cargo run --release -p ripstop-bench -- catchup`.
 //!
-//! A network of two organisations with two peers each; one transaction a block. A peer is stopped, the chain grows, and the
-//! peer is started again: it pulls from the orderer, or has other peers of its organisation send the blocks. Then a peer
+//! A network of two organizations with two peers each; one transaction a block. A peer is stopped, the chain grows, and the
+//! peer is started again: it pulls from the orderer, or has other peers of its organization send the blocks. Then a peer
 //! joins that the network did not have. All the while clients query the peer that catches up.
 //!
 //! ```text
@@ -31,12 +31,12 @@ const BLOCKS: u64 = 100_000;
 /// How many of these blocks hold private data unless said otherwise.
 const PRIVATE_BLOCKS: u64 = 2_000;
 
-/// The peer that goes away: the second one of the first organisation.
+/// The peer that goes away: the second one of the first organization.
 const STRAGGLER: &str = "peer1.org1.example.com";
 /// The peer that stays.
 const KEEPER: &str = "peer0.org1.example.com";
 
-/// With which variables a peer has other peers of its organisation send the blocks.
+/// With which variables a peer has other peers of its organization send the blocks.
 const BY_GOSSIP: [(&str, &str); 2] =
     [("CORE_PEER_GOSSIP_ORGLEADER", "false"), ("CORE_PEER_GOSSIP_STATE_ENABLED", "true")];
 /// With which variables a peer sends blocks to others, while it pulls from the orderers itself.

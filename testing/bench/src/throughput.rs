@@ -1,4 +1,4 @@
-//! How many transactions a second a network takes from one client: endorsed by both organisations, ordered, committed.
+//! How many transactions a second a network takes from one client: endorsed by both organizations, ordered, committed.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -24,19 +24,19 @@ pub struct Network {
     process: Child,
 }
 
-/// A contract deployed as a service: where each organisation's instance has to listen, and under which package id.
+/// A contract deployed as a service: where each organization's instance has to listen, and under which package id.
 #[derive(Debug)]
 pub struct Deployment {
     /// The chaincode's name.
     pub name: String,
-    /// MSP id, listening address and package id of each organisation's instance.
+    /// MSP id, listening address and package id of each organization's instance.
     pub instances: Vec<Instance>,
 }
 
-/// The instance that the peers of one organisation call.
+/// The instance that the peers of one organization call.
 #[derive(Debug)]
 pub struct Instance {
-    /// The MSP id of the organisation.
+    /// The MSP id of the organization.
     pub msp_id: String,
     /// Where the instance has to listen.
     pub address: String,
@@ -90,7 +90,7 @@ impl Network {
     }
 
     /// Takes a contract that runs as a service through the whole lifecycle, with one instance for each of the
-    /// organisations `org1` and `org2`. The instances have to be started by the caller before the first call.
+    /// organizations `org1` and `org2`. The instances have to be started by the caller before the first call.
     pub fn deploy(&self, name: &str, scratch: &Path) -> Deployment {
         let organisations = ["org1", "org2"];
         let environments = organisations.map(|organisation| self.operator.environment(organisation));

@@ -73,7 +73,7 @@ impl Node {
         Ok(Self { directory })
     }
 
-    /// Starts the JavaScript contract of one organisation as a service, and waits until peers can reach it.
+    /// Starts the JavaScript contract of one organization as a service, and waits until peers can reach it.
     ///
     /// # Panics
     /// When it ends instead.

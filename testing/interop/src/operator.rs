@@ -3,7 +3,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// Whoever runs commands in the folder of a network, in the name of its organisations' administrators.
+/// Whoever runs commands in the folder of a network, in the name of its organizations' administrators.
 #[derive(Debug)]
 pub struct Operator {
     program: PathBuf,

@@ -45,17 +45,17 @@ impl Site {
         self.plan.pointer(pointer).and_then(Value::as_u64).unwrap_or_else(|| panic!("the plan has no {pointer}"))
     }
 
-    /// How many organisations with peers there are; they are counted from 1.
+    /// How many organizations with peers there are; they are counted from 1.
     pub fn organisations(&self) -> usize {
         self.plan["organisations"].as_array().map_or(0, Vec::len)
     }
 
-    /// The name of an organisation's first peer.
+    /// The name of an organization's first peer.
     pub fn peer_name(&self, organisation: usize) -> String {
         self.peer_name_at(organisation, 0)
     }
 
-    /// The name of one of an organisation's peers, counted from 0.
+    /// The name of one of an organization's peers, counted from 0.
     pub fn peer_name_at(&self, organisation: usize, place: usize) -> String {
         format!("peer{place}.{}", domain(organisation))
     }
@@ -65,24 +65,24 @@ impl Site {
         ORDERER
     }
 
-    /// An organisation's first peer.
+    /// An organization's first peer.
     pub fn peer(&self, organisation: usize) -> Endpoint {
         self.peer_at(organisation, 0)
     }
 
-    /// One of an organisation's peers, counted from 0.
+    /// One of an organization's peers, counted from 0.
     pub fn peer_at(&self, organisation: usize, place: usize) -> Endpoint {
         let port = self.port(&format!("/organisations/{}/peers/{place}/port", organisation - 1));
         secured(port, &self.peer_crypto_at(organisation, place).join("tls/ca.crt"), None)
     }
 
-    /// Where chaincode registers that dials the first peer of an organisation.
+    /// Where chaincode registers that dials the first peer of an organization.
     pub fn chaincode_listener(&self, organisation: usize) -> Endpoint {
         let port = self.port(&format!("/organisations/{}/peers/0/chaincode_port", organisation - 1));
         secured(port, &self.peer_crypto(organisation).join("tls/ca.crt"), None)
     }
 
-    /// Health, metrics and logging of an organisation's first peer, without TLS.
+    /// Health, metrics and logging of an organization's first peer, without TLS.
     pub fn operations(&self, organisation: usize) -> Endpoint {
         let port = self.port(&format!("/organisations/{}/peers/0/operations_port", organisation - 1));
         Endpoint::new(&format!("localhost:{port}")).expect("this is an address")
@@ -124,50 +124,50 @@ impl Site {
         format!("127.0.0.1:{}", self.port("/contract_port"))
     }
 
-    /// Somebody of an organisation: `Admin` or `User1`.
+    /// Somebody of an organization: `Admin` or `User1`.
     pub fn user(&self, organisation: usize, name: &str) -> SigningIdentity {
         let domain = domain(organisation);
         let folder = self.organisation(organisation).join(format!("users/{name}@{domain}/msp"));
         identity(&folder, &format!("Org{organisation}MSP"))
     }
 
-    /// The first peer of an organisation, as who endorses there.
+    /// The first peer of an organization, as who endorses there.
     pub fn endorser(&self, organisation: usize) -> SigningIdentity {
         self.endorser_at(organisation, 0)
     }
 
-    /// One of the peers of an organisation, counted from 0, as who endorses there.
+    /// One of the peers of an organization, counted from 0, as who endorses there.
     pub fn endorser_at(&self, organisation: usize, place: usize) -> SigningIdentity {
         identity(&self.peer_crypto_at(organisation, place).join("msp"), &format!("Org{organisation}MSP"))
     }
 
-    /// Someone whom an organisation's own authority gave a certificate that ended a second after the authority began,
+    /// Someone whom an organization's own authority gave a certificate that ended a second after the authority began,
     /// which lies minutes back.
     pub fn expired(&self, organisation: usize) -> SigningIdentity {
         let past = |begin| Validity { not_before: begin, not_after: begin + 1 };
         self.issue(organisation, subject(format!("Past@{}", domain(organisation)), vec!["client".to_owned()]), past)
     }
 
-    /// One more peer of an organisation, with a certificate of the organisation's own authority.
+    /// One more peer of an organization, with a certificate of the organization's own authority.
     pub fn new_peer(&self, organisation: usize, name: &str) -> SigningIdentity {
         let lasting = |begin| Validity { not_before: begin, not_after: begin + 3600 * 24 };
         self.issue(organisation, subject(format!("{name}.{}", domain(organisation)), vec!["peer".to_owned()]), lasting)
     }
 
-    /// What an organisation's administrator shows in TLS as a client.
+    /// What an organization's administrator shows in TLS as a client.
     pub fn client_pair(&self, organisation: usize) -> KeyPair {
         let tls = self.organisation(organisation).join(format!("users/Admin@{}/tls", domain(organisation)));
         let pair = KeyPair::from_pem(&read(&tls.join("client.crt")), &read(&tls.join("client.key")));
         pair.expect("the administrator has a TLS certificate")
     }
 
-    /// An organisation's peer as somebody with a TLS certificate reaches it.
+    /// An organization's peer as somebody with a TLS certificate reaches it.
     pub fn peer_for(&self, organisation: usize, pair: KeyPair) -> Endpoint {
         let port = self.port(&format!("/organisations/{}/peers/0/port", organisation - 1));
         secured(port, &self.peer_crypto(organisation).join("tls/ca.crt"), Some(pair))
     }
 
-    /// Somebody whom an organisation's own authority gives a certificate; from when on it holds follows from when the authority
+    /// Somebody whom an organization's own authority gives a certificate; from when on it holds follows from when the authority
     /// began.
     fn issue(&self, organisation: usize, name: SubjectName, validity: impl Fn(i64) -> Validity) -> SigningIdentity {
         let domain = domain(organisation);
@@ -212,7 +212,7 @@ impl Site {
         self.root.join(kind).join(process)
     }
 
-    /// Where an organisation's first peer keeps its ledgers.
+    /// Where an organization's first peer keeps its ledgers.
     pub fn ledgers(&self, organisation: usize) -> PathBuf {
         self.configuration(&self.peer_name(organisation)).join("data/ledgersData")
     }

@@ -92,7 +92,7 @@ struct Seen {
     number: BlockNumber,
     hash: String,
     commit_hash: String,
-    /// What its organisation approved, which is private data.
+    /// What its organization approved, which is private data.
     approved: String,
 }
 

@@ -73,7 +73,7 @@ async fn kill_and_count(program: &Path, site: &Site) {
     assert_eq!(site.panics(), Vec::<String>::new());
 }
 
-/// Creates assets, endorsed by both organisations.
+/// Creates assets, endorsed by both organizations.
 struct Creator {
     client: Client,
     number: usize,

@@ -41,7 +41,7 @@ async fn kill_endorsers(program: &Path, site: &Site) {
     own.iter().chain(&others).for_each(|peer| processes.start_node(peer));
     processes.start_contract();
 
-    // Applications use the first peer of the first organisation: whoever else it asks, it has learnt of by gossip.
+    // Applications use the first peer of the first organization: whoever else it asks, it has learnt of by gossip.
     let endorsers = SharedEndorsers::default();
     let load = Load::begin((0..CLIENTS).map(|number| Application::new(site, number, &endorsers)));
     for round in 0..ROUNDS {
@@ -58,7 +58,7 @@ async fn kill_endorsers(program: &Path, site: &Site) {
     wait_for(&load, &mut processes, "after the last restart").await;
     load.end().await;
 
-    // The own organisation alone is no majority, and says so.
+    // The own organization alone is no majority, and says so.
     others.iter().for_each(|peer| processes.kill(peer));
     let mut last = Application::new(site, CLIENTS, &endorsers);
     let refusal = last.attempt().await.expect_err("two organisations have to endorse");

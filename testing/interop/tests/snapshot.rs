@@ -29,7 +29,7 @@ fn a_peer_joins_by_a_snapshot_and_goes_on_like_the_others() {
         channel.height_from(organisation, 1);
     }
 
-    // One organisation makes a snapshot of what is there.
+    // One organization makes a snapshot of what is there.
     let before = channel.create("before");
     let last = channel.height_from(1, 1) - 1;
     assert_eq!(channel.snapshot(1, &["submitrequest"]), "Snapshot request submitted successfully\n");
@@ -96,7 +96,7 @@ impl Channel<'_> {
         })
     }
 
-    /// Creates an asset, endorsed by two of three organisations, and waits until it is committed; gives the transaction.
+    /// Creates an asset, endorsed by two of three organizations, and waits until it is committed; gives the transaction.
     fn create(&self, asset: &str) -> String {
         let call = format!(r#"{{"Args":["CreateAsset","{asset}","blue","5","Tomoko","300"]}}"#);
         let orderer = self.operator.orderer_flags();
@@ -133,7 +133,7 @@ impl Channel<'_> {
         directory
     }
 
-    /// What stands before the snapshot is known to the third organisation's peer, but not there.
+    /// What stands before the snapshot is known to the third organization's peer, but not there.
     fn refuse_what_is_not_there(&self, tx_id: &str, last: u64) {
         let call = format!(r#"{{"Args":["GetTransactionByID","{CHANNEL}","{tx_id}"]}}"#);
         let asked = self.operator.try_peer("org3", &["chaincode", "query", "-C", CHANNEL, "-n", "qscc", "-c", &call]);
@@ -150,7 +150,7 @@ impl Channel<'_> {
     }
 }
 
-/// Where the first peer of an organisation keeps what it knows.
+/// Where the first peer of an organization keeps what it knows.
 fn data(site: &Site, organisation: usize) -> PathBuf {
     site.configuration(&site.peer_name(organisation)).join("data")
 }

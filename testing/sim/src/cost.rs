@@ -1,6 +1,6 @@
 //! What gossip costs as networks grow: `cargo run --release -p ripstop-sim -- cost`.
 //!
-//! Peers of up to ten organisations with Fabric's default settings, in one channel in which one peer of each organisation
+//! Peers of up to ten organizations with Fabric's default settings, in one channel in which one peer of each organization
 //! gets the blocks and gossip spreads them. [`measure`] measures it with the machine itself; [`epidemic`] models it where that
 //! would take too long.
 
@@ -31,9 +31,9 @@ const WARM_UP: Duration = Duration::from_secs(40);
 const STEADY: Duration = Duration::from_secs(32);
 /// How long is waited for something to be known everywhere.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How many peers an organisation has at least, where there are several.
+/// How many peers an organization has at least, where there are several.
 const SMALLEST: usize = 5;
-/// How many organisations there are at most.
+/// How many organizations there are at most.
 const ORGANIZATIONS: usize = 10;
 
 /// Kinds of messages: how many, and their bytes.
@@ -90,12 +90,12 @@ impl Times {
     }
 }
 
-/// How many organisations so many peers have.
+/// How many organizations so many peers have.
 fn organizations(peers: usize) -> usize {
     (peers / SMALLEST).clamp(1, ORGANIZATIONS)
 }
 
-/// Of which organisation a peer is.
+/// Of which organization a peer is.
 fn organization(index: usize, peers: usize) -> usize {
     index % organizations(peers)
 }

@@ -1,4 +1,4 @@
-//! What a hostile peer does. It has a valid identity of one organisation and takes part with an honest machine, so that it is
+//! What a hostile peer does. It has a valid identity of one organization and takes part with an honest machine, so that it is
 //! known; beside that it forges, replays, steals, floods and lies, and passes on only half of what it should.
 
 use std::collections::VecDeque;

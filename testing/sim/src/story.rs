@@ -11,9 +11,9 @@ use crate::trust::Reach;
 pub(crate) enum Distribution {
     /// Every peer pulls from the orderers: the default of Fabric 3.
     EveryPeerPulls,
-    /// One peer of each organisation does because it is configured so; blocks are gossiped and fetched from others.
+    /// One peer of each organization does because it is configured so; blocks are gossiped and fetched from others.
     StaticLeaders,
-    /// The peers of an organisation elect one that does; blocks are gossiped and fetched from others.
+    /// The peers of an organization elect one that does; blocks are gossiped and fetched from others.
     ElectedLeaders,
 }
 
@@ -45,7 +45,7 @@ pub(crate) const CALM: Weather = Weather { lost: 0, doubled: 0, delay: Duration:
 /// A peer that takes part.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Part {
-    /// Its organisation.
+    /// Its organization.
     pub(crate) organization: usize,
     /// Who can reach it.
     pub(crate) reach: Reach,
@@ -58,9 +58,9 @@ pub(crate) struct Part {
 /// A history as far as it is decided before it begins.
 #[derive(Debug, Clone)]
 pub(crate) struct Story {
-    /// The peers, those of an organisation behind each other.
+    /// The peers, those of an organization behind each other.
     pub(crate) parts: Vec<Part>,
-    /// How many organisations there are.
+    /// How many organizations there are.
     pub(crate) organizations: usize,
     /// How many orderers there are.
     pub(crate) orderers: usize,
@@ -76,7 +76,7 @@ pub(crate) struct Story {
     pub(crate) options: Options,
 }
 
-/// How many peers may lead an organisation without other peers: the first one does.
+/// How many peers may lead an organization without other peers: the first one does.
 pub(crate) const STATIC_LEADER: usize = 0;
 
 impl Story {
@@ -118,7 +118,7 @@ impl Story {
         }
     }
 
-    /// The settings of a peer, who comes as the `rank`th of its organisation.
+    /// The settings of a peer, who comes as the `rank`th of its organization.
     pub(crate) fn options_of(&self, rank: usize, bootstrap: Vec<String>) -> Options {
         let org_leader = match self.distribution {
             Distribution::EveryPeerPulls => true,

@@ -87,7 +87,7 @@ pub(crate) fn describe(number: usize, organization: &MspId, identity: Bytes, rea
 /// Who can reach a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// Peers of all organisations.
+    /// Peers of all organizations.
     Everybody,
     /// Peers of its own one: it has no external endpoint.
     OwnOrganization,

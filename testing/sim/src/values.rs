@@ -1,7 +1,7 @@
 //! Private values: spread before a transaction is ordered, fetched by whoever misses them, given to nobody else.
 //!
-//! A value of a collection belongs to the organisations of the collection: the first collection to the first two
-//! organisations, the second one to the second alone. Transactions carry its hash.
+//! A value of a collection belongs to the organizations of the collection: the first collection to the first two
+//! organizations, the second one to the second alone. Transactions carry its hash.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -73,7 +73,7 @@ impl Announced {
     }
 }
 
-/// Whether peers of an organisation may have values of a collection.
+/// Whether peers of an organization may have values of a collection.
 pub(crate) const fn is_entitled(organization: usize, collection: usize) -> bool {
     match collection {
         0 => organization < 2,

@@ -296,7 +296,7 @@ impl World {
         }
     }
 
-    /// The organisations of the channel, with their anchor peers.
+    /// The organizations of the channel, with their anchor peers.
     fn configuration(&self) -> ChannelOrganizations {
         let mut anchors: BTreeMap<_, _> =
             self.organizations.iter().map(|organization| (organization.clone(), Vec::new())).collect();
@@ -374,7 +374,7 @@ fn people(story: &Story, organizations: &[MspId]) -> Vec<Peer> {
     people
 }
 
-/// Whether peers of all organisations can reach a peer.
+/// Whether peers of all organizations can reach a peer.
 pub(crate) fn is_open(story: &Story, peer: usize) -> bool {
     story.parts[peer].reach == Reach::Everybody
 }

@@ -5,14 +5,14 @@ use ripstop_types::MspId;
 
 use crate::Organization;
 
-/// A channel in memory: one ordering organisation with one Raft consenter, and organisations with peers. The groups of
-/// organisations are named as their MSPs. Policies are those of Fabric's samples: any reader or writer, a majority of
+/// A channel in memory: one ordering organization with one Raft consenter, and organizations with peers. The groups of
+/// organizations are named as their MSPs. Policies are those of Fabric's samples: any reader or writer, a majority of
 /// administrators, a majority of peers to endorse.
 #[derive(Debug, Clone)]
 pub struct Channel<'a> {
-    /// The organisation that orders.
+    /// The organization that orders.
     pub orderer: &'a Organization,
-    /// The organisations with peers.
+    /// The organizations with peers.
     pub peers: Vec<&'a Organization>,
     /// The capability of the channel as a whole.
     pub channel_capability: &'static str,
@@ -110,7 +110,7 @@ impl<'a> Channel<'a> {
     }
 }
 
-/// The group of an organisation, with its MSP and policies.
+/// The group of an organization, with its MSP and policies.
 pub fn organization_group(organization: &Organization) -> common::ConfigGroup {
     let id = organization.msp_id();
     let config = msp::MspConfig { r#type: 0, config: organization.msp_config().encode_to_vec().into() };

@@ -2,7 +2,7 @@
 //!
 //! What question this crate answers: *who could be in this test?* An [`Organization`] makes its authorities, peers, orderers,
 //! administrators and clients on the spot, expired and revoked ones too, with the certificates `cryptogen` would make; its
-//! [`msp_config`](Organization::msp_config) goes into channel configurations, [`msp_set`] is a channel's organisations, a
+//! [`msp_config`](Organization::msp_config) goes into channel configurations, [`msp_set`] is a channel's organizations, a
 //! [`Channel`] its first configuration, a [`DraftTransaction`] what is endorsed on it, a [`signed_block`] what is ordered.
 //!
 //! Whoever has to wait for something that nothing announces does so [`until`] it is there, or for a future [`in_time`].
@@ -26,7 +26,7 @@ use ripstop_crypto::SigningIdentity;
 use ripstop_msp::{Msp, MspSet, MspVersion};
 use ripstop_types::SignedData;
 
-/// The organisations of a channel with capability V3_0.
+/// The organizations of a channel with capability V3_0.
 pub fn msp_set<'a>(organizations: impl IntoIterator<Item = &'a Organization>) -> MspSet {
     let msp = |organization: &Organization| {
         Msp::new(&organization.msp_config(), MspVersion::V3_0).expect("the organisation's MSP can be set up")

@@ -14,7 +14,7 @@ const END: i64 = 4_859_827_200;
 const AUTHORITY_USAGE: [KeyUsage; 4] =
     [KeyUsage::DigitalSignature, KeyUsage::KeyEncipherment, KeyUsage::CertSign, KeyUsage::CrlSign];
 
-/// How an organisation is set up.
+/// How an organization is set up.
 #[derive(Debug, Clone)]
 pub struct OrganizationOptions {
     /// The kind of all its keys.
@@ -25,7 +25,7 @@ pub struct OrganizationOptions {
     pub node_ous: Option<NodeOus>,
 }
 
-/// That roles are marked by organisational units `client`, `peer`, `admin` and `orderer`.
+/// That roles are marked by organizational units `client`, `peer`, `admin` and `orderer`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NodeOus;
 
@@ -38,11 +38,11 @@ impl Default for OrganizationOptions {
 /// What is special about a certificate.
 #[derive(Debug, Clone)]
 pub struct CertificateOptions {
-    /// The organisational units.
+    /// The organizational units.
     pub units: Vec<String>,
     /// From when until when.
     pub validity: Validity,
-    /// The kind of its key; the organisation's where `None`.
+    /// The kind of its key; the organization's where `None`.
     pub key_kind: Option<KeyKind>,
 }
 
@@ -53,12 +53,12 @@ impl Default for CertificateOptions {
 }
 
 impl CertificateOptions {
-    /// With organisational units, lasting.
+    /// With organizational units, lasting.
     pub fn units(units: &[&str]) -> Self {
         Self { units: units.iter().map(|unit| (*unit).to_owned()).collect(), ..Self::default() }
     }
 
-    /// With organisational units, ended on 2 January 2024.
+    /// With organizational units, ended on 2 January 2024.
     pub fn expired(units: &[&str]) -> Self {
         let validity = Validity { not_before: BEGIN, not_after: BEGIN + 86_400 };
         Self { validity, ..Self::units(units) }
@@ -74,7 +74,7 @@ pub struct TlsCredentials {
     pub key: String,
 }
 
-/// An organisation with its authorities.
+/// An organization with its authorities.
 #[derive(Debug)]
 pub struct Organization {
     msp_id: MspId,
@@ -88,7 +88,7 @@ pub struct Organization {
 }
 
 impl Organization {
-    /// An organisation with ECDSA keys, one root authority, and roles marked by units.
+    /// An organization with ECDSA keys, one root authority, and roles marked by units.
     pub fn new(msp_id: &str) -> Self {
         Self::with_options(msp_id, OrganizationOptions::default())
     }
@@ -99,7 +99,7 @@ impl Organization {
         Self::with_options(msp_id, options)
     }
 
-    /// An organisation set up in a special way.
+    /// An organization set up in a special way.
     pub fn with_options(msp_id: &str, options: OrganizationOptions) -> Self {
         let authority =
             |name: &str| request(&format!("{name}.{msp_id}"), &CertificateOptions::default(), &AUTHORITY_USAGE);
@@ -113,7 +113,7 @@ impl Organization {
         Self { msp_id: MspId::new(msp_id), root, intermediate, tls, revoked: Vec::new(), admins: Vec::new(), options }
     }
 
-    /// The organisation's id.
+    /// The organization's id.
     pub fn msp_id(&self) -> &MspId {
         &self.msp_id
     }
@@ -182,12 +182,12 @@ impl Organization {
         TlsCredentials { certificate: certificate.to_pem(), key: key.to_pem().expect("the key can be encoded") }
     }
 
-    /// The root of the organisation's TLS certificates, PEM.
+    /// The root of the organization's TLS certificates, PEM.
     pub fn tls_root(&self) -> String {
         self.tls.certificate().to_pem()
     }
 
-    /// The organisation as channel configurations hold it.
+    /// The organization as channel configurations hold it.
     pub fn msp_config(&self) -> msp::FabricMspConfig {
         let unit = |name: &str| {
             Some(msp::FabricOuIdentifier { certificate: Bytes::new(), organizational_unit_identifier: name.to_owned() })

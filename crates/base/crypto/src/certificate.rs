@@ -172,7 +172,7 @@ impl Certificate {
         &self.0.subject.common_name
     }
 
-    /// The organisational units of the subject, in order.
+    /// The organizational units of the subject, in order.
     pub fn organizational_units(&self) -> &[String] {
         &self.0.subject.organizational_units
     }

@@ -9,9 +9,9 @@ use x509_parser::x509::X509Name;
 pub struct Name {
     /// The common name, or empty.
     pub common_name: String,
-    /// The organisational units, in order.
+    /// The organizational units, in order.
     pub organizational_units: Vec<String>,
-    /// The organisations, in order.
+    /// The organizations, in order.
     pub organizations: Vec<String>,
     text: String,
 }

@@ -24,7 +24,7 @@ pub trait Signer: Send + Sync {
     fn sign(&self, message: &[u8]) -> Result<Bytes, SignError>;
 }
 
-/// Someone of an organisation who can sign. Clones share the key.
+/// Someone of an organization who can sign. Clones share the key.
 #[derive(Clone)]
 pub struct SigningIdentity(Arc<Inner>);
 
@@ -48,7 +48,7 @@ impl SigningIdentity {
         &self.0.identity
     }
 
-    /// The organisation.
+    /// The organization.
     pub fn msp_id(&self) -> &MspId {
         &self.0.identity.msp_id
     }

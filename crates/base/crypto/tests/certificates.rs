@@ -1,4 +1,4 @@
-//! Certificates, revocation lists and signatures, as made by an organisation and as made by an enemy.
+//! Certificates, revocation lists and signatures, as made by an organization and as made by an enemy.
 
 #![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 

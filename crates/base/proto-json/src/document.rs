@@ -37,12 +37,12 @@ impl Form {
         Self::known("common.ConfigUpdate", Place::Anywhere)
     }
 
-    /// A group of the configuration that is an organisation of the applications.
+    /// A group of the configuration that is an organization of the applications.
     pub fn application_organization() -> Self {
         Self::known("common.ConfigGroup", Place::Group(Group::ApplicationOrganization))
     }
 
-    /// A group of the configuration that is an organisation of the orderers.
+    /// A group of the configuration that is an organization of the orderers.
     pub fn orderer_organization() -> Self {
         Self::known("common.ConfigGroup", Place::Group(Group::OrdererOrganization))
     }

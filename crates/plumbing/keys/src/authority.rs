@@ -1,6 +1,6 @@
 //! Making certificates, as Go's `crypto/x509` encodes them.
 //!
-//! Written here because certificates of Fabric networks name several organisational units in one relative name and must
+//! Written here because certificates of Fabric networks name several organizational units in one relative name and must
 //! bear low-S signatures, which the certificate libraries at hand cannot do.
 
 use std::net::IpAddr;
@@ -37,9 +37,9 @@ pub enum AuthorityError {
 pub struct SubjectName {
     /// Countries.
     pub country: Vec<String>,
-    /// Organisations.
+    /// Organizations.
     pub organization: Vec<String>,
-    /// Organisational units; NodeOUs are told by these.
+    /// Organizational units; NodeOUs are told by these.
     pub organizational_unit: Vec<String>,
     /// Localities.
     pub locality: Vec<String>,

@@ -97,10 +97,10 @@ fn duration(seconds: u64) -> String {
     }
 }
 
-/// A node's or user's own organisation and key, from an MSP folder.
+/// A node's or user's own organization and key, from an MSP folder.
 #[derive(Debug)]
 pub struct LocalIdentity {
-    /// The organisation.
+    /// The organization.
     pub msp: LocalMsp,
     /// Who signs.
     pub signer: SigningIdentity,

@@ -5,7 +5,7 @@ use crate::{ConfigError, Settings};
 pub struct DiscoveryConfig {
     /// Whether it is offered. Not where the file does not say so, as in Fabric, whose sample file does.
     pub enabled: bool,
-    /// Whether all members of the peer's organisation may ask about peers as such, and not its administrators only.
+    /// Whether all members of the peer's organization may ask about peers as such, and not its administrators only.
     pub org_members_allowed: bool,
     /// The memory of who may ask; `None` when each request is checked anew.
     pub auth_cache: Option<AuthCacheConfig>,

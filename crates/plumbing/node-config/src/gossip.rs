@@ -7,9 +7,9 @@ use crate::{ConfigError, Settings};
 /// How a peer takes part in gossip (`peer.gossip`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GossipConfig {
-    /// Where peers of its organisation reach it; `None` for [`super::PeerConfig::advertised_address`].
+    /// Where peers of its organization reach it; `None` for [`super::PeerConfig::advertised_address`].
     pub endpoint: Option<String>,
-    /// Where peers of other organisations reach it; `None` when they shall not.
+    /// Where peers of other organizations reach it; `None` when they shall not.
     pub external_endpoint: Option<String>,
     /// Everything else but `pvtData` ([`crate::PrivateDataConfig`]).
     pub options: Options,

@@ -19,7 +19,7 @@ pub struct PeerConfig {
     pub network_id: String,
     /// Where the peer listens, host and port.
     pub listen_address: String,
-    /// Host and port under which other peers of the organisation and its chaincode reach the peer, as configured; see
+    /// Host and port under which other peers of the organization and its chaincode reach the peer, as configured; see
     /// [`Self::advertised_address`].
     pub address: String,
     /// Whether the host of [`Self::address`] is to be replaced by the machine's own address.

@@ -23,7 +23,7 @@ pub struct PrivateDataConfig {
     pub reconciliation_enabled: bool,
     /// Whether a block waits for valid transactions only.
     pub skip_pulling_invalid_transactions: bool,
-    /// How many other peers must get values of the organisation's own implicit collection.
+    /// How many other peers must get values of the organization's own implicit collection.
     pub implicit_required_peer_count: usize,
     /// How many others get them.
     pub implicit_maximum_peer_count: usize,

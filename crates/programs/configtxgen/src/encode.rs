@@ -18,11 +18,11 @@ use crate::{
 
 /// The policy of almost everything's change.
 pub(crate) const ADMINS: &str = key::ADMINS;
-/// The policy of the change of addresses that belong to no organisation.
+/// The policy of the change of addresses that belong to no organization.
 const ORDERER_ADMINS: &str = "/Channel/Orderer/Admins";
 /// What only the consortiums of system channels have.
 const CHANNEL_CREATION_POLICY: &str = "ChannelCreationPolicy";
-/// The capability with which every ordering organisation must name its addresses.
+/// The capability with which every ordering organization must name its addresses.
 const V3_0: &str = "V3_0";
 
 type Capabilities = BTreeMap<String, bool>;

@@ -1,4 +1,4 @@
-//! Blocks, transactions and organisations as JSON.
+//! Blocks, transactions and organizations as JSON.
 
 use ripstop_command_line::os_text;
 use ripstop_proto::Message as _;
@@ -35,17 +35,17 @@ pub enum InspectError {
         /// What is wrong.
         cause: ToJsonError,
     },
-    /// The file has no such organisation.
+    /// The file has no such organization.
     #[error("organization {name} not found: {file} has {}", .known.join(", "))]
     NoOrganization {
         /// The name.
         name: String,
         /// The file.
         file: String,
-        /// The organisations that it has.
+        /// The organizations that it has.
         known: Vec<String>,
     },
-    /// The organisation is not described as it should be.
+    /// The organization is not described as it should be.
     #[error("bad org definition for org {name}: {cause}")]
     Organization {
         /// Its name.
@@ -81,7 +81,7 @@ fn json(what: &'static str, form: &Form, raw: &[u8]) -> Result<String, InspectEr
 }
 
 impl ConfigTx {
-    /// The group of an organisation as JSON, as it stands in a channel's configuration: among the orderers if it has
+    /// The group of an organization as JSON, as it stands in a channel's configuration: among the orderers if it has
     /// endpoints of orderers, else among the applications.
     pub fn organization_json(&self, name: &str) -> Result<String, InspectError> {
         let Some(organization) = self.organizations.iter().find(|organization| organization.name == name) else {

@@ -1,7 +1,7 @@
 //! The configtxgen command: genesis blocks from profiles.
 //!
 //! What question this crate answers: *what does the first configuration of a channel look like?* A [`Profile`] says it in
-//! the words of `configtx.yaml`: organisations, policies, capabilities, consensus. [`Profile::channel_group`] is the
+//! the words of `configtx.yaml`: organizations, policies, capabilities, consensus. [`Profile::channel_group`] is the
 //! configuration tree, [`Profile::genesis_block`] the block; [`Profile::anchor_peers_update`] and
 //! [`Profile::channel_creation`] are updates for others to sign. [`ConfigTx`] is the file.
 //!

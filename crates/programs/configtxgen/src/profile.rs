@@ -9,7 +9,7 @@ use ripstop_types::{GoDuration, MspId};
 pub struct ConfigTx {
     /// The file.
     pub file: PathBuf,
-    /// The organisations that the file lists.
+    /// The organizations that the file lists.
     pub organizations: Vec<Organization>,
     /// The profiles by name.
     pub profiles: BTreeMap<String, Profile>,
@@ -57,7 +57,7 @@ impl Policy {
     }
 }
 
-/// An organisation.
+/// An organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Organization {
     /// The name of its groups.
@@ -70,7 +70,7 @@ pub struct Organization {
     pub msp_directory: PathBuf,
     /// Its policies; `Readers`, `Writers` and `Admins` must be there.
     pub policies: BTreeMap<String, Policy>,
-    /// Peers that other organisations may know of.
+    /// Peers that other organizations may know of.
     pub anchor_peers: Vec<AnchorPeer>,
     /// Addresses of its orderers, host and port.
     pub orderer_endpoints: Vec<String>,
@@ -78,7 +78,7 @@ pub struct Organization {
     pub skip_as_foreign: bool,
 }
 
-/// A peer that other organisations may know of.
+/// A peer that other organizations may know of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnchorPeer {
     /// Host name or IP address.
@@ -90,7 +90,7 @@ pub struct AnchorPeer {
 /// The peers' side of a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Application {
-    /// The organisations.
+    /// The organizations.
     pub organizations: Vec<Organization>,
     /// Its capabilities and whether each is required.
     pub capabilities: BTreeMap<String, bool>,
@@ -105,13 +105,13 @@ pub struct Application {
 pub struct Orderer {
     /// How orderers agree.
     pub consensus: Consensus,
-    /// Addresses of orderers that belong to no organisation; for old clients.
+    /// Addresses of orderers that belong to no organization; for old clients.
     pub addresses: Vec<String>,
     /// How long messages wait for a block.
     pub batch_timeout: GoDuration,
     /// When a block is full.
     pub batch_size: BatchSize,
-    /// The organisations.
+    /// The organizations.
     pub organizations: Vec<Organization>,
     /// A limit without meaning any more.
     pub max_channels: u64,

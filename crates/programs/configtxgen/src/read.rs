@@ -81,7 +81,7 @@ fn read_profile(section: Section<'_>) -> Result<Profile, ProfileError> {
     Ok(profile)
 }
 
-/// Their organisations by name; those without any are consortiums too.
+/// Their organizations by name; those without any are consortiums too.
 fn read_consortiums(section: Section<'_>) -> Result<BTreeMap<String, Vec<Organization>>, ProfileError> {
     section
         .named_sections()?

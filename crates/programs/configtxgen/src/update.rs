@@ -29,7 +29,7 @@ impl Profile {
         Ok(unsigned(channel_id, &update, timestamp))
     }
 
-    /// The transaction with which an organisation of the profile names its anchor peers, in a channel whose first block was
+    /// The transaction with which an organization of the profile names its anchor peers, in a channel whose first block was
     /// made of the profile without them and that never changed. (Fabric 2 counted on a channel that a system channel had
     /// made, and thereby changed once; there are none any more.)
     pub fn anchor_peers_update(

@@ -73,7 +73,7 @@ fn read_config(path: &str) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| format!("open {path}: {}", os_text(&error)))
 }
 
-/// Writes what is missing; says on standard output, as Fabric does, which peer organisation it is at and what went wrong.
+/// Writes what is missing; says on standard output, as Fabric does, which peer organization it is at and what went wrong.
 fn write_all(config: Option<&str>, dir: &Path) -> ExitCode {
     let config = match CryptoConfig::parse(config.unwrap_or(DEFAULT_CONFIG)) {
         Ok(config) => config,

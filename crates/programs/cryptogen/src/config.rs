@@ -17,25 +17,25 @@ pub enum ConfigError {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct CryptoConfig {
-    /// Organisations that run orderers.
+    /// Organizations that run orderers.
     #[serde(deserialize_with = "given")]
     pub orderer_orgs: Vec<OrganizationSpec>,
-    /// Organisations that run peers.
+    /// Organizations that run peers.
     #[serde(deserialize_with = "given")]
     pub peer_orgs: Vec<OrganizationSpec>,
 }
 
-/// One organisation.
+/// One organization.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct OrganizationSpec {
     /// A name for people; nothing is made of it.
     #[serde(deserialize_with = "given")]
     pub name: String,
-    /// The domain: the end of all host names, and the name of the organisation's folder.
+    /// The domain: the end of all host names, and the name of the organization's folder.
     #[serde(deserialize_with = "given")]
     pub domain: String,
-    /// Whether organisational units mark roles.
+    /// Whether organizational units mark roles.
     #[serde(rename = "EnableNodeOUs", deserialize_with = "given")]
     pub enable_node_ous: bool,
     /// The authorities. Host name and common name have defaults.
@@ -52,7 +52,7 @@ pub struct OrganizationSpec {
     pub users: UsersSpec,
 }
 
-/// A node, or an organisation's authorities.
+/// A node, or an organization's authorities.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NodeSpec {
@@ -71,7 +71,7 @@ pub struct NodeSpec {
     /// For authorities: the locality; `San Francisco` when empty.
     #[serde(deserialize_with = "given")]
     pub locality: String,
-    /// For authorities: an organisational unit of theirs and of all they issue to.
+    /// For authorities: an organizational unit of theirs and of all they issue to.
     #[serde(deserialize_with = "given")]
     pub organizational_unit: String,
     /// For authorities: a street address.
@@ -109,7 +109,7 @@ pub struct NodeTemplate {
     pub public_key_algorithm: KeyAlgorithm,
 }
 
-/// Users of a peer organisation: `User1`, `User2` and so on.
+/// Users of a peer organization: `User1`, `User2` and so on.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct UsersSpec {
@@ -149,7 +149,7 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer:
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// What organisations of a kind call their nodes.
+/// What organizations of a kind call their nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Orderer,
@@ -174,7 +174,7 @@ impl CryptoConfig {
         Ok(parsed.unwrap_or_default())
     }
 
-    /// All organisations, those that run peers first.
+    /// All organizations, those that run peers first.
     pub(crate) fn organizations(&self) -> impl Iterator<Item = (Kind, &OrganizationSpec)> {
         let peers = self.peer_orgs.iter().map(|organization| (Kind::Peer, organization));
         peers.chain(self.orderer_orgs.iter().map(|organization| (Kind::Orderer, organization)))

@@ -1,7 +1,7 @@
 //! The cryptogen command: certificates and keys for test networks.
 //!
-//! What question this crate answers: *what does an organisation's folder of certificates look like before anything runs?*
-//! [`CryptoConfig`] is `crypto-config.yaml`; [`generate`] writes, for every organisation in it, authorities for identities
+//! What question this crate answers: *what does an organization's folder of certificates look like before anything runs?*
+//! [`CryptoConfig`] is `crypto-config.yaml`; [`generate`] writes, for every organization in it, authorities for identities
 //! and for TLS, an MSP folder, and a folder with MSP and TLS material for every node and user. `ripstop up` begins with it.
 //!
 //! Invariants: folders, file names and what certificates say are those of Fabric's cryptogen, because scripts and

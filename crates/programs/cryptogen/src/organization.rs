@@ -77,8 +77,8 @@ pub enum GenerateError {
     Mismatch(PathBuf),
 }
 
-/// Writes the certificates and keys of all organisations below a folder. What exists stays as it is; where an
-/// organisation's authorities exist they issue what is missing.
+/// Writes the certificates and keys of all organizations below a folder. What exists stays as it is; where an
+/// organization's authorities exist they issue what is missing.
 pub fn generate(config: &CryptoConfig, out: &Path) -> Result<(), GenerateError> {
     for (kind, organization) in config.organizations() {
         write_organization(&organization.clone().render(kind)?, kind, out)?;
@@ -86,7 +86,7 @@ pub fn generate(config: &CryptoConfig, out: &Path) -> Result<(), GenerateError> 
     Ok(())
 }
 
-/// Writes one organisation, whose templates are filled in.
+/// Writes one organization, whose templates are filled in.
 pub(crate) fn write_organization(spec: &OrganizationSpec, kind: Kind, out: &Path) -> Result<(), GenerateError> {
     let unit = kind.name();
     let (family, nodes) = match kind {
@@ -203,7 +203,7 @@ fn make_authority(spec: &OrganizationSpec, name: &str, dir: &Path) -> Result<Aut
     Ok(authority)
 }
 
-/// What all certificates of an organisation have in common.
+/// What all certificates of an organization have in common.
 fn request(spec: &OrganizationSpec, name: &str) -> CertificateRequest {
     let or = |text: &str, default: &str| vec![if text.is_empty() { default } else { text }.to_owned()];
     let given = |text: &str| if text.is_empty() { Vec::new() } else { vec![text.to_owned()] };
@@ -240,7 +240,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// The organisation's MSP folder, without anybody who signs.
+    /// The organization's MSP folder, without anybody who signs.
     fn verifying_msp(&self, dir: &Path) -> Result<(), GenerateError> {
         create_dir(&dir.join("admincerts"))?;
         self.write_authorities(dir)

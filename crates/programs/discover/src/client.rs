@@ -26,7 +26,7 @@ const MINUTES_AROUND: i64 = 60 * 60;
 
 /// What a peer is asked.
 pub(crate) enum Question<'a> {
-    /// The peers of the peer's own organisation's view, without a channel.
+    /// The peers of the peer's own organization's view, without a channel.
     LocalPeers,
     /// The peers of a channel.
     Peers { channel: &'a str },

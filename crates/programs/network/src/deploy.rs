@@ -1,4 +1,4 @@
-//! The sample contract's way through the lifecycle: package, install, approve by every organisation, commit.
+//! The sample contract's way through the lifecycle: package, install, approve by every organization, commit.
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ pub(crate) async fn install(member: &Member, node: &PeerNode, package: &Package)
     }
 }
 
-/// Has every organisation approve the definition, and commits it; says whether it had to be done.
+/// Has every organization approve the definition, and commits it; says whether it had to be done.
 pub(crate) async fn define(members: &Members, package: &Package, progress: &Progress) -> anyhow::Result<()> {
     let first = members.organisations.first().context("a network has an organisation")?;
     let peer = first.peers.first().context("an organisation has a peer")?;
@@ -94,7 +94,7 @@ pub(crate) async fn define(members: &Members, package: &Package, progress: &Prog
     Ok(())
 }
 
-/// Approves the definition for one organisation, unless it did so before. All peers of the network see it before this
+/// Approves the definition for one organization, unless it did so before. All peers of the network see it before this
 /// returns, because the commit is endorsed by peers of all of them.
 async fn approve(members: &Members, member: &Member, witnesses: &[Peer], package: &Package) -> anyhow::Result<()> {
     let step = || Step::new(format!("{} could not approve the contract", member.plan.name), ADVICE);
@@ -125,7 +125,7 @@ async fn approve(members: &Members, member: &Member, witnesses: &[Peer], package
     Ok(())
 }
 
-/// Submits as an organisation's administrator. Waits where the orderer has no leader yet.
+/// Submits as an organization's administrator. Waits where the orderer has no leader yet.
 pub(crate) async fn submit(
     members: &Members,
     member: &Member,
@@ -162,7 +162,7 @@ async fn ask<R: Message + Default>(peer: &Peer, member: &Member, call: &Invocati
     }
 }
 
-/// The organisations' names as a list.
+/// The organizations' names as a list.
 pub(crate) fn names(members: &Members) -> String {
     let names: Vec<_> = members.organisations.iter().map(|member| member.plan.name.as_str()).collect();
     match names.split_last() {

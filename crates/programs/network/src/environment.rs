@@ -1,4 +1,4 @@
-//! `ripstop env`: the variables with which commands act as somebody of an organisation.
+//! `ripstop env`: the variables with which commands act as somebody of an organization.
 
 use std::io::Write as _;
 use std::process::ExitCode;

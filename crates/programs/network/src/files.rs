@@ -141,13 +141,13 @@ fn put_organisation(out: &mut String, organisation: &Organisation, layout: &Layo
 ",
         msp = quoted(layout.organisation(organisation).join("msp")),
     );
-    // The anchor peer is how the peers of other organisations are found.
+    // The anchor peer is how the peers of other organizations are found.
     if let Some(anchor) = organisation.peers.first() {
         let _ = writeln!(out, "    AnchorPeers: [{{Host: {HOST}, Port: {}}}]", anchor.port);
     }
 }
 
-/// How many peers of its organisation a peer asks first who else there is.
+/// How many peers of its organization a peer asks first who else there is.
 const BOOTSTRAP_PEERS: usize = 2;
 
 /// A peer's `core.yaml`.

@@ -33,9 +33,9 @@ mod up;
 
 pub use process::SUPERVISOR_VARIABLE;
 
-/// The most organisations of a network on one machine.
+/// The most organizations of a network on one machine.
 const MAX_ORGANISATIONS: i64 = 20;
-/// The most peers of an organisation.
+/// The most peers of an organization.
 const MAX_PEERS: i64 = 10;
 /// The most orderers of a network on one machine.
 const MAX_ORDERERS: i64 = 9;
@@ -53,7 +53,7 @@ enum Command {
     ///
     /// Ctrl-C stops everything. The next `up` in the same directory goes on with the same ledger, on the same ports.
     Up(UpOptions),
-    /// Prints the exports with which `peer` acts as an organisation's administrator: eval "$(ripstop env org1)"
+    /// Prints the exports with which `peer` acts as an organization's administrator: eval "$(ripstop env org1)"
     Env(EnvOptions),
 }
 
@@ -63,10 +63,10 @@ struct UpOptions {
     /// Where the network keeps its files
     #[arg(long = "dir", value_name = "DIR", default_value = DEFAULT_DIRECTORY)]
     directory: PathBuf,
-    /// How many organisations have peers [default: 2]
+    /// How many organizations have peers [default: 2]
     #[arg(long = "orgs", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_ORGANISATIONS))]
     organisations: Option<u16>,
-    /// How many peers each organisation has; of several, one that is killed is started again [default: 1]
+    /// How many peers each organization has; of several, one that is killed is started again [default: 1]
     #[arg(long = "peers", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_PEERS))]
     peers: Option<u16>,
     /// How many orderers there are; with three or five, one or two of them may be missing at any time [default: 1]
@@ -86,12 +86,12 @@ struct UpOptions {
 /// What `ripstop env` takes.
 #[derive(Debug, Clone, clap::Args)]
 struct EnvOptions {
-    /// The organisation: org1, org2, ...
+    /// The organization: org1, org2, ...
     organisation: String,
     /// Where the network keeps its files
     #[arg(long = "dir", value_name = "DIR", default_value = DEFAULT_DIRECTORY)]
     directory: PathBuf,
-    /// Which of the organisation's peers to talk to
+    /// Which of the organization's peers to talk to
     #[arg(long = "peer", value_name = "INDEX", default_value_t = 0)]
     peer: usize,
     /// Who to act as: Admin or User1
@@ -105,9 +105,9 @@ const DEFAULT_DIRECTORY: &str = "ripstop-network";
 /// How big a network is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size {
-    /// Organisations with peers.
+    /// Organizations with peers.
     pub(crate) organisations: u16,
-    /// Peers of each organisation.
+    /// Peers of each organization.
     pub(crate) peers: u16,
     /// Orderers.
     pub(crate) orderers: u16,

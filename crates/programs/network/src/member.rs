@@ -23,7 +23,7 @@ pub(crate) struct PeerNode {
     pub(crate) peer: Peer,
 }
 
-/// An organisation: its peers and the key of its administrator.
+/// An organization: its peers and the key of its administrator.
 pub(crate) struct Member {
     pub(crate) plan: Organisation,
     pub(crate) administrator: SigningIdentity,
@@ -58,24 +58,24 @@ impl Members {
         Ok(Self { orderers, organisations })
     }
 
-    /// All peers, each with its organisation.
+    /// All peers, each with its organization.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = (&Member, &PeerNode)> {
         self.organisations.iter().flat_map(|member| member.peers.iter().map(move |node| (member, node)))
     }
 
-    /// All peers of all organisations.
+    /// All peers of all organizations.
     pub(crate) fn peers(&self) -> Vec<Peer> {
         self.nodes().map(|(_, node)| node.peer.clone()).collect()
     }
 
-    /// One peer of each organisation.
+    /// One peer of each organization.
     pub(crate) fn first_peers(&self) -> Vec<Peer> {
         self.organisations.iter().filter_map(|member| member.peers.first()).map(|node| node.peer.clone()).collect()
     }
 }
 
 impl Member {
-    /// The peers of this organisation.
+    /// The peers of this organization.
     pub(crate) fn peers(&self) -> Vec<Peer> {
         self.peers.iter().map(|node| node.peer.clone()).collect()
     }
@@ -87,7 +87,7 @@ fn node(layout: &Layout, organisation: &Organisation, peer: &PeerPlan) -> anyhow
     Ok(PeerNode { plan: peer.clone(), peer: Peer::new(&endpoint, None), endpoint })
 }
 
-/// An orderer's admin endpoint, to which the ordering organisation's administrator shows his TLS certificate.
+/// An orderer's admin endpoint, to which the ordering organization's administrator shows his TLS certificate.
 pub(crate) fn orderer_admin(orderer: &OrdererPlan, layout: &Layout) -> anyhow::Result<Endpoint> {
     let root = read(&layout.orderer_crypto(orderer).join("tls").join("ca.crt"))?;
     let tls = layout.orderer_administrator().join("tls");

@@ -23,9 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const ANSWER: Duration = Duration::from_secs(2);
 /// How often they are asked.
 const PAUSE: Duration = Duration::from_millis(250);
-/// How many organisations are named in one line.
+/// How many organizations are named in one line.
 const MOST_NAMED: usize = 3;
-/// How many peers that do not see others are named for one organisation.
+/// How many peers that do not see others are named for one organization.
 const MOST_BLIND: usize = 3;
 /// The most that is read of a peer's metrics, in bytes.
 const MOST_METRICS: u64 = 4 << 20;
@@ -33,7 +33,7 @@ const MOST_METRICS: u64 = 4 << 20;
 /// The peers that each peer sees in the channel, by name.
 type Sights = BTreeMap<String, BTreeSet<String>>;
 
-/// One line an organisation: whom its peers know and how they get their blocks. Waits until all know all, or long enough.
+/// One line an organization: whom its peers know and how they get their blocks. Waits until all know all, or long enough.
 pub(crate) async fn lines(plan: &Plan, layout: &Layout, members: &Members) -> Vec<String> {
     let everybody: BTreeSet<String> = members.nodes().map(|(_, node)| node.plan.name.clone()).collect();
     let deadline = tokio::time::Instant::now() + PATIENCE;
@@ -93,7 +93,7 @@ fn endpoint(alive: &gossip::Envelope) -> anyhow::Result<String> {
     }
 }
 
-/// Whom the peers of an organisation know, or, if it is not everybody, who does not know whom.
+/// Whom the peers of an organization know, or, if it is not everybody, who does not know whom.
 fn known(organisation: &Organisation, plan: &Plan, sights: &Sights) -> String {
     let mut blind = Vec::new();
     for peer in &organisation.peers {
@@ -136,7 +136,7 @@ fn known(organisation: &Organisation, plan: &Plan, sights: &Sights) -> String {
     }
 }
 
-/// How the peers of an organisation get their blocks: each from an orderer, or who of them does.
+/// How the peers of an organization get their blocks: each from an orderer, or who of them does.
 async fn sources(organisation: &Organisation, layout: &Layout) -> String {
     let elects = organisation.peers.iter().any(|peer| {
         let directory = layout.peer(peer).display().to_string();

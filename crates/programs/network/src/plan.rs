@@ -37,7 +37,7 @@ pub(crate) struct OrdererPlan {
     pub(crate) operations_port: u16,
 }
 
-/// An organisation with peers.
+/// An organization with peers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Organisation {
     /// `org1`
@@ -91,7 +91,7 @@ impl Plan {
         Ok(Self { format: FORMAT, orderers, organisations, contract_port })
     }
 
-    /// How many organisations and peers it has.
+    /// How many organizations and peers it has.
     pub(crate) fn size(&self) -> Size {
         let count = |length: usize| u16::try_from(length).unwrap_or(u16::MAX);
         Size {
@@ -198,7 +198,7 @@ impl Layout {
         self.orderer_organisation().join("orderers").join(&orderer.name)
     }
 
-    /// Identity (`msp`) and TLS files (`tls`) of the ordering organisation's administrator.
+    /// Identity (`msp`) and TLS files (`tls`) of the ordering organization's administrator.
     pub(crate) fn orderer_administrator(&self) -> PathBuf {
         self.orderer_organisation().join("users").join(format!("Admin@{ORDERER_DOMAIN}"))
     }
@@ -212,15 +212,15 @@ impl Layout {
         self.organisation(organisation).join("peers").join(&peer.name)
     }
 
-    /// Identity (`msp`) and TLS files (`tls`) of an organisation's user.
+    /// Identity (`msp`) and TLS files (`tls`) of an organization's user.
     pub(crate) fn user_crypto(&self, organisation: &Organisation, user: &str) -> PathBuf {
         self.organisation(organisation).join("users").join(format!("{user}@{}", organisation.domain))
     }
 }
 
-/// The domain of the ordering organisation.
+/// The domain of the ordering organization.
 pub(crate) const ORDERER_DOMAIN: &str = "example.com";
-/// The MSP id of the ordering organisation.
+/// The MSP id of the ordering organization.
 pub(crate) const ORDERER_MSP: &str = "OrdererMSP";
 
 /// Ports that nobody listens on at the moment, each different.

@@ -10,7 +10,7 @@ use crate::plan::{OrdererPlan, PeerPlan, Plan};
 pub(crate) enum Spare<'a> {
     /// An orderer, where the others are a majority.
     Orderer(&'a OrdererPlan),
-    /// A peer of an organisation that has more.
+    /// A peer of an organization that has more.
     Peer(&'a PeerPlan),
 }
 

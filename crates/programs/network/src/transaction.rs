@@ -21,13 +21,13 @@ const ADVICE: &str = "The logs of the peers and of the contract should say why."
 pub(crate) struct Shown {
     /// What was done.
     pub(crate) deed: String,
-    /// The asset as another organisation reads it.
+    /// The asset as another organization reads it.
     pub(crate) asset: String,
     /// Who read it.
     pub(crate) reader: String,
 }
 
-/// Creates an asset, or hands it on if it exists, endorsed by every organisation, and reads it back at the last one.
+/// Creates an asset, or hands it on if it exists, endorsed by every organization, and reads it back at the last one.
 pub(crate) async fn show(members: &Members) -> anyhow::Result<Shown> {
     let step = |what: &'static str| move || Step::of("contract", what, ADVICE);
     let first = members.organisations.first().context("a network has an organisation")?;
@@ -62,7 +62,7 @@ fn invocation(function: &str, arguments: impl IntoIterator<Item = &'static str>)
     Invocation::new(CHANNEL, CONTRACT, function, arguments)
 }
 
-/// The asset as an organisation's first peer has it; `None` when it does not exist.
+/// The asset as an organization's first peer has it; `None` when it does not exist.
 async fn read(member: &Member) -> anyhow::Result<Option<String>> {
     let peer: &PeerNode = member.peers.first().context("an organisation has a peer")?;
     let exists = query(member, peer, "AssetExists").await?;

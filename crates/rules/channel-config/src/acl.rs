@@ -1,6 +1,6 @@
 //! Who may use which function of a peer (Fabric: `core/aclmgmt`).
 //!
-//! Every function is a [`Resource`]. Some concern the peer itself and are for its own organisation, whatever a channel
+//! Every function is a [`Resource`]. Some concern the peer itself and are for its own organization, whatever a channel
 //! says; the others are for whoever satisfies a policy of the channel: the one its configuration names for the resource,
 //! or else the default.
 
@@ -20,7 +20,7 @@ const CHANNEL_WRITERS: &str = "/Channel/Application/Writers";
 /// Whom a resource is for when no channel configuration says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DefaultPolicy {
-    /// Members of the peer's own organisation; channel configurations cannot change it.
+    /// Members of the peer's own organization; channel configurations cannot change it.
     Local(LocalPolicy),
     /// Whoever satisfies this policy of the channel.
     Channel(&'static str),
@@ -122,7 +122,7 @@ impl fmt::Display for Resource {
 /// Why somebody may not use a resource. Displays as for whoever asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AclRefusal {
-    /// Not somebody the peer's own organisation means it for.
+    /// Not somebody the peer's own organization means it for.
     Local(LocalRefusal),
     /// The same for requests that are no proposals.
     LocalRequest(LocalRefusal),

@@ -16,22 +16,22 @@ pub struct ApplicationConfig {
     pub capabilities: ApplicationCapabilities,
     /// Policies of resources that differ from the defaults, as absolute paths; see [`crate::acl`].
     pub acls: BTreeMap<String, String>,
-    /// The organisations by name of their group, which need not be the MSP id.
+    /// The organizations by name of their group, which need not be the MSP id.
     pub organizations: BTreeMap<String, ApplicationOrganization>,
 }
 
-/// An organisation with peers.
+/// An organization with peers.
 #[derive(Debug, Clone)]
 pub struct ApplicationOrganization {
     /// Its MSP.
     pub msp_id: MspId,
-    /// Peers that other organisations may know of. Those that nobody could dial are left out.
+    /// Peers that other organizations may know of. Those that nobody could dial are left out.
     pub anchor_peers: Vec<AnchorPeer>,
     /// CA certificates of its TLS servers and clients, PEM.
     pub tls_roots: Arc<[Bytes]>,
 }
 
-/// A peer that other organisations may know of.
+/// A peer that other organizations may know of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AnchorPeer {
     /// Host name or IP address.
@@ -64,7 +64,7 @@ impl ApplicationConfig {
         Ok(Self { capabilities, acls: absolute_acls(acls), organizations })
     }
 
-    /// The organisation whose MSP this is.
+    /// The organization whose MSP this is.
     pub fn organization_of(&self, msp_id: &MspId) -> Option<(&str, &ApplicationOrganization)> {
         self.organizations.iter().find(|(_, org)| org.msp_id == *msp_id).map(|(name, org)| (name.as_str(), org))
     }

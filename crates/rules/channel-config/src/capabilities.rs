@@ -80,7 +80,7 @@ capabilities! {
     V1_1 = "V1_1",
     /// Fabric 1.3.
     V1_3 = "V1_3",
-    /// Fabric 1.4.2: addresses of orderers belong to organisations.
+    /// Fabric 1.4.2: addresses of orderers belong to organizations.
     V1_4_2 = "V1_4_2",
     /// Fabric 1.4.3: units mark administrators and orderers too.
     V1_4_3 = "V1_4_3",
@@ -107,7 +107,7 @@ impl ChannelCapabilities {
         self.at_least(ChannelCapability::V1_4_2)
     }
 
-    /// Whether addresses of orderers belong to organisations.
+    /// Whether addresses of orderers belong to organizations.
     pub fn org_specific_orderer_endpoints(&self) -> bool {
         self.at_least(ChannelCapability::V1_4_2)
     }

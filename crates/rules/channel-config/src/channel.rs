@@ -143,7 +143,7 @@ impl ChannelConfig {
         &self.root
     }
 
-    /// The organisations' MSPs.
+    /// The organizations' MSPs.
     pub fn msps(&self) -> &MspSet {
         &self.msps
     }
@@ -173,7 +173,7 @@ impl ChannelConfig {
         self.application.as_ref()
     }
 
-    /// Where orderers can be reached: the addresses of their organisations, or, where no organisation names one, those of
+    /// Where orderers can be reached: the addresses of their organizations, or, where no organization names one, those of
     /// the channel with the CA certificates of all of them (Fabric: `common/deliverclient/orderers`). Each address once.
     pub fn orderer_endpoints(&self) -> Vec<OrdererEndpoint> {
         let Some(orderer) = &self.orderer else { return Vec::new() };
@@ -202,7 +202,7 @@ impl ChannelConfig {
         endpoints
     }
 
-    /// CA certificates of the TLS clients of all organisations, PEM, each once.
+    /// CA certificates of the TLS clients of all organizations, PEM, each once.
     pub fn tls_roots(&self) -> Vec<Bytes> {
         let mut roots = BTreeSet::new();
         for msp in self.msps.iter() {

@@ -55,7 +55,7 @@ pub enum ConfigFault {
     /// A group that the tree does not have.
     #[error("Disallowed channel group")]
     UnexpectedGroup,
-    /// Groups below an organisation.
+    /// Groups below an organization.
     #[error("organizations do not support sub-groups")]
     SubGroups,
     /// Consortiums, which only the system channel had.
@@ -82,13 +82,13 @@ pub enum ConfigFault {
     /// No way to find an orderer.
     #[error("Must set some OrdererAddresses")]
     NoOrdererAddresses,
-    /// Addresses that belong to no organisation, where each must.
+    /// Addresses that belong to no organization, where each must.
     #[error("global OrdererAddresses are not allowed with V3_0 capability, use org specific addresses only")]
     GlobalOrdererAddresses,
-    /// Organisations without addresses, where each must have some.
+    /// Organizations without addresses, where each must have some.
     #[error("some orderer organizations endpoints are empty: [{}]", .0.join(" "))]
     NoEndpoints(Vec<String>),
-    /// Addresses of an organisation before organisations had any.
+    /// Addresses of an organization before organizations had any.
     #[error("Orderer Org {0} cannot contain endpoints value until V1_4_2+ capabilities have been enabled")]
     EarlyEndpoints(String),
     /// Access control lists before there were any.

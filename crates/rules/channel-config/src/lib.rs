@@ -1,7 +1,7 @@
 //! What are the rules now? The configuration tree of a channel, typed.
 //!
 //! A configuration block holds a tree of groups, values and policies. [`ChannelConfig`] is that tree read and checked as a
-//! whole: organisations and how to tell their members, policies, ordering, capabilities. Everything that judges a
+//! whole: organizations and how to tell their members, policies, ordering, capabilities. Everything that judges a
 //! transaction or a block takes one; nothing in it changes. Who edits a configuration computes the update that leads to
 //! the edited one ([`update::compute`]). A configuration transaction makes the next one: [`update::propose`] where an
 //! orderer makes the block, [`update::accept`] where a peer or another orderer receives it; the ledger swaps one

@@ -11,7 +11,7 @@ pub mod key {
     pub const CHANNEL: &str = "Channel";
     /// The group of ordering.
     pub const ORDERER: &str = "Orderer";
-    /// The group of peers' organisations.
+    /// The group of peers' organizations.
     pub const APPLICATION: &str = "Application";
     /// The group of consortiums, of the system channel that no longer exists.
     pub const CONSORTIUMS: &str = "Consortiums";
@@ -20,7 +20,7 @@ pub mod key {
     pub const HASHING_ALGORITHM: &str = "HashingAlgorithm";
     /// `common.BlockDataHashingStructure` of the channel.
     pub const BLOCK_DATA_HASHING_STRUCTURE: &str = "BlockDataHashingStructure";
-    /// `common.OrdererAddresses` of the channel: addresses that belong to no organisation.
+    /// `common.OrdererAddresses` of the channel: addresses that belong to no organization.
     pub const ORDERER_ADDRESSES: &str = "OrdererAddresses";
     /// `common.Consortium` of the channel.
     pub const CONSORTIUM: &str = "Consortium";
@@ -42,11 +42,11 @@ pub mod key {
 
     /// `protos.ACLs` of the application.
     pub const ACLS: &str = "ACLs";
-    /// `msp.MSPConfig` of an organisation.
+    /// `msp.MSPConfig` of an organization.
     pub const MSP: &str = "MSP";
-    /// `common.OrdererAddresses` of an ordering organisation.
+    /// `common.OrdererAddresses` of an ordering organization.
     pub const ENDPOINTS: &str = "Endpoints";
-    /// `protos.AnchorPeers` of a peers' organisation.
+    /// `protos.AnchorPeers` of a peers' organization.
     pub const ANCHOR_PEERS: &str = "AnchorPeers";
 
     /// The policy of who may read.

@@ -28,7 +28,7 @@ pub struct OrdererConfig {
     pub batch_timeout: Duration,
     /// What its capabilities switch.
     pub capabilities: OrdererCapabilities,
-    /// The organisations by name of their group, which need not be the MSP id.
+    /// The organizations by name of their group, which need not be the MSP id.
     pub organizations: BTreeMap<String, OrdererOrganization>,
     /// The orderers under byzantine consensus; empty under others.
     pub consenters: Vec<Consenter>,
@@ -92,7 +92,7 @@ pub struct BatchSize {
     pub preferred_max_bytes: u32,
 }
 
-/// An organisation with orderers.
+/// An organization with orderers.
 #[derive(Debug, Clone)]
 pub struct OrdererOrganization {
     /// Its MSP.
@@ -185,7 +185,7 @@ impl OrdererConfig {
     }
 }
 
-/// The names of organisations that name no address.
+/// The names of organizations that name no address.
 pub(crate) fn organizations_without_endpoints(
     organizations: &BTreeMap<String, OrdererOrganization>,
 ) -> impl Iterator<Item = &str> {

@@ -9,16 +9,16 @@ use ripstop_types::MspId;
 use crate::group::Group;
 use crate::{ConfigError, ConfigFault, key};
 
-/// Sets up the MSPs of a configuration: one an id, however many groups an organisation is in.
+/// Sets up the MSPs of a configuration: one an id, however many groups an organization is in.
 pub(crate) struct MspBuilder {
     version: MspVersion,
     msps: BTreeMap<MspId, (MspConfig, Msp)>,
 }
 
-/// What ordering and application organisations have in common.
+/// What ordering and application organizations have in common.
 pub(crate) struct OrganizationMsp {
     pub(crate) msp_id: MspId,
-    /// CA certificates of the organisation's TLS servers and clients, PEM.
+    /// CA certificates of the organization's TLS servers and clients, PEM.
     pub(crate) tls_roots: Arc<[Bytes]>,
 }
 
@@ -27,7 +27,7 @@ impl MspBuilder {
         Self { version, msps: BTreeMap::new() }
     }
 
-    /// Reads the MSP of an organisation's group.
+    /// Reads the MSP of an organization's group.
     pub(crate) fn organization(&mut self, name: &str, group: &Group<'_>) -> Result<OrganizationMsp, ConfigError> {
         if !group.group.groups.is_empty() {
             return Err(ConfigError::new(&group.path, ConfigFault::SubGroups));

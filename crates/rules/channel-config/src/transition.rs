@@ -20,15 +20,15 @@ pub enum TransitionError {
         /// The new one.
         to: ConsensusType,
     },
-    /// The step to V3_0 while an organisation names no address.
+    /// The step to V3_0 while an organization names no address.
     #[error("illegal orderer config update detected: endpoints of org {0} are missing")]
     NoEndpoints(String),
-    /// An organisation that becomes another one.
+    /// An organization that becomes another one.
     #[error("{section} org {org} attempted to change MSP ID from {from} to {to}")]
     MspId {
         /// `orderer` or `application`.
         section: &'static str,
-        /// The organisation.
+        /// The organization.
         org: String,
         /// The current id.
         from: MspId,

@@ -57,7 +57,7 @@ pub enum Effect {
         /// The last block.
         end: u64,
     },
-    /// This peer leads its organisation in a channel from now on: pull blocks from the orderers.
+    /// This peer leads its organization in a channel from now on: pull blocks from the orderers.
     Lead {
         /// The channel.
         channel: ChannelId,
@@ -156,7 +156,7 @@ impl Surroundings<'_> {
         self.effects.push(Effect::Send { to: to.clone(), endpoint, message });
     }
 
-    /// Whether a peer is of this peer's organisation.
+    /// Whether a peer is of this peer's organization.
     pub(crate) fn is_own(&self, organization: &MspId) -> bool {
         self.me.organization == *organization
     }

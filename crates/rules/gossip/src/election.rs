@@ -1,4 +1,4 @@
-//! Who of an organisation pulls the blocks of a channel? Fabric's election: peers propose themselves, the one with the
+//! Who of an organization pulls the blocks of a channel? Fabric's election: peers propose themselves, the one with the
 //! lowest PKI-ID declares itself and goes on declaring, and whoever leads and hears a lower one declare itself steps down.
 //!
 //! Each partition of a network has a leader; when partitions meet, the lowest of them is left.
@@ -35,9 +35,9 @@ pub(crate) struct Election {
 pub(crate) enum ElectionInput {
     /// The moment came that `wake_at` named.
     Wake,
-    /// A living member of the own organisation proposed itself.
+    /// A living member of the own organization proposed itself.
     Proposal(PkiId),
-    /// A living member of the own organisation said that it leads.
+    /// A living member of the own organization said that it leads.
     Declaration(PkiId),
     /// This peer cannot do what a leader has to: it reaches no orderer (Fabric: `Yield`).
     Yield,
@@ -48,7 +48,7 @@ pub(crate) enum ElectionInput {
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ElectionEffect {
-    /// Tell the channel's members of the own organisation that this peer would lead.
+    /// Tell the channel's members of the own organization that this peer would lead.
     Propose,
     /// Tell them that this peer leads.
     Declare,
@@ -84,7 +84,7 @@ enum Stage {
 }
 
 impl Election {
-    /// Begins. `members` is how many other living members of the channel the own organisation has.
+    /// Begins. `members` is how many other living members of the channel the own organization has.
     pub(crate) fn new(now: Moment, me: PkiId, options: ElectionOptions, members: usize) -> Self {
         let until = now + options.startup_grace_period;
         let sample_at = now + options.membership_sample_interval;

@@ -57,7 +57,7 @@ pub enum IdentityRefusal {
     /// Its certificate ended.
     #[error("gossipping peer identity expired")]
     Expired,
-    /// Its organisation has as many known peers as it may have.
+    /// Its organization has as many known peers as it may have.
     #[error("there is no room for one more peer of {0}")]
     NoRoom(String),
 }

@@ -7,9 +7,9 @@ use ripstop_types::MspId;
 use crate::handshake::judge_identity;
 use crate::{Content, IdentityRefusal, Message, Moment, PkiId, SelfDescription, SignedMessage, Standing, Tag, Trust};
 
-/// How many identities of one organisation are kept; further ones are refused.
+/// How many identities of one organization are kept; further ones are refused.
 const MAX_PER_ORGANIZATION: usize = 1 << 14;
-/// How many bytes the identities of one organisation have together, each counted once more where it can be passed on; further
+/// How many bytes the identities of one organization have together, each counted once more where it can be passed on; further
 /// ones are refused.
 const MAX_BYTES_PER_ORGANIZATION: usize = 64 << 20;
 /// How many identities are kept in all; further ones are refused.
@@ -42,7 +42,7 @@ pub(crate) struct Known {
     pub(crate) pki_id: PkiId,
     /// As it travels.
     pub(crate) identity: Bytes,
-    /// Its organisation.
+    /// Its organization.
     pub(crate) organization: MspId,
     /// The identity as its peer signed it, for those that pull; others learn of a peer only in its own words.
     message: Option<SignedMessage>,
@@ -50,7 +50,7 @@ pub(crate) struct Known {
     expires: Option<Moment>,
 }
 
-/// What one organisation has of the identities that are kept.
+/// What one organization has of the identities that are kept.
 #[derive(Debug, Clone, Copy, Default)]
 struct Share {
     count: usize,

@@ -53,7 +53,7 @@ pub enum Input {
 pub enum ChannelInput {
     /// This peer is in the channel: since now, or since the last run of the process.
     Joined {
-        /// Its organisations.
+        /// Its organizations.
         organizations: ChannelOrganizations,
         /// The height of the ledger.
         height: u64,
@@ -81,16 +81,16 @@ pub enum ChannelInput {
         /// Who had sent it.
         from: PkiId,
     },
-    /// No orderer can be reached: let another peer of the organisation lead (Fabric: `Yield`).
+    /// No orderer can be reached: let another peer of the organization lead (Fabric: `Yield`).
     OrderersUnreachable,
 }
 
-/// The organisations of a channel, from its configuration.
+/// The organizations of a channel, from its configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ChannelOrganizations {
     /// The configuration's sequence number; an older one than the last is dropped.
     pub sequence: u64,
-    /// The anchor peers of each application organisation.
+    /// The anchor peers of each application organization.
     pub anchors: BTreeMap<MspId, Vec<AnchorPeer>>,
 }
 

@@ -10,8 +10,8 @@
 //!
 //! Invariants:
 //! - nothing that a message says is believed before its signature is verified by [`Trust`], and nothing is told to an
-//!   organisation that it may not know: internal endpoints never leave the own organisation, channels only members;
-//! - every store has a named bound; what a single peer or organisation can put into one is bounded too;
+//!   organization that it may not know: internal endpoints never leave the own organization, channels only members;
+//! - every store has a named bound; what a single peer or organization can put into one is bounded too;
 //! - the same inputs and seed give the same effects.
 //!
 //! Absent: sockets, clocks, files, random numbers of the operating system; verification of blocks.

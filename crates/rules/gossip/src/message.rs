@@ -13,13 +13,13 @@ pub enum Tag {
     Unset,
     /// Everybody.
     Everybody,
-    /// Peers of the sender's organisation.
+    /// Peers of the sender's organization.
     Organization,
     /// Members of the channel.
     Channel,
-    /// Members of the channel that are of the sender's organisation.
+    /// Members of the channel that are of the sender's organization.
     ChannelAndOrganization,
-    /// Members of the channel, or of the sender's organisation.
+    /// Members of the channel, or of the sender's organization.
     ChannelOrOrganization,
 }
 

@@ -39,11 +39,11 @@ pub struct SelfDescription {
     pub pki_id: PkiId,
     /// Its identity as it travels.
     pub identity: Bytes,
-    /// Its organisation.
+    /// Its organization.
     pub organization: MspId,
-    /// Where peers of its organisation reach it, as `host:port` (`peer.gossip.endpoint`, else `peer.address`).
+    /// Where peers of its organization reach it, as `host:port` (`peer.gossip.endpoint`, else `peer.address`).
     pub endpoint: Endpoint,
-    /// Where peers of other organisations reach it; empty when they shall not (`peer.gossip.externalEndpoint`).
+    /// Where peers of other organizations reach it; empty when they shall not (`peer.gossip.externalEndpoint`).
     pub external_endpoint: Endpoint,
 }
 
@@ -207,7 +207,7 @@ impl Node {
         Arc::clone(&self.view)
     }
 
-    /// Who is behind a PKI-ID, peers that are not alive included: the identity as it travels, and the organisation.
+    /// Who is behind a PKI-ID, peers that are not alive included: the identity as it travels, and the organization.
     pub fn identity(&self, pki_id: &PkiId) -> Option<(&Bytes, &MspId)> {
         self.identities.get(pki_id).map(|known| (&known.identity, &known.organization))
     }
@@ -319,7 +319,7 @@ impl Node {
         }
     }
 
-    /// A state info hides its channel. Those of channels that this peer is not in are passed on inside of the organisation,
+    /// A state info hides its channel. Those of channels that this peer is not in are passed on inside of the organization,
     /// whose other peers may be in them.
     fn take_state_info(&mut self, from: &PkiId, message: &SignedMessage, info: &StateInfo, trust: &dyn Trust) {
         let channel = self.channel_of_mac(&info.pki_id, &info.channel_mac);
@@ -379,7 +379,7 @@ impl Node {
         machines.identity_pull.answer_request(&mut surroundings, from, nonce, items.into_iter());
     }
 
-    /// Whether peers of an organisation may have the identity of a peer: the own one, all; others, those of their own peers
+    /// Whether peers of an organization may have the identity of a peer: the own one, all; others, those of their own peers
     /// and of ours that can be reached from outside.
     fn may_pull(&self, organization: &MspId, pki_id: &PkiId) -> bool {
         let own = &self.about_me.organization;

@@ -9,9 +9,9 @@ use crate::Endpoint;
 /// `core.yaml` says that comes with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Peers of the own organisation that are asked at the start who else is there.
+    /// Peers of the own organization that are asked at the start who else is there.
     pub bootstrap: Vec<Endpoint>,
-    /// Whether the peers of an organisation agree on one that pulls blocks from the orderers.
+    /// Whether the peers of an organization agree on one that pulls blocks from the orderers.
     pub use_leader_election: bool,
     /// Whether this peer pulls blocks from the orderers without an election.
     pub org_leader: bool,

@@ -53,9 +53,9 @@ impl fmt::Debug for PkiId {
 pub struct Member {
     /// Which peer.
     pub pki_id: PkiId,
-    /// Where peers of other organisations reach it; empty when it does not want that (`peer.gossip.externalEndpoint`).
+    /// Where peers of other organizations reach it; empty when it does not want that (`peer.gossip.externalEndpoint`).
     pub endpoint: Endpoint,
-    /// Where peers of its own organisation reach it (`peer.gossip.endpoint`). Empty in what came from another organisation.
+    /// Where peers of its own organization reach it (`peer.gossip.endpoint`). Empty in what came from another organization.
     pub internal_endpoint: Endpoint,
     /// What else it says of itself; Fabric's peers say nothing.
     pub metadata: Bytes,

@@ -49,7 +49,7 @@ impl SignedMessage {
         self
     }
 
-    /// The same without the internal endpoint: for peers of other organisations.
+    /// The same without the internal endpoint: for peers of other organizations.
     #[must_use]
     pub fn without_secret(&self) -> Self {
         let envelope = wire::Envelope {

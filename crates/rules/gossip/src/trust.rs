@@ -27,7 +27,7 @@ pub trait Trust {
 /// What is known of an identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
-    /// Its organisation.
+    /// Its organization.
     pub organization: MspId,
     /// When its certificate ends; `None` when it does not.
     pub expires: Option<Moment>,
@@ -45,7 +45,7 @@ pub struct Contact {
     pub pki_id: PkiId,
     /// Its identity as it travels.
     pub identity: Bytes,
-    /// Its organisation.
+    /// Its organization.
     pub organization: MspId,
     /// The signed `ConnEstablish` it began the stream with; policies are evaluated over it later (Fabric: `AuthInfo`).
     pub handshake: SignedMessage,

@@ -24,7 +24,7 @@ pub struct KnownPeer {
     pub member: Member,
     /// Its identity as it travels.
     pub identity: Bytes,
-    /// Its organisation.
+    /// Its organization.
     pub organization: MspId,
     /// Its last signed alive message, its internal endpoint included where it is known.
     pub alive: SignedMessage,

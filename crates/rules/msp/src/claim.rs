@@ -27,7 +27,7 @@ impl Claim {
         Self { identity: identity.map(|identity| (identity.msp_id, Certificate::from_pem(&identity.id_bytes))) }
     }
 
-    /// The organisation it names.
+    /// The organization it names.
     pub fn msp_id(&self) -> Option<&MspId> {
         self.identity.as_ref().map(|(msp_id, _)| msp_id)
     }
@@ -63,7 +63,7 @@ pub struct Expired {
 }
 
 impl Expired {
-    /// The certificate of a member of an organisation.
+    /// The certificate of a member of an organization.
     pub fn new(certificate: &Certificate, msp_id: &MspId) -> Self {
         let subject = shown(certificate.subject());
         Self { subject, msp_id: shown(msp_id), not_after: certificate.not_after() }

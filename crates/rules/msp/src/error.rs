@@ -85,10 +85,10 @@ pub enum IdentityError {
     /// The bytes are no `msp.SerializedIdentity`.
     #[error("could not deserialize a SerializedIdentity: {0}")]
     Encoding(String),
-    /// The channel has no such organisation.
+    /// The channel has no such organization.
     #[error("MSP {} is not defined on channel", shown(.0))]
     UnknownMsp(MspId),
-    /// The identity is of another organisation than the one asked.
+    /// The identity is of another organization than the one asked.
     #[error("expected MSP ID {expected}, received {}", shown(.received))]
     OtherMsp {
         /// Whom we asked.
@@ -99,7 +99,7 @@ pub enum IdentityError {
     /// It holds no usable certificate.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    /// The certificate does not chain to the organisation's authorities.
+    /// The certificate does not chain to the organization's authorities.
     #[error(transparent)]
     Chain(#[from] ChainError),
 }
@@ -129,7 +129,7 @@ pub enum InvalidIdentity {
     /// Revoked, or that cannot be found out.
     #[error("could not validate identity against certification chain: {0}")]
     Revocation(#[from] RevocationError),
-    /// Its organisational units are not as this MSP demands.
+    /// Its organizational units are not as this MSP demands.
     #[error("could not validate identity's OUs: {0}")]
     Units(#[from] UnitError),
 }
@@ -148,7 +148,7 @@ pub enum RevocationError {
     Revoked,
 }
 
-/// What is wrong with the organisational units of a certificate.
+/// What is wrong with the organizational units of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
     /// The MSP demands one of a list of units; the certificate has none at all.
@@ -219,10 +219,10 @@ pub enum RoleRefusal {
 /// Why an identity does not satisfy a principal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PrincipalRefusal {
-    /// The principal is of another organisation.
+    /// The principal is of another organization.
     #[error("the identity is a member of a different MSP (expected {expected}, got {got})")]
     OtherMsp {
-        /// The principal's organisation.
+        /// The principal's organization.
         expected: MspId,
         /// The identity's.
         got: MspId,
@@ -283,7 +283,7 @@ pub enum PrincipalRefusal {
     /// A number without a meaning.
     #[error("invalid principal type {0}")]
     PrincipalType(i32),
-    /// The identity's organisation is not in this set of MSPs.
+    /// The identity's organization is not in this set of MSPs.
     #[error("MSP {0} is not defined on channel")]
     UnknownMsp(MspId),
 }
@@ -320,7 +320,7 @@ pub enum NotWellFormed {
     TrailingBytes {
         /// The text of the identity.
         identity: String,
-        /// The organisation.
+        /// The organization.
         msp_id: MspId,
     },
     /// A PEM block of another kind.
@@ -334,7 +334,7 @@ pub enum NotWellFormed {
     Signature {
         /// The text of the identity.
         identity: String,
-        /// The organisation.
+        /// The organization.
         msp_id: MspId,
     },
 }

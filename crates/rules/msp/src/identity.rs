@@ -4,7 +4,7 @@ use ripstop_types::{Digest, MspId, SerializedIdentity};
 
 use crate::{InvalidIdentity, NotWellFormed};
 
-/// A unit of an organisation that a certificate names, and who certified it.
+/// A unit of an organization that a certificate names, and who certified it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrganizationalUnit {
     /// The name.
@@ -24,7 +24,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The organisation.
+    /// The organization.
     pub fn msp_id(&self) -> &MspId {
         &self.msp_id
     }
@@ -34,7 +34,7 @@ impl Identity {
         &self.certificate
     }
 
-    /// What tells this identity apart from others of its organisation: the digest of the certificate in low-S form.
+    /// What tells this identity apart from others of its organization: the digest of the certificate in low-S form.
     pub fn digest(&self) -> Digest {
         self.certificate.digest()
     }
@@ -44,7 +44,7 @@ impl Identity {
         self.validity.clone()
     }
 
-    /// The organisational units, with who certified them; none where there is no chain to a root.
+    /// The organizational units, with who certified them; none where there is no chain to a root.
     pub fn organizational_units(&self) -> &[OrganizationalUnit] {
         &self.units
     }

@@ -1,8 +1,8 @@
 //! Who is this? Membership service providers.
 //!
-//! What question this crate answers: *which organisation does this certificate belong to, is it valid there, and what is its
-//! holder?* An [`Msp`] is an organisation's trust (root and intermediate authorities, revocation lists, how roles are
-//! marked); an [`MspSet`] is all organisations of a channel; a [`LocalMsp`] is a node's own organisation. Policies ask here
+//! What question this crate answers: *which organization does this certificate belong to, is it valid there, and what is its
+//! holder?* An [`Msp`] is an organization's trust (root and intermediate authorities, revocation lists, how roles are
+//! marked); an [`MspSet`] is all organizations of a channel; a [`LocalMsp`] is a node's own organization. Policies ask here
 //! whether someone satisfies a [`Principal`]; every step of a transaction's journey asks who signed.
 //!
 //! Invariants:

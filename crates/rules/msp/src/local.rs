@@ -9,7 +9,7 @@ use ripstop_types::{MspId, SignedData};
 use crate::cache::IdentityCache;
 use crate::{Claim, Identity, IdentityError, Msp, MspSetupError, MspVersion, PrincipalRefusal, Role, VerifyError};
 
-/// Whom a node's own organisation lets do something that concerns no channel. Displays as in access control lists.
+/// Whom a node's own organization lets do something that concerns no channel. Displays as in access control lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LocalPolicy {
     /// Its administrators.
@@ -36,10 +36,10 @@ impl fmt::Display for LocalPolicy {
     }
 }
 
-/// Why a node's own organisation does not let someone do something. Displays in Fabric's words for proposals.
+/// Why a node's own organization does not let someone do something. Displays in Fabric's words for proposals.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LocalRefusal {
-    /// Not an identity of this organisation.
+    /// Not an identity of this organization.
     #[error("Failed deserializing proposal creator during channelless check policy with policy [{policy}]: [{source}]")]
     Identity {
         /// What was asked for.
@@ -49,7 +49,7 @@ pub enum LocalRefusal {
         /// Whom it claims to be.
         claim: Claim,
     },
-    /// An identity of this organisation, but not one the policy means.
+    /// An identity of this organization, but not one the policy means.
     #[error(
         "Failed verifying that proposal's creator satisfies local MSP principal during channelless check policy with policy [{policy}]: [{source}]"
     )]
@@ -80,7 +80,7 @@ impl LocalRefusal {
     }
 }
 
-/// A node's own organisation.
+/// A node's own organization.
 pub struct LocalMsp {
     msp: Msp,
     cache: IdentityCache,
@@ -92,17 +92,17 @@ impl LocalMsp {
         Ok(Self { msp: Msp::new(config, MspVersion::V3_0)?, cache: IdentityCache::default() })
     }
 
-    /// The organisation's id.
+    /// The organization's id.
     pub fn id(&self) -> &MspId {
         self.msp.id()
     }
 
-    /// The organisation's trust.
+    /// The organization's trust.
     pub fn msp(&self) -> &Msp {
         &self.msp
     }
 
-    /// Finds out who an identity of this organisation is, given as the bytes of a `SerializedIdentity`.
+    /// Finds out who an identity of this organization is, given as the bytes of a `SerializedIdentity`.
     pub fn identify(&self, serialized: &Bytes) -> Result<Arc<Identity>, IdentityError> {
         if let Some(identity) = self.cache.get(serialized) {
             return Ok(identity);
@@ -112,7 +112,7 @@ impl LocalMsp {
         Ok(identity)
     }
 
-    /// Checks that something was signed by a valid identity of this organisation; returns who that is.
+    /// Checks that something was signed by a valid identity of this organization; returns who that is.
     pub fn verify(&self, signed: &SignedData) -> Result<Arc<Identity>, VerifyError> {
         let identity = self.identify(&signed.identity)?;
         identity.validate()?;

@@ -21,7 +21,7 @@ pub enum MspVersion {
     V3_0,
 }
 
-/// An organisation's trust: whose certificates count, who was revoked, and how roles are marked.
+/// An organization's trust: whose certificates count, who was revoked, and how roles are marked.
 #[derive(Debug, Clone)]
 pub struct Msp {
     pub(crate) id: MspId,
@@ -56,7 +56,7 @@ impl Msp {
         crate::setup::set_up(config, version)
     }
 
-    /// The organisation's id.
+    /// The organization's id.
     pub fn id(&self) -> &MspId {
         &self.id
     }
@@ -81,12 +81,12 @@ impl Msp {
         &self.admins
     }
 
-    /// The root authorities of the organisation's TLS certificates, PEM as configured.
+    /// The root authorities of the organization's TLS certificates, PEM as configured.
     pub fn tls_roots(&self) -> &[Bytes] {
         &self.tls_roots
     }
 
-    /// The intermediate authorities of the organisation's TLS certificates, PEM as configured.
+    /// The intermediate authorities of the organization's TLS certificates, PEM as configured.
     pub fn tls_intermediates(&self) -> &[Bytes] {
         &self.tls_intermediates
     }

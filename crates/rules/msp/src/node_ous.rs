@@ -12,7 +12,7 @@ pub(crate) struct RoleUnit {
     pub(crate) certifiers: Option<Digest>,
 }
 
-/// How an organisation marks roles by organisational units.
+/// How an organization marks roles by organizational units.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NodeOus {
     pub(crate) client: Option<RoleUnit>,

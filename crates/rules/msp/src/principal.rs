@@ -10,12 +10,12 @@ use crate::PrincipalRefusal;
 /// How deep combinations of principals may be nested.
 const MAX_COMBINATION_DEPTH: usize = 32;
 
-/// What someone can be in an organisation. Displays as on the wire.
+/// What someone can be in an organization. Displays as on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Role {
     /// Anybody valid.
     Member,
-    /// Who may change the organisation's part of things.
+    /// Who may change the organization's part of things.
     Admin,
     /// An application's user.
     Client,
@@ -60,23 +60,23 @@ impl fmt::Display for Role {
 /// that out when it evaluates, not when it reads a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Principal {
-    /// Anyone with a role in an organisation.
+    /// Anyone with a role in an organization.
     Role {
-        /// The organisation.
+        /// The organization.
         msp_id: MspId,
         /// The role.
         role: Role,
     },
     /// A role without a meaning.
     UnknownRole {
-        /// The organisation.
+        /// The organization.
         msp_id: MspId,
         /// The number.
         number: i32,
     },
-    /// Anyone in a unit of an organisation, certified by a certain chain of authorities.
+    /// Anyone in a unit of an organization, certified by a certain chain of authorities.
     OrganizationUnit {
-        /// The organisation.
+        /// The organization.
         msp_id: MspId,
         /// The unit's name.
         unit: String,
@@ -158,7 +158,7 @@ impl Principal {
         Ok(Self::Combined(flat))
     }
 
-    /// Everyone with a role in an organisation, as on the wire.
+    /// Everyone with a role in an organization, as on the wire.
     pub fn role_message(msp_id: &MspId, role: Role) -> common::MspPrincipal {
         let role = common::MspRole { msp_identifier: msp_id.as_str().to_owned(), role: role.number() };
         common::MspPrincipal {

@@ -8,7 +8,7 @@ use ripstop_types::{MspId, SerializedIdentity, SignedData};
 use crate::cache::IdentityCache;
 use crate::{Identity, IdentityError, Msp, Principal, PrincipalRefusal, VerifyError};
 
-/// All organisations of a channel at one configuration. It remembers whom it identified, with a bound, so a signer's
+/// All organizations of a channel at one configuration. It remembers whom it identified, with a bound, so a signer's
 /// certificate is parsed and validated once a configuration, however many transactions bear it.
 #[derive(Default)]
 pub struct MspSet {
@@ -17,7 +17,7 @@ pub struct MspSet {
 }
 
 impl MspSet {
-    /// Joins organisations. Of two with the same id the later counts, as in Fabric.
+    /// Joins organizations. Of two with the same id the later counts, as in Fabric.
     pub fn new(msps: impl IntoIterator<Item = Msp>) -> Self {
         Self {
             msps: msps.into_iter().map(|msp| (msp.id().clone(), Arc::new(msp))).collect(),
@@ -25,7 +25,7 @@ impl MspSet {
         }
     }
 
-    /// The MSP of an organisation.
+    /// The MSP of an organization.
     pub fn get(&self, id: &MspId) -> Option<&Arc<Msp>> {
         self.msps.get(id)
     }

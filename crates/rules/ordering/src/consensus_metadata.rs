@@ -6,7 +6,7 @@ use ripstop_crypto::Certificate;
 /// Why the consensus part of a new configuration is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConsensusRefusal {
-    /// Byzantine consensus needs to know each organisation's orderers.
+    /// Byzantine consensus needs to know each organization's orderers.
     #[error("illegal orderer config detected during consensus metadata validation: endpoints of org {0} are missing")]
     NoEndpoints(String),
     /// A consensus that does not exist.
@@ -15,7 +15,7 @@ pub enum ConsensusRefusal {
     /// Options or consenters that cannot be.
     #[error("invalid new config metadata: {0}")]
     Metadata(#[from] ConsensusMetadataError),
-    /// A consenter's certificate that no TLS authority of the ordering organisations issued, or that has expired.
+    /// A consenter's certificate that no TLS authority of the ordering organizations issued, or that has expired.
     #[error(
         "invalid new config metadata: consenter {address} has invalid certificate: verifying tls {kind} cert with serial number {serial}: {reason}"
     )]
@@ -59,7 +59,7 @@ fn check_endpoints(orderer: &OrdererConfig) -> Result<(), ConsensusRefusal> {
     without.map_or(Ok(()), |(name, _)| Err(ConsensusRefusal::NoEndpoints(name.clone())))
 }
 
-/// The TLS authorities of all ordering organisations, intermediate ones included.
+/// The TLS authorities of all ordering organizations, intermediate ones included.
 fn tls_authorities(orderer: &OrdererConfig) -> Vec<Certificate> {
     let roots = orderer.organizations.values().flat_map(|organization| organization.tls_roots.iter());
     roots.filter_map(|root| Certificate::from_pem(root).or_else(|_| Certificate::from_der(root)).ok()).collect()

@@ -14,7 +14,7 @@ pub const fn out_of(n: i32, rules: Vec<common::SignaturePolicy>) -> common::Sign
     common::SignaturePolicy { r#type: Some(signature_policy::Type::NOutOf(signature_policy::NOutOf { n, rules })) }
 }
 
-/// At least `n` of the organisations, each by someone with the role. The organisations are sorted, as Fabric does.
+/// At least `n` of the organizations, each by someone with the role. The organizations are sorted, as Fabric does.
 pub fn n_out_of_role(n: i32, role: Role, msp_ids: &[MspId]) -> common::SignaturePolicyEnvelope {
     let mut sorted = msp_ids.to_vec();
     sorted.sort();
@@ -26,7 +26,7 @@ pub fn n_out_of_role(n: i32, role: Role, msp_ids: &[MspId]) -> common::Signature
     }
 }
 
-/// Anyone with the role in any of the organisations.
+/// Anyone with the role in any of the organizations.
 pub fn signed_by_any(role: Role, msp_ids: &[MspId]) -> common::SignaturePolicyEnvelope {
     n_out_of_role(1, role, msp_ids)
 }

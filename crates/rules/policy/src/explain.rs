@@ -17,7 +17,7 @@ pub(crate) fn explain_policies(policies: Vec<String>) -> String {
     listed(policies)
 }
 
-/// Who signed, and why each does not satisfy a principal of its organisation.
+/// Who signed, and why each does not satisfy a principal of its organization.
 pub(crate) fn explain_signers(principals: &[Principal], signers: &Signers, msps: &MspSet) -> String {
     let counted = signers.identities().iter().map(|identity| explain_identity(principals, identity, msps));
     all_signers(counted, signers)

@@ -8,7 +8,7 @@ use crate::explain::{explain_policies, explain_signers, explain_strangers};
 /// Who reads why something was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reader {
-    /// Whoever signed it. A member of one of the channel's organisations may read its configuration, and is told which policies
+    /// Whoever signed it. A member of one of the channel's organizations may read its configuration, and is told which policies
     /// are not satisfied and what they need. A stranger is told only what is wrong with what he sent.
     Signer,
     /// The operator of this node, and members of the channel.

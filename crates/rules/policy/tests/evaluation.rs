@@ -24,7 +24,7 @@ impl World {
         Self { orgs, msps }
     }
 
-    /// `A.peer`, `B.admin2`: organisation, role, and a number for several of a kind.
+    /// `A.peer`, `B.admin2`: organization, role, and a number for several of a kind.
     fn sign(&self, who: &[&str]) -> Vec<SignedData> {
         who.iter().map(|who| signed_data(&self.identity(who), MESSAGE)).collect()
     }

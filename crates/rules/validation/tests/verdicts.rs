@@ -17,7 +17,7 @@ use ripstop_validation::{Undecided, ValidatedBlock, VerifiedBlock};
 
 const CHANNEL: &str = "mychannel";
 
-/// A channel of two organisations with chaincode `basic`, endorsed by a majority.
+/// A channel of two organizations with chaincode `basic`, endorsed by a majority.
 struct Scene {
     orderer: SigningIdentity,
     client: SigningIdentity,

@@ -27,7 +27,7 @@ impl Access {
 
     /// Whether who signed the request may ask about a channel, or, without one, about peers as such.
     pub(crate) fn check(&self, channel: Option<&ChannelConfig>, request: &SignedData) -> Decision {
-        // Nothing about the own organisation changes while the peer runs.
+        // Nothing about the own organization changes while the peer runs.
         let (name, sequence) = match channel {
             Some(config) => (config.channel_id().as_str(), config.sequence()),
             None => ("", 0),

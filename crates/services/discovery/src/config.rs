@@ -16,7 +16,7 @@ pub(crate) enum ConfigError {
     Endpoint(String),
 }
 
-/// The organisations of a channel and its orderers, by MSP id (Fabric: `discovery/support/config`).
+/// The organizations of a channel and its orderers, by MSP id (Fabric: `discovery/support/config`).
 pub(crate) fn config_result(config: &common::Config) -> Result<discovery::ConfigResult, ConfigError> {
     let channel = config.channel_group.as_ref().ok_or(ConfigError::Incomplete("it has no channel group"))?;
     let group = |name: &str| channel.groups.get(name);
@@ -44,7 +44,7 @@ fn organization_msp(
     ripstop_proto::read(config.config).map(Some).map_err(|error| malformed(error.to_string()))
 }
 
-/// The endpoints of each orderer organisation. Where none has any of its own, the channel's go for all of them.
+/// The endpoints of each orderer organization. Where none has any of its own, the channel's go for all of them.
 fn orderer_endpoints(
     channel: &common::ConfigGroup,
     orderers: &common::ConfigGroup,

@@ -164,7 +164,7 @@ impl ChannelState {
         if implicit_collection_org(collection).is_some() {
             let policy = collection_endorsement_policy(self.state.as_ref(), &self.config, chaincode, collection)
                 .map_err(|error| self.no_metadata(chaincode, error))?;
-            // That of an organisation outside of the channel: nobody satisfies it.
+            // That of an organization outside of the channel: nobody satisfies it.
             return policy.map(Some).ok_or_else(|| PlanError::NoCollection {
                 chaincode: chaincode.to_owned(),
                 collection: collection.to_owned(),
@@ -183,7 +183,7 @@ impl ChannelState {
 }
 
 impl Definition {
-    /// The collection of that name; the implicit one of an organisation needs no definition.
+    /// The collection of that name; the implicit one of an organization needs no definition.
     fn collection(&self, name: &str) -> Option<StaticCollectionConfig> {
         match implicit_collection_org(name) {
             Some(org) => Some(implicit_collection_config(&org)),

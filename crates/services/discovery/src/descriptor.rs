@@ -30,7 +30,7 @@ pub struct Layout {
 /// the call touches.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
-    /// Its organisation.
+    /// Its organization.
     pub organization: MspId,
     /// Where others reach it, `host:port` (`peer.gossip.externalEndpoint`).
     pub endpoint: String,

@@ -11,7 +11,7 @@
 //! - A [`Descriptor`] holds only layouts for whose every group the peers it lists suffice.
 //! - Nothing is told before it is known that whoever signed the request may ask. A channel that is not there and one that is
 //!   not for the asker are refused alike.
-//! - Requests of one organisation keep only its own waiting.
+//! - Requests of one organization keep only its own waiting.
 //! - An answer names peers by what they signed themselves; an internal endpoint is in none.
 //!
 //! Absent: connecting to peers, and deciding which of several layouts is tried first (`gateway`).

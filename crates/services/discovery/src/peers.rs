@@ -11,7 +11,7 @@ use crate::Candidate;
 pub(crate) enum Audience {
     /// Applications: of peers that have an external endpoint.
     Applications,
-    /// This peer of this organisation: also of its own organisation's peers that have none.
+    /// This peer of this organization: also of its own organization's peers that have none.
     ThisPeer,
 }
 
@@ -61,7 +61,7 @@ fn endpoint<'a>(peer: &'a KnownPeer, own: &MspId, audience: Audience) -> Option<
     }
 }
 
-/// What was signed, without the part that only the peer's own organisation may see.
+/// What was signed, without the part that only the peer's own organization may see.
 pub(crate) fn public(signed: &SignedMessage) -> Envelope {
     signed.without_secret().envelope().clone()
 }

@@ -25,7 +25,7 @@ impl Discovery {
         Self { ledgers, local_msp, view }
     }
 
-    /// Which peers have to endorse a call that touches what `interest` lists. Peers of the own organisation are among them
+    /// Which peers have to endorse a call that touches what `interest` lists. Peers of the own organization are among them
     /// even if they have no external endpoint. No access check: the gateway asks for its own client.
     ///
     /// # Errors

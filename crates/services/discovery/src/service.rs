@@ -37,7 +37,7 @@ pub enum TlsBinding {
 pub struct DiscoveryConfig {
     /// Whether requests are bound to the TLS connection.
     pub binding: TlsBinding,
-    /// Whom of the peer's own organisation it tells of peers as such (`peer.discovery.orgMembersAllowedAccess`).
+    /// Whom of the peer's own organization it tells of peers as such (`peer.discovery.orgMembersAllowedAccess`).
     pub local_policy: LocalPolicy,
     /// The memory of who may ask; none when each request is checked anew (`peer.discovery.authCacheEnabled`).
     pub cache: Option<CacheSize>,

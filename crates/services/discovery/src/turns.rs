@@ -5,13 +5,13 @@ use parking_lot::Mutex;
 use ripstop_types::MspId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How many requests of one organisation are worked on at once; others wait for their turn.
+/// How many requests of one organization are worked on at once; others wait for their turn.
 const AT_ONCE: usize = 2;
-/// How many requests of one organisation may be there, those that wait included. More are refused.
+/// How many requests of one organization may be there, those that wait included. More are refused.
 const MAX_PRESENT: usize = 64;
 
-/// Turns of requests, by the organisation of those who signed them: an organisation whose requests are expensive keeps only its
-/// own waiting. There are no more organisations here than the channels know.
+/// Turns of requests, by the organization of those who signed them: an organization whose requests are expensive keeps only its
+/// own waiting. There are no more organizations here than the channels know.
 #[derive(Debug, Default)]
 pub(crate) struct Turns(Mutex<BTreeMap<MspId, Arc<OfOne>>>);
 
@@ -27,7 +27,7 @@ pub(crate) struct Turn {
     _permits: [OwnedSemaphorePermit; 2],
 }
 
-/// Too many requests of the organisation wait.
+/// Too many requests of the organization wait.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{MAX_PRESENT} discovery requests of {0} are being answered or wait; try again later")]
 pub(crate) struct TooMany(MspId);

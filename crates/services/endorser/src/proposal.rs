@@ -114,7 +114,7 @@ impl Proposal {
         }
     }
 
-    /// Checks form, creator and signature. Without a channel the creator must be of the peer's own organisation.
+    /// Checks form, creator and signature. Without a channel the creator must be of the peer's own organization.
     pub(crate) fn check(
         &self,
         channel: Option<&ChannelConfig>,

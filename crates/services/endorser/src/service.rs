@@ -24,7 +24,7 @@ use crate::proposal::{Proposal, ProposalError, short};
 pub struct EndorserConfig {
     /// All ledgers.
     pub ledgers: Arc<Ledgers>,
-    /// The peer's own organisation.
+    /// The peer's own organization.
     pub local_msp: Arc<LocalMsp>,
     /// Who endorses.
     pub signer: SigningIdentity,

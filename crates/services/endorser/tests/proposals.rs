@@ -314,7 +314,7 @@ async fn creators_who_are_refused_are_told_why() {
 #[tokio::test]
 async fn only_writers_may_propose() {
     let node = node();
-    // The channel knows members of the ordering organisation, but the application's policies do not.
+    // The channel knows members of the ordering organization, but the application's policies do not.
     let peer = node.orderer.client("user");
     let refused = node.ask(Draft::new(&peer, "mychannel", "basic", &[]).sign(&peer)).await.unwrap_err();
     assert_eq!(

@@ -122,7 +122,7 @@ impl Gateway {
         (endorser, judged)
     }
 
-    /// Lets one peer endorse, if possible one of the gateway's own organisation, and plans the rest by what it says the call
+    /// Lets one peer endorse, if possible one of the gateway's own organization, and plans the rest by what it says the call
     /// touched.
     async fn plan_from_first_endorser(&self, ledger: &Ledger, proposal: &Proposal) -> Result<Plan, Status> {
         let config = ledger.config();
@@ -138,7 +138,7 @@ impl Gateway {
                 (endorser, Ok(response)) => break (endorser, response),
                 (endorser, Err(refusal)) => {
                     if !refusal.retry {
-                        // Other organisations would be asked in vain.
+                        // Other organizations would be asked in vain.
                         candidates.retain(|other| other.org == endorser.org);
                     }
                     failed.push((endorser, refusal.message));

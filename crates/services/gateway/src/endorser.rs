@@ -23,9 +23,9 @@ pub(crate) enum Purpose {
 /// A peer that may be asked to endorse, as this peer's view of the channel tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Endorser {
-    /// Its organisation.
+    /// Its organization.
     pub(crate) org: MspId,
-    /// Where this peer reaches it, `host:port`: perhaps by an address that is for its own organisation only.
+    /// Where this peer reaches it, `host:port`: perhaps by an address that is for its own organization only.
     pub(crate) address: String,
     /// What applications may know it by: its address for everybody.
     pub(crate) name: String,

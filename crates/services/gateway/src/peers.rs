@@ -36,7 +36,7 @@ pub struct LocalPeer {
 }
 
 impl LocalPeer {
-    /// The peer of organisation `org` that others know as `address`, with its endorser.
+    /// The peer of organization `org` that others know as `address`, with its endorser.
     pub fn new<E: endorser_server::Endorser>(org: MspId, address: String, endorser: EndorserServer<E>) -> Self {
         let never = |never: Infallible| -> ConnectionError { match never {} };
         let service = tower::ServiceExt::<http::Request<Body>>::map_err(endorser, never);
@@ -102,7 +102,7 @@ impl PeerDirectory {
         &self.local.address
     }
 
-    /// Where to send a proposal for a peer. `config` tells by which certificates its organisation's servers are known.
+    /// Where to send a proposal for a peer. `config` tells by which certificates its organization's servers are known.
     ///
     /// # Errors
     /// When nobody could be connected to by its address or certificates.
@@ -165,7 +165,7 @@ impl PeerDirectory {
     }
 
     /// Gives up connections to peers that are gone, to orderers that a configuration no longer names, and those under
-    /// certificates that are no longer an organisation's. `channels` are all there are, each with its peers' organisations and
+    /// certificates that are no longer an organization's. `channels` are all there are, each with its peers' organizations and
     /// addresses.
     pub(crate) fn close_stale(&self, channels: impl IntoIterator<Item = (Arc<ChannelConfig>, Vec<(MspId, String)>)>) {
         let mut needed: HashMap<String, Vec<Arc<[Bytes]>>> = HashMap::new();
@@ -188,7 +188,7 @@ impl PeerDirectory {
     }
 }
 
-/// The organisation that names an address as its orderer's; empty for addresses of the channel as a whole.
+/// The organization that names an address as its orderer's; empty for addresses of the channel as a whole.
 fn org_of_orderer(config: &ChannelConfig, address: &str) -> String {
     let organizations = config.orderer().map(|orderer| orderer.organizations.values());
     let named = organizations.into_iter().flatten().find(|org| org.endpoints.iter().any(|known| known == address));

@@ -25,7 +25,7 @@ pub(crate) fn interest_in(chaincode: &str) -> protos::ChaincodeInterest {
 }
 
 impl Gateway {
-    /// Who may endorse first, in order: peers of the gateway's own organisation that run the chaincode, and, where it has none,
+    /// Who may endorse first, in order: peers of the gateway's own organization that run the chaincode, and, where it has none,
     /// those that satisfy the chaincode's policy, unless the proposal must stay at home.
     pub(crate) fn first_endorsers(&self, ledger: &Ledger, proposal: &Proposal) -> Result<VecDeque<Endorser>, Status> {
         let mut known = self.endorsers(ledger, &proposal.chaincode);
@@ -41,7 +41,7 @@ impl Gateway {
         Ok(plan.into_endorsers().into())
     }
 
-    /// One peer of each named organisation.
+    /// One peer of each named organization.
     pub(crate) fn plan_for_orgs(
         &self,
         ledger: Option<&Ledger>,
@@ -62,8 +62,8 @@ impl Gateway {
         Ok(Plan::new([layout], groups))
     }
 
-    /// Who may evaluate, in order: peers of the gateway's own organisation before others, and those with the highest ledger
-    /// first (Fabric: `registry.evaluator`). Without targets every organisation is one.
+    /// Who may evaluate, in order: peers of the gateway's own organization before others, and those with the highest ledger
+    /// first (Fabric: `registry.evaluator`). Without targets every organization is one.
     pub(crate) fn evaluators(&self, ledger: &Ledger, chaincode: &str, targets: &[MspId]) -> VecDeque<Endorser> {
         let mut known = self.endorsers(ledger, chaincode);
         if !targets.is_empty() {
@@ -75,7 +75,7 @@ impl Gateway {
         own.into_iter().chain(others).collect()
     }
 
-    /// Puts behind Fabric's words which of these organisations lacks what, if the client may know.
+    /// Puts behind Fabric's words which of these organizations lacks what, if the client may know.
     pub(crate) fn explained<'a>(
         &self,
         text: String,
@@ -96,7 +96,7 @@ impl Gateway {
         }
     }
 
-    /// All that can run a chaincode, by organisation, best first.
+    /// All that can run a chaincode, by organization, best first.
     fn endorsers(&self, ledger: &Ledger, chaincode: &str) -> BTreeMap<MspId, Vec<Endorser>> {
         self.roster(ledger).having(chaincode)
     }
@@ -120,7 +120,7 @@ impl Gateway {
             let why = if self.may_know_peers(proposal, &config) { explained } else { headline(&error) };
             format!("no combination of peers can be derived which satisfy the endorsement policy: {why}")
         })?;
-        // Clients that need not ask all organisations should not all ask the same ones.
+        // Clients that need not ask all organizations should not all ask the same ones.
         descriptor.layouts.shuffle(&mut rand::rng());
         descriptor.layouts.sort_by_key(|layout| layout.quantities_by_group.values().sum::<u32>());
         Ok(roster.plan(descriptor))

@@ -4,7 +4,7 @@ use ripstop_types::SignedData;
 /// Who may see a proposal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Audience {
-    /// Any organisation of the channel.
+    /// Any organization of the channel.
     Anyone,
     /// Those that the client trusts with its transient data.
     Trusted,

@@ -13,9 +13,9 @@ use crate::plan::Plan;
 
 /// Chaincodes that every peer has (Fabric: `scc.BuiltinSCCs`).
 pub(crate) const SYSTEM_CHAINCODES: [&str; 4] = [ripstop_lifecycle::NAMESPACE, "cscc", "lscc", "qscc"];
-/// What applications learn of a peer that only its own organisation may reach.
+/// What applications learn of a peer that only its own organization may reach.
 const NO_ADDRESS: &str = "a peer without peer.gossip.externalEndpoint";
-/// How many organisations, and how many peers of each, an explanation lists; the rest is counted.
+/// How many organizations, and how many peers of each, an explanation lists; the rest is counted.
 const MAX_LISTED: usize = 8;
 
 /// The peers of a channel at a moment, the gateway's own one among them.
@@ -61,13 +61,13 @@ impl Roster {
         }
     }
 
-    /// Where all others are reached, each with its organisation.
+    /// Where all others are reached, each with its organization.
     pub(crate) fn addresses(&self) -> Vec<(MspId, String)> {
         let others = self.members().filter(|(id, _)| !self.is_local(id));
         others.map(|(id, member)| self.endorser(id, member)).map(|endorser| (endorser.org, endorser.address)).collect()
     }
 
-    /// Everybody who can run a chaincode and be reached, by organisation, best first.
+    /// Everybody who can run a chaincode and be reached, by organization, best first.
     pub(crate) fn having(&self, chaincode: &str) -> BTreeMap<MspId, Vec<Endorser>> {
         let mut found: BTreeMap<MspId, Vec<Endorser>> = BTreeMap::new();
         for (id, member) in self.members().filter(|(_, member)| runs(member, chaincode)) {
@@ -90,7 +90,7 @@ impl Roster {
         Plan::new(descriptor.layouts, groups)
     }
 
-    /// A candidate by what the view says of it, as long as it is there: its own organisation knows a better address.
+    /// A candidate by what the view says of it, as long as it is there: its own organization knows a better address.
     fn reachable(&self, candidate: &Candidate) -> Option<Endorser> {
         let known = self.members().find(|(_, member)| member.peer.identity == candidate.identity);
         let endorser = match known {
@@ -107,7 +107,7 @@ impl Roster {
         Some(endorser).filter(|endorser| endorser.location == Location::Local || !endorser.address.is_empty())
     }
 
-    /// What each of these organisations lacks to execute these chaincodes; none if they lack nothing.
+    /// What each of these organizations lacks to execute these chaincodes; none if they lack nothing.
     pub(crate) fn lacking<'a>(
         &self,
         organizations: impl IntoIterator<Item = &'a MspId>,

@@ -26,7 +26,7 @@ pub(crate) struct Follower {
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) events: Events,
     pub(crate) metrics: GossipMetrics,
-    /// The peer's organisation.
+    /// The peer's organization.
     pub(crate) organization: MspId,
     pub(crate) spreading: Spreading,
 }
@@ -77,8 +77,8 @@ impl Follower {
         self.tell(ChannelInput::Joined { organizations, height, chaincodes }).await;
     }
 
-    /// The channel's organisations, if the peer's own one is among them. (Fabric's peers too keep to the configuration before,
-    /// when a newer one shuts their organisation out.)
+    /// The channel's organizations, if the peer's own one is among them. (Fabric's peers too keep to the configuration before,
+    /// when a newer one shuts their organization out.)
     fn organizations(&self, config: &ChannelConfig) -> Option<ChannelOrganizations> {
         let organizations = organizations(config);
         if organizations.anchors.contains_key(&self.organization) {

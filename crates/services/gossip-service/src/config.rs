@@ -15,9 +15,9 @@ use bytes::Bytes;
 pub struct GossipConfig {
     /// Everything below `peer.gossip` but the endpoints.
     pub options: Options,
-    /// Where peers of its organisation reach it, as `host:port`.
+    /// Where peers of its organization reach it, as `host:port`.
     pub endpoint: Endpoint,
-    /// Where peers of other organisations reach it; empty when they shall not.
+    /// Where peers of other organizations reach it; empty when they shall not.
     pub external_endpoint: Endpoint,
     /// `None` where the peer speaks without TLS: then nobody knows whether who speaks is who he says he is.
     pub tls: Option<GossipTls>,
@@ -54,7 +54,7 @@ pub struct GossipTls {
 pub struct GossipParts {
     /// The channels: their configurations say who may speak.
     pub ledgers: Arc<Ledgers>,
-    /// The peer's organisation.
+    /// The peer's organization.
     pub local_msp: Arc<LocalMsp>,
     /// Who the peer is.
     pub signer: SigningIdentity,

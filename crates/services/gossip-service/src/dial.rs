@@ -57,12 +57,12 @@ pub(crate) struct TrustedServers {
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     pub(crate) pki_id: PkiId,
-    /// Its organisation, if that is known: another peer of it may have taken its place.
+    /// Its organization, if that is known: another peer of it may have taken its place.
     pub(crate) organization: Option<MspId>,
 }
 
 impl Dialler {
-    /// Opens a stream to whoever is at an endpoint. Where someone is wanted, another organisation's peer is not talked to.
+    /// Opens a stream to whoever is at an endpoint. Where someone is wanted, another organization's peer is not talked to.
     pub(crate) async fn dial(
         &self,
         conversations: &Arc<Conversations>,
@@ -113,7 +113,7 @@ impl Dialler {
         })
     }
 
-    /// Servers of all organisations of all channels are trusted. Read anew when a configuration changed.
+    /// Servers of all organizations of all channels are trusted. Read anew when a configuration changed.
     fn client_tls(&self, tls: &GossipTls) -> Result<ClientTls, String> {
         let configs: Vec<_> = self
             .ledgers

@@ -22,7 +22,7 @@ pub struct ChannelDoor {
     pub leadership: watch::Receiver<Leadership>,
 }
 
-/// Whether a peer pulls a channel's blocks from the orderers for its organisation.
+/// Whether a peer pulls a channel's blocks from the orderers for its organization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leadership {
     /// It does.

@@ -10,13 +10,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 /// How many things that happened may wait for the loop. When it is full those wait to whom they happened: a stream reads no
 /// further, and each gets its turn.
 pub(crate) const EVENT_QUEUE: usize = 256;
-/// How many bytes of what the peers of one organisation sent may wait for the loop. A larger message waits until nothing else of
-/// that organisation does.
+/// How many bytes of what the peers of one organization sent may wait for the loop. A larger message waits until nothing else of
+/// that organization does.
 const WAITING_BYTES: usize = 128 << 20;
-/// How many messages of the peers of one organisation may stand before the loop. Others wait for their turn: whoever makes
+/// How many messages of the peers of one organization may stand before the loop. Others wait for their turn: whoever makes
 /// identities at will is heard as often as a few peers.
 const TURNS_OF_ORGANIZATION: usize = 32;
-/// How many bytes of large messages of the peers of one organisation may be on their way.
+/// How many bytes of large messages of the peers of one organization may be on their way.
 const ARRIVING_BYTES: usize = 256 << 20;
 
 /// What happened.
@@ -34,7 +34,7 @@ pub(crate) enum Event {
     Received {
         from: PkiId,
         message: SignedMessage,
-        /// The turns of the stream and of its organisation, and the share of what may wait, until the message is handled.
+        /// The turns of the stream and of its organization, and the share of what may wait, until the message is handled.
         _turn: [OwnedSemaphorePermit; 3],
     },
     /// The stream of a peer ended, and there is no other one.
@@ -63,11 +63,11 @@ pub(crate) struct DialEnd {
 #[derive(Debug, Clone)]
 pub(crate) struct Events {
     queue: mpsc::Sender<Event>,
-    /// There are no more of them than organisations that the channels know.
+    /// There are no more of them than organizations that the channels know.
     shares: Arc<Mutex<BTreeMap<MspId, Arc<Share>>>>,
 }
 
-/// What the peers of one organisation together may have before the loop.
+/// What the peers of one organization together may have before the loop.
 #[derive(Debug)]
 pub(crate) struct Share {
     turns: Arc<Semaphore>,
@@ -76,7 +76,7 @@ pub(crate) struct Share {
     pub(crate) arriving: ReceiveShare,
 }
 
-/// What a message takes of its organisation's share while it waits.
+/// What a message takes of its organization's share while it waits.
 pub(crate) type Weight = OwnedSemaphorePermit;
 
 impl Default for Share {
@@ -100,13 +100,13 @@ impl Events {
         (Self { queue, shares: Arc::default() }, events)
     }
 
-    /// The share of an organisation.
+    /// The share of an organization.
     pub(crate) fn share_of(&self, organization: &MspId) -> Arc<Share> {
         let mut shares = self.shares.lock();
         if let Some(share) = shares.get(organization) {
             return Arc::clone(share);
         }
-        // Those that nobody uses are of organisations that are gone.
+        // Those that nobody uses are of organizations that are gone.
         shares.retain(|_, share| Arc::strong_count(share) > 1);
         Arc::clone(shares.entry(organization.clone()).or_default())
     }
@@ -122,7 +122,7 @@ impl Events {
     }
 
     /// Passes on what a stream said, when it is the stream's turn: only one message of a stream waits for the loop, and few of
-    /// an organisation, so that a loud peer waits as long as a quiet one.
+    /// an organization, so that a loud peer waits as long as a quiet one.
     pub(crate) async fn received(
         &self,
         (from, share): (&PkiId, &Share),

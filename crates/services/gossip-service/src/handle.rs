@@ -173,7 +173,7 @@ impl Gossip {
         }
     }
 
-    /// Says that no orderer can be reached from here: another peer of the organisation may lead in a channel.
+    /// Says that no orderer can be reached from here: another peer of the organization may lead in a channel.
     pub async fn yield_leadership(&self, channel: &ChannelId) {
         if let Some(conversations) = &self.conversations {
             let input = ChannelInput::OrderersUnreachable;

@@ -21,10 +21,10 @@ use crate::router::Inside;
 use crate::serve::Serving;
 use crate::stream::Undelivered;
 
-/// How many peers of one organisation are dialled at once, and how many endpoints of which it is not known who is there. Others
-/// wait: an organisation whose peers are where nobody answers keeps only itself waiting.
+/// How many peers of one organization are dialled at once, and how many endpoints of which it is not known who is there. Others
+/// wait: an organization whose peers are where nobody answers keeps only itself waiting.
 const DIALS: usize = 16;
-/// How many peers of one organisation may wait to be dialled. What is for others is dropped.
+/// How many peers of one organization may wait to be dialled. What is for others is dropped.
 const WAITING_DIALS: usize = 1024;
 
 /// Everything the loop holds.
@@ -47,11 +47,11 @@ pub(crate) struct Work {
     dialled: HashMap<PkiId, Vec<SignedMessage>>,
     /// Endpoints that are being dialled to find out who is there.
     probed: HashSet<Endpoint>,
-    /// By organisation; there are no more of them than the channels know.
+    /// By organization; there are no more of them than the channels know.
     dials: BTreeMap<Option<MspId>, Arc<Dials>>,
 }
 
-/// Who of an organisation is being dialled.
+/// Who of an organization is being dialled.
 #[derive(Debug)]
 struct Dials {
     waiting: Arc<Semaphore>,

@@ -29,7 +29,7 @@ const SERVED_AT_ONCE: usize = 2;
 
 /// How many peers may have streams. More are refused.
 const MAX_PEERS: usize = 20_000;
-/// How many of them may be of one organisation, which makes as many identities as it likes.
+/// How many of them may be of one organization, which makes as many identities as it likes.
 const MAX_PEERS_OF_ONE: usize = 5_000;
 /// How many streams a peer may have.
 const STREAMS_EACH: usize = 2;
@@ -252,7 +252,7 @@ pub(crate) struct Streams(Mutex<Open>);
 #[derive(Debug, Default)]
 struct Open {
     streams: BTreeMap<PkiId, Vec<Stream>>,
-    /// How many peers of each organisation have any.
+    /// How many peers of each organization have any.
     peers: BTreeMap<MspId, usize>,
 }
 
@@ -343,7 +343,7 @@ mod tests {
         let refused = stream("Many", MAX_PEERS_OF_ONE);
         assert!(!streams.admit(&refused) && refused.outbox().closed.is_cancelled());
         assert!(!streams.forget(&refused), "it was not there");
-        // A second stream of a known peer, and a peer of another organisation, find room.
+        // A second stream of a known peer, and a peer of another organization, find room.
         let second = stream("Many", 0);
         assert!(streams.admit(&second) && streams.admit(&stream("Few", 0)));
         assert!(!streams.forget(&second) && streams.forget(&many[0]));

@@ -12,7 +12,7 @@ use ripstop_types::{ChannelId, SerializedIdentity, SignedData};
 /// The policy whose members a channel's gossip is for.
 const READERS: &str = "/Channel/Application/Readers";
 
-/// The peer's own organisation, and those of all its channels (Fabric: `MSPMessageCryptoService`).
+/// The peer's own organization, and those of all its channels (Fabric: `MSPMessageCryptoService`).
 #[derive(Clone)]
 pub(crate) struct ChannelTrust {
     ledgers: Arc<Ledgers>,
@@ -30,7 +30,7 @@ impl ChannelTrust {
         self.ledgers.list().into_iter().filter_map(|channel| self.ledgers.get(&channel)).map(|ledger| ledger.config())
     }
 
-    /// Who has an identity, if it is valid somewhere. What the own organisation says of those that its own certificate
+    /// Who has an identity, if it is valid somewhere. What the own organization says of those that its own certificate
     /// authorities certified is the last word; authorities that only a channel's configuration names count too.
     fn find(&self, serialized: &Bytes) -> Result<Arc<Identity>, String> {
         let parsed = SerializedIdentity::parse(serialized.clone()).map_err(|error| error.to_string())?;
@@ -76,7 +76,7 @@ impl Trust for ChannelTrust {
         Ok(Standing { organization: known.msp_id().clone(), expires: Some(expires) })
     }
 
-    /// Of a peer that the own organisation's MSP does not know, only the signature of one that may read a channel counts, as in
+    /// Of a peer that the own organization's MSP does not know, only the signature of one that may read a channel counts, as in
     /// Fabric.
     fn verify(&self, identity: &Bytes, message: &[u8], signature: &[u8]) -> bool {
         let Ok(known) = self.find(identity) else { return false };

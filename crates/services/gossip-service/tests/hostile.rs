@@ -271,7 +271,7 @@ async fn peers_that_say_they_are_where_nobody_answers_are_dialled_few_at_a_time(
     in_time("many connections come to where nobody answers", watching).await;
     // Those that have just ended may be counted once more.
     assert!(most <= 2 * 16, "{most} connections at once");
-    // Meanwhile its own organisation's peers find it.
+    // Meanwhile its own organization's peers find it.
     let bootstrap = peer.address.clone();
     let other = Peer::start(&org1, Place::find().await, &genesis, &[&bootstrap]).await;
     other.knows("another lives", |view| lives(view, &peer)).await;

@@ -13,7 +13,7 @@ use ripstop_testkit::{Organization, PATIENCE};
 
 use crate::world::{Peer, Place, channel, genesis_of, lives};
 
-/// Two peers of the first organisation and one of the second, all in one channel.
+/// Two peers of the first organization and one of the second, all in one channel.
 async fn network() -> [Peer; 3] {
     let [orderer, org1, org2] = ["OrdererMSP", "Org1MSP", "Org2MSP"].map(Organization::new);
     let [one, two, three] = [Place::find().await, Place::find().await, Place::find().await];

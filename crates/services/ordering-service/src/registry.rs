@@ -123,7 +123,7 @@ impl OrderingService {
         Ok(service)
     }
 
-    /// Trusts the TLS authorities of a channel's organisations as soon as its configuration names them.
+    /// Trusts the TLS authorities of a channel's organizations as soon as its configuration names them.
     fn follow_configurations(&self) {
         let mut changes = self.inner.config_changed.subscribe();
         let (service, tasks) = (self.clone(), self.inner.tasks.clone());

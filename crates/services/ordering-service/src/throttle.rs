@@ -5,7 +5,7 @@ use ripstop_crypto::Certificate;
 use ripstop_ordering::SharedRate;
 use ripstop_transport::PeerInfo;
 
-/// Slows clients down so that all of them together, and in them all organisations, stay below a rate
+/// Slows clients down so that all of them together, and in them all organizations, stay below a rate
 /// (`General.Throttling`). Who shows no TLS certificate is not slowed down, as in Fabric.
 #[derive(Debug)]
 pub struct Throttle {
@@ -61,7 +61,7 @@ mod tests {
         let throttle = Throttle::new(2, Duration::from_secs(5));
         let whose = |client: &[u8]| Throttled { client: client.to_vec(), organization: b"org".to_vec() };
         let wait = |client: &[u8]| throttle.admit(&whose(client), Duration::ZERO).as_secs();
-        // Three clients of one organisation: each is within its own share, but not all are in the organisation's.
+        // Three clients of one organization: each is within its own share, but not all are in the organization's.
         assert_eq!([wait(b"a"), wait(b"b"), wait(b"c")], [0, 0, 1]);
     }
 }

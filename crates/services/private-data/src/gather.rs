@@ -224,8 +224,8 @@ impl fmt::Display for Missed {
     }
 }
 
-/// Gathers the private data of a block that are here: for each set of private writes that is for this peer's organisation,
-/// what came with the block, was endorsed here or was sent by other peers before. What the organisation is kept out of is not
+/// Gathers the private data of a block that are here: for each set of private writes that is for this peer's organization,
+/// what came with the block, was endorsed here or was sent by other peers before. What the organization is kept out of is not
 /// looked for (Fabric: `PvtdataProvider`).
 ///
 /// `before` is the state before the block, which may be ahead of what the ledger shows to others.
@@ -336,7 +336,7 @@ fn endorsers(raw: &Bytes) -> Vec<PkiId> {
     endorsements.into_iter().filter_map(|endorsement| endorser(endorsement.endorser)).collect()
 }
 
-/// The collections that definitions in this block open to the organisation.
+/// The collections that definitions in this block open to the organization.
 fn opened(
     ledger: &Ledger,
     organization: Option<&MspId>,

@@ -19,7 +19,7 @@ pub struct SnapshotService {
 }
 
 impl SnapshotService {
-    /// Serves the ledgers of a peer to the administrators of its organisation.
+    /// Serves the ledgers of a peer to the administrators of its organization.
     pub fn new(ledgers: Arc<Ledgers>, local_msp: Arc<LocalMsp>) -> Self {
         Self { ledgers, local_msp }
     }

@@ -69,7 +69,7 @@ fn hashes(batches: &mut Batches<'_>, content: SnapshotContent<'_>, written: &Sta
 }
 
 /// Notes all private values of an imported state, of which there are the hashes only, as missing in the private store: for
-/// reconciliation where they are for the peer's organisation (Fabric: `SnapshotDataImporter`).
+/// reconciliation where they are for the peer's organization (Fabric: `SnapshotDataImporter`).
 pub(crate) fn note_missing(
     state: &StateSnapshot,
     config: &ChannelConfig,

@@ -67,14 +67,14 @@ pub struct PrivateData {
 }
 
 impl PrivateData {
-    /// Names the collections that this peer's organisation does not belong to, by namespace and collection: their writes are
+    /// Names the collections that this peer's organization does not belong to, by namespace and collection: their writes are
     /// not missed.
     #[must_use]
     pub fn ineligible_for(self, collections: impl IntoIterator<Item = (String, String)>) -> Self {
         Self { ineligible: collections.into_iter().collect(), ..self }
     }
 
-    /// Names the collections that the block opens to this peer's organisation, by namespace and collection: what was kept from
+    /// Names the collections that the block opens to this peer's organization, by namespace and collection: what was kept from
     /// it is missed from now on.
     #[must_use]
     pub fn opening(self, collections: impl IntoIterator<Item = (String, String)>) -> Self {
@@ -314,9 +314,9 @@ impl Ledger {
         Ok(by_transaction(sets.filter(|set| wanted(&set.place.namespace, &set.place.collection))))
     }
 
-    /// What this peer misses of private data that is for its organisation, block by block, beginning with the newest at or
+    /// What this peer misses of private data that is for its organization, block by block, beginning with the newest at or
     /// below `newest`, from at most `max_blocks` blocks. [`Absence::Missing`] holds what is worth looking for at once,
-    /// [`Absence::NotFound`] what nobody had before. ([`Absence::Ineligible`] holds what is for other organisations.)
+    /// [`Absence::NotFound`] what nobody had before. ([`Absence::Ineligible`] holds what is for other organizations.)
     pub fn missing_private_data(
         &self,
         absence: Absence,

@@ -113,7 +113,7 @@ impl Ledgers {
 
     /// Creates the ledger of the channel that another peer made a snapshot of, after checking all of it. The snapshot is
     /// copied and may be removed then. Private data of which it has the hashes is noted as missing, or as kept from the peer's
-    /// organisation. After a crash in the middle it is as if not called.
+    /// organization. After a crash in the middle it is as if not called.
     pub fn create_from_snapshot(&self, snapshot: &Path, organization: &MspId) -> Result<Arc<Ledger>, CreateError> {
         let _creating = self.creating.lock();
         let given = SnapshotFiles::open(snapshot)?;

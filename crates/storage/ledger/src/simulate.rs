@@ -138,7 +138,7 @@ pub struct SimulationResults {
 pub struct Simulator {
     tx_id: TxId,
     state: Arc<StateSnapshot>,
-    /// The organisations of the channel, whose implicit collections exist.
+    /// The organizations of the channel, whose implicit collections exist.
     organizations: Arc<BTreeSet<MspId>>,
     /// The collections of the chaincodes whose private data was touched.
     collections: BTreeMap<String, Vec<StaticCollectionConfig>>,

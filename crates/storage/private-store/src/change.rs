@@ -96,7 +96,7 @@ impl Change {
         Ok(())
     }
 
-    /// What was kept from this organisation in these collections is missed from now on. All markers of that reason are looked
+    /// What was kept from this organization in these collections is missed from now on. All markers of that reason are looked
     /// at: definitions that open a collection are rare, and an index would cost every block another entry.
     pub(crate) fn open(&mut self, collections: &[(String, String)]) -> Result<()> {
         if collections.is_empty() {

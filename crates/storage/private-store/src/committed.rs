@@ -47,7 +47,7 @@ pub enum Absence {
     Missing,
     /// They are missed, but nobody had them when they were looked for.
     NotFound,
-    /// They are for other organisations.
+    /// They are for other organizations.
     Ineligible,
 }
 
@@ -71,11 +71,11 @@ pub struct HashedValue {
 pub struct BlockSets<'a> {
     /// The private writes that came with it.
     pub present: Vec<PrivateSet>,
-    /// Those that did not, though they are for this organisation.
+    /// Those that did not, though they are for this organization.
     pub missing: Vec<PrivatePlace>,
-    /// Those that are not for this organisation.
+    /// Those that are not for this organization.
     pub ineligible: Vec<PrivatePlace>,
-    /// Collections that are open to this organisation from now on: namespace and collection.
+    /// Collections that are open to this organization from now on: namespace and collection.
     pub opened: &'a [(String, String)],
     /// With which block its sets in a collection expire: namespace, collection, block.
     pub expiring: Vec<(String, String, BlockNumber)>,

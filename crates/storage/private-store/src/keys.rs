@@ -3,7 +3,7 @@
 //! | keyspace | key | value |
 //! |---|---|---|
 //! | `transient` | transaction id `00` SHA-256 of the value | `transientstore.TxPvtReadWriteSetWithConfigInfo` |
-//! | `endorsed` | height of endorsement (u64) key in `transient` | empty; of what another peer sent: length of the value in `transient` (u64), its organisation |
+//! | `endorsed` | height of endorsement (u64) key in `transient` | empty; of what another peer sent: length of the value in `transient` (u64), its organization |
 //! | `written` | block (u64) place in it (u64) namespace `00` collection | height of the ledger when it came (u64), then the `kvrwset.KVRWSet` |
 //! | `late` | height of the ledger when it came (u64) key in `written` | empty |
 //! | `keys` | namespace `00` collection `00` SHA-256 of a clear key, block (u64) place in it (u64) | the clear key |
@@ -76,7 +76,7 @@ pub(crate) fn sender(bytes: u64, organization: &MspId) -> Vec<u8> {
     [&bytes.to_be_bytes()[..], organization.as_str().as_bytes()].concat()
 }
 
-/// The length and the organisation; `None` of what this peer endorsed itself.
+/// The length and the organization; `None` of what this peer endorsed itself.
 pub(crate) fn read_sender(value: &[u8]) -> Option<(u64, MspId)> {
     let (bytes, organization) = take_number(value)?;
     Some((bytes, MspId::new(std::str::from_utf8(organization).ok()?)))

@@ -56,7 +56,7 @@ impl TransientStore {
         self.put_all([(tx_id, set, None)]).map(drop)
     }
 
-    /// Keeps private writes that peers of these organisations sent, all of them or none. Says for each where it is kept and
+    /// Keeps private writes that peers of these organizations sent, all of them or none. Says for each where it is kept and
     /// what it takes; `None` where it was before.
     pub fn put_received<'a>(
         &self,

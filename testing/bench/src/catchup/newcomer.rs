@@ -112,7 +112,7 @@ fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// Joins the channel with its first block, as the organisation's administrator.
+/// Joins the channel with its first block, as the organization's administrator.
 fn join(stage: &Stage, name: &str) -> Outcome {
     let environment = stage.operator.environment("org1");
     let mut variables: Vec<(&str, &str)> =

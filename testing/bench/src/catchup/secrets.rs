@@ -1,4 +1,4 @@
-//! A contract that keeps private data of the first organisation, and transactions that tell it some.
+//! A contract that keeps private data of the first organization, and transactions that tell it some.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use crate::Outcome;
 
 /// The contract's name, and the argument with which this program serves it.
 pub(crate) const NAME: &str = "secrets";
-/// The collection that each organisation has of itself.
+/// The collection that each organization has of itself.
 const COLLECTION: &str = "_implicit_org_Org1MSP";
 /// The file that says where the contract listens, and what its package is called.
 const DEPLOYED: &str = "secrets.json";
@@ -27,7 +27,7 @@ const COMMIT_LIMIT: Duration = Duration::from_secs(60);
 /// How long reconciliation may take: Fabric's peers look once a minute.
 const HELD_LIMIT: Duration = Duration::from_secs(180);
 
-/// Keeps what it is told in the first organisation's own collection.
+/// Keeps what it is told in the first organization's own collection.
 fn contract() -> Contract {
     Contract::new(NAME).function("Keep", keep).function("Count", count)
 }
@@ -54,7 +54,7 @@ pub(crate) fn deployed(stage: &Stage) -> Result<Option<(String, String)>, Box<dy
     Ok(Some((text("address"), text("package_id"))))
 }
 
-/// Takes the contract through its lifecycle. A peer of either organisation suffices to endorse.
+/// Takes the contract through its lifecycle. A peer of either organization suffices to endorse.
 pub(crate) async fn deploy(stage: &mut Stage) -> Outcome {
     let free = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
     let service = ServiceAddress { address: free.clone(), dial_timeout: "10s".to_owned(), tls_required: false };
@@ -87,7 +87,7 @@ pub(crate) async fn deploy(stage: &mut Stage) -> Outcome {
     stage.start_contracts()
 }
 
-/// Installs a package on a peer of the first organisation.
+/// Installs a package on a peer of the first organization.
 pub(crate) fn install(stage: &Stage, peer: &str, package: &str) -> Outcome {
     let environment = stage.operator.environment("org1");
     let mut variables: Vec<(&str, &str)> =

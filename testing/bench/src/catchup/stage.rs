@@ -166,7 +166,7 @@ impl Stage {
         self.site.user(1, "Admin")
     }
 
-    /// The administrator of a peer's organisation: without a channel a peer answers its own people only.
+    /// The administrator of a peer's organization: without a channel a peer answers its own people only.
     fn administrator_of(&self, name: &str) -> SigningIdentity {
         let organisation = if name.ends_with(".org2.example.com") { 2 } else { 1 };
         self.site.user(organisation, "Admin")

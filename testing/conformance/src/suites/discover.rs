@@ -94,7 +94,7 @@ fn interest(calls: &[(&str, &[&str])]) -> ChaincodeInterest {
     ChaincodeInterest { chaincodes: calls.iter().map(call).collect() }
 }
 
-/// The peer's organisation, as the channel has it.
+/// The peer's organization, as the channel has it.
 fn own_msp(ledger: &Ledger, org: &MspId) -> Result<LocalMsp, String> {
     let config = ledger.config();
     let root = config.config().channel_group.as_ref().ok_or("no channel group")?;

@@ -73,7 +73,7 @@ fn any_type(report: &mut Report, name: &str, [raw, json, encoded]: [&Bytes; 3]) 
     }
 }
 
-/// Organisations of a configtx.yaml, as for adding them to a channel by hand.
+/// Organizations of a configtx.yaml, as for adding them to a channel by hand.
 fn organizations(report: &mut Report, written: &Fixtures, configtxgen: &Fixtures) {
     const TOPIC: &str = "organisations of configtx.yaml as JSON";
     let directory = configtxgen.unpack();

@@ -108,7 +108,7 @@ pub(crate) fn certificate(bytes: &[u8]) {
     }
 }
 
-/// An identity that some organisation should know.
+/// An identity that some organization should know.
 pub(crate) fn identity(bytes: &[u8]) {
     let msps = Seeds::get().config.msps();
     if let Ok(identity) = msps.identify(&owned(bytes)) {

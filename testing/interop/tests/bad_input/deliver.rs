@@ -155,7 +155,7 @@ pub(crate) async fn requests(world: &World) {
         let outcome = world.private_blocks(request).await;
         world.expect(&format!("deliver of the peer with private data, {name}"), &outcome, status, "");
     }
-    // What an organisation approved is its own.
+    // What an organization approved is its own.
     for (name, reader, expected) in [("own", user, "_implicit_org_Org1MSP"), ("foreign", &world.neighbour, "")] {
         let request = draft(reader, range(oldest(), newest())).sign(reader);
         let outcome = collections(world, request).await;

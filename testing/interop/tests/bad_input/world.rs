@@ -17,17 +17,17 @@ pub(crate) type Outcome = (String, String);
 /// The network, everybody who sends something to it, and what went wrong so far.
 pub(crate) struct World {
     pub(crate) site: Site,
-    /// The first peer of the first organisation.
+    /// The first peer of the first organization.
     pub(crate) peer: Channel,
     pub(crate) orderer: Channel,
     pub(crate) user: SigningIdentity,
     pub(crate) admin: SigningIdentity,
-    /// Of the second organisation.
+    /// Of the second organization.
     pub(crate) neighbour: SigningIdentity,
     pub(crate) expired: SigningIdentity,
-    /// Says that it is of the first organisation, which knows nothing of it.
+    /// Says that it is of the first organization, which knows nothing of it.
     pub(crate) forged: SigningIdentity,
-    /// Of an organisation that nobody knows.
+    /// Of an organization that nobody knows.
     pub(crate) foreign: SigningIdentity,
     failures: Mutex<Vec<String>>,
 }
@@ -49,7 +49,7 @@ impl World {
         }
     }
 
-    /// The user's certificate under the name of another organisation.
+    /// The user's certificate under the name of another organization.
     pub(crate) fn misplaced(&self) -> Bytes {
         SerializedIdentity::new(MspId::new("Org2MSP"), self.user.identity().id_bytes.clone()).raw
     }

@@ -1,4 +1,4 @@
-//! Somebody with identities of one organisation who keeps to no rule.
+//! Somebody with identities of one organization who keeps to no rule.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-/// The organisation that is hostile.
+/// The organization that is hostile.
 pub(crate) const HOSTILE: usize = 2;
 
 /// How long it waits before it tries again.

@@ -1,4 +1,4 @@
-//! A peer under attack by somebody with valid identities of another organisation, while applications use it.
+//! A peer under attack by somebody with valid identities of another organization, while applications use it.
 
 mod evil;
 
@@ -28,7 +28,7 @@ use crate::evil::{Evil, HOSTILE, Line, bombs, phrases};
 const LIMIT: Duration = Duration::from_secs(120);
 /// How many questions applications have to get answered during the attack.
 const ANSWERS: usize = 30;
-/// How much memory the peer may ever have: what it keeps of one organisation and its peers has bounds, whose sum is below.
+/// How much memory the peer may ever have: what it keeps of one organization and its peers has bounds, whose sum is below.
 const MOST_MEMORY: u64 = 1_500 << 20;
 /// How much it may write to its log.
 const MOST_LOG: u64 = 20 << 20;
@@ -122,7 +122,7 @@ async fn exploding(site: Arc<Site>) {
     }
 }
 
-/// An organisation's authority makes identities at will; all of them say that they live at the end of times, where somebody
+/// An organization's authority makes identities at will; all of them say that they live at the end of times, where somebody
 /// listens and never answers.
 async fn many(site: Arc<Site>) {
     let nowhere = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");

@@ -27,7 +27,7 @@ const MOST_BEYOND: usize = 120;
 const EARLY: usize = 4;
 /// How long anything may take before the test fails: far above what a loaded machine needs.
 const LIMIT: Duration = Duration::from_secs(90);
-/// The organisation whose peer is killed.
+/// The organization whose peer is killed.
 const VICTIM: usize = 1;
 
 #[test]

@@ -12,7 +12,7 @@ use crate::VICTIM;
 const CLIENTS: usize = 6;
 /// So many assets are created, changed and deleted, over and over, by all of them.
 const ASSETS: usize = 12;
-/// The subject of approvals, which are private data of the victim's organisation.
+/// The subject of approvals, which are private data of the victim's organization.
 pub(crate) const APPROVAL: &str = "approval";
 
 /// A client with what it does.

@@ -1,7 +1,7 @@
-//! No honest peer ever believes in a peer that is not, in an endpoint or organisation that a peer does not have, or in a
-//! height that an honest peer has not; no internal endpoint and no hidden peer is known outside of its organisation, and no
+//! No honest peer ever believes in a peer that is not, in an endpoint or organization that a peer does not have, or in a
+//! height that an honest peer has not; no internal endpoint and no hidden peer is known outside of its organization, and no
 //! honest peer tells internal endpoints there. (That
-//! there is a hidden peer, a hostile one of its organisation can tell everybody.)
+//! there is a hidden peer, a hostile one of its organization can tell everybody.)
 
 use ripstop_gossip::{Content, SignedMessage};
 use ripstop_proto::gossip::Envelope;
@@ -70,7 +70,7 @@ fn look(world: &mut World, peer: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether there is a hostile peer in a peer's organisation.
+/// Whether there is a hostile peer in a peer's organization.
 fn has_traitor(world: &World, peer: usize) -> bool {
     let organization = world.story.parts[peer].organization;
     world.story.parts.iter().any(|part| part.is_hostile && part.organization == organization)

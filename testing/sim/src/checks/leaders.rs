@@ -1,9 +1,9 @@
-//! Each organisation has exactly one leading peer in each part of the network, where leaders are elected.
+//! Each organization has exactly one leading peer in each part of the network, where leaders are elected.
 //!
 //! Bound: members must know of each other first, and then of each other's channel; a peer that starts looks whether its
 //! membership stands still; then it takes a takeover, and the time in which one of two leaders hears of the other.
 //!
-//! Where no orderer can be reached there may be none: leaders yield. Of an organisation with a hostile peer nothing is asked:
+//! Where no orderer can be reached there may be none: leaders yield. Of an organization with a hostile peer nothing is asked:
 //! whoever has a valid identity of it may say that it leads.
 
 use std::time::Duration;

@@ -201,7 +201,7 @@ impl Crowd {
         self.nodes.len() - 1
     }
 
-    /// The first peer of each organisation introduces others and gets the blocks.
+    /// The first peer of each organization introduces others and gets the blocks.
     fn first_of(&self, organization_of: usize) -> usize {
         organization(organization_of, self.peers())
     }

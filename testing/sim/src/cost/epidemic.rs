@@ -243,7 +243,7 @@ impl Story {
         peer % self.organizations
     }
 
-    /// A random peer of an organisation, or of all.
+    /// A random peer of an organization, or of all.
     fn anybody(&mut self, of: Option<usize>) -> usize {
         match of {
             None => self.random.usize(..self.states.len()),
@@ -309,7 +309,7 @@ impl Story {
         self.schedule(first, Event::Heartbeat);
         let interval = self.interval(self.options.pull_interval);
         self.schedule(interval, Event::Synchronize(self.origin));
-        // Its bootstrap peer, and the anchor peers of all organisations.
+        // Its bootstrap peer, and the anchor peers of all organizations.
         let said = self.say();
         self.states[self.origin].is_signed = true;
         for to in 0..self.organizations {
@@ -354,7 +354,7 @@ impl Story {
     fn talk_later(&mut self, peer: usize) {
         let (all, of) = (self.peers as f64, self.peers as f64 / self.organizations as f64);
         let each = self.options.propagate_peer_num as f64 / self.options.alive_time_interval.as_secs_f64();
-        // Of each organisation's alive messages, how many of those that are pushed come to this one.
+        // Of each organization's alive messages, how many of those that are pushed come to this one.
         let own = each * of / all;
         let others = (self.organizations - 1) as f64;
         let (to_own, to_theirs) = match self.rules {
@@ -566,7 +566,7 @@ impl Story {
     }
 }
 
-/// How long a block takes that one peer of each organisation has.
+/// How long a block takes that one peer of each organization has.
 fn blocks(peers: usize, stories: usize) -> Times {
     let organizations = organizations(peers);
     let mut gathered = Gathered::default();
@@ -581,7 +581,7 @@ fn blocks(peers: usize, stories: usize) -> Times {
     gathered.times()
 }
 
-/// A block in one organisation of so many peers.
+/// A block in one organization of so many peers.
 fn block(peers: usize, seed: u64) -> Vec<u64> {
     let options = Options::default();
     let mut random = fastrand::Rng::with_seed(seed);

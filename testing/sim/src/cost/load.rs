@@ -78,7 +78,7 @@ impl Sizes {
         let unsigned = |nonce, content| {
             size(&SignedMessage::unsigned(Message { nonce, channel: None, tag: Tag::Everybody, content })) as f64
         };
-        // Of one's own organisation: all that is known, or all of the organisation; of another: both organisations.
+        // Of one's own organization: all that is known, or all of the organization; of another: both organizations.
         let each = peers as f64 / organizations(peers) as f64;
         let is_own = if peers > 1 { (each - 1.0) / (peers as f64 - 1.0) } else { 0.0 };
         let mix = |own: f64, other: f64| own * is_own + other * (1.0 - is_own);

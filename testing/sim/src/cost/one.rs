@@ -77,7 +77,7 @@ impl Persons {
         Self { now: Moment::from_nanoseconds(1_700_000_000_000_000_000), about: about.collect(), credentials }
     }
 
-    /// The machine of the one, in a channel of all organisations.
+    /// The machine of the one, in a channel of all organizations.
     fn node(&self) -> Node {
         let mut node = Node::new(Options::default(), self.about[0].clone(), self.now, 1, &self.credentials[0]);
         let anchors = self.about.iter().map(|about| (about.organization.clone(), Vec::new())).collect();

@@ -101,7 +101,7 @@ impl PeerChannels {
         self.refresh_roots();
     }
 
-    /// The peer's organisation.
+    /// The peer's organization.
     fn organization(&self) -> &MspId {
         &self.0.pull.signer.identity().msp_id
     }
@@ -233,7 +233,7 @@ impl PeerChannels {
             .with_first_pause(parts.first_pause)
     }
 
-    /// The highest ledger of a channel that other peers claim: those of this organisation, if there are any.
+    /// The highest ledger of a channel that other peers claim: those of this organization, if there are any.
     fn others_height(&self, ledger: &Ledger) -> u64 {
         let view = self.0.gossip.view();
         let me = view.me.as_ref().map(|me| &me.member.pki_id);
@@ -295,7 +295,7 @@ impl PeerChannels {
         tracing::error!(target: "ledgermgmt", "Error creating ledger from snapshot snapshotDir={shown} error={failed}");
     }
 
-    /// Lets in the TLS clients of all organisations of all channels.
+    /// Lets in the TLS clients of all organizations of all channels.
     fn refresh_roots(&self) {
         let ledgers = &self.0.ledgers;
         let joined = ledgers.list();

@@ -15,9 +15,9 @@ use super::at;
 
 /// Who the peer is.
 pub(super) struct Identity {
-    /// Where applications and peers of its own organisation reach it.
+    /// Where applications and peers of its own organization reach it.
     pub(super) address: String,
-    /// Its organisation.
+    /// Its organization.
     pub(super) local_msp: Arc<LocalMsp>,
     /// Its certificate, and what signs for it.
     pub(super) signer: SigningIdentity,
@@ -81,7 +81,7 @@ impl Tls {
     }
 }
 
-/// The peer's own organisation and key.
+/// The peer's own organization and key.
 fn load_msp(location: &MspLocation) -> anyhow::Result<LocalIdentity> {
     let loaded = match &location.keystore {
         Some(keystore) => LocalIdentity::load_with_keystore(&location.directory, keystore, &location.id),

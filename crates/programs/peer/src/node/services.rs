@@ -106,7 +106,7 @@ fn gateway(
     views: watch::Receiver<Arc<View>>,
 ) -> Gateway {
     let (config, identity) = (&peer.config, &peer.identity);
-    // The address under which other organisations know this peer.
+    // The address under which other organizations know this peer.
     let address = config.gossip.external_endpoint.as_ref().unwrap_or(&identity.address).clone();
     let local = LocalPeer::new(identity.local_msp.id().clone(), address, endorser.into_server());
     let ping = config.client_keepalive;

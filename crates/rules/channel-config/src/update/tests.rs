@@ -6,7 +6,7 @@ use ripstop_types::ChannelId;
 
 use super::*;
 
-/// A channel of two organisations and its administrators.
+/// A channel of two organizations and its administrators.
 struct Net {
     config: ChannelConfig,
     orderer_admin: SigningIdentity,

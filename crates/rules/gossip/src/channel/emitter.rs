@@ -11,11 +11,11 @@ pub(crate) struct Emitter {
 /// Who may get a message. Some of them, chosen at random, do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
-    /// Members of the channel that are of the own organisation.
+    /// Members of the channel that are of the own organization.
     Companions,
-    /// Peers of the channel's organisations.
+    /// Peers of the channel's organizations.
     Neighbours,
-    /// Peers of the own organisation.
+    /// Peers of the own organization.
     Colleagues,
 }
 

@@ -9,14 +9,14 @@ use crate::{
     Surroundings, Tag,
 };
 
-/// Whether this peer leads its organisation in a channel, and how that is decided.
+/// Whether this peer leads its organization in a channel, and how that is decided.
 #[derive(Debug)]
 pub(crate) enum Leading {
     /// It does, always (`peer.gossip.orgLeader`).
     Always,
     /// It does not.
     Never,
-    /// The peers of the organisation agree on it (`peer.gossip.useLeaderElection`).
+    /// The peers of the organization agree on it (`peer.gossip.useLeaderElection`).
     Elected(Box<Elected>),
 }
 
@@ -62,7 +62,7 @@ impl Leading {
         }
     }
 
-    /// Takes what a peer says of who leads. Only members of the own organisation are heard.
+    /// Takes what a peer says of who leads. Only members of the own organization are heard.
     pub(crate) fn receive(
         &mut self,
         surroundings: &mut Surroundings<'_>,
@@ -153,7 +153,7 @@ impl Elected {
         }
     }
 
-    /// Tells all members of the own organisation, not some: nobody passes it on.
+    /// Tells all members of the own organization, not some: nobody passes it on.
     fn tell(
         &mut self,
         surroundings: &mut Surroundings<'_>,

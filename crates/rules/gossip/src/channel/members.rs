@@ -10,13 +10,13 @@ use crate::allowance::{Allowance, Rate};
 use crate::roster::Roster;
 use crate::{ChannelMember, Content, KnownPeer, Moment, PkiId, SignedMessage, StateInfo, Surroundings};
 
-/// How many state infos of one organisation are held. Those of further peers are refused.
+/// How many state infos of one organization are held. Those of further peers are refused.
 const STATE_INFOS_PER_ORGANIZATION: usize = 16_384;
 
 /// How large a state info may be, in bytes. A larger one is refused.
 const STATE_INFO_BYTES: usize = 64 * 1024;
 
-/// How many bytes the state infos of one organisation have together. When there is no room, new ones are refused.
+/// How many bytes the state infos of one organization have together. When there is no room, new ones are refused.
 const STATE_INFO_BYTES_PER_ORGANIZATION: usize = 64 * 1024 * 1024;
 
 /// How often a peer may say something new of itself. What is more is ignored until it is asked for again.
@@ -63,13 +63,13 @@ struct Held {
 /// Whom state infos are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Audience {
-    /// Peers of the own organisation.
+    /// Peers of the own organization.
     Colleagues,
-    /// Peers of other organisations.
+    /// Peers of other organizations.
     Others,
 }
 
-/// What one organisation has of the state infos that are held.
+/// What one organization has of the state infos that are held.
 #[derive(Debug, Clone, Copy, Default)]
 struct Share {
     count: usize,
@@ -103,7 +103,7 @@ pub(crate) fn state_info(message: &SignedMessage) -> Option<&StateInfo> {
 }
 
 impl Members {
-    /// Nobody, until organisations are known.
+    /// Nobody, until organizations are known.
     pub(crate) fn new(channel: ChannelId) -> Self {
         Self {
             channel,
@@ -121,12 +121,12 @@ impl Members {
         }
     }
 
-    /// Living peers of the channel's organisations; whether they are in the channel is not known of all.
+    /// Living peers of the channel's organizations; whether they are in the channel is not known of all.
     pub(crate) const fn neighbours(&self) -> &Roster {
         &self.neighbours
     }
 
-    /// Living peers of the own organisation, in this channel or not.
+    /// Living peers of the own organization, in this channel or not.
     pub(crate) const fn colleagues(&self) -> &Roster {
         &self.colleagues
     }
@@ -136,17 +136,17 @@ impl Members {
         &self.present
     }
 
-    /// Living members of the channel that are of the own organisation.
+    /// Living members of the channel that are of the own organization.
     pub(crate) const fn companions(&self) -> &Roster {
         &self.companions
     }
 
-    /// The organisations that are in the channel.
+    /// The organizations that are in the channel.
     pub(crate) const fn organizations(&self) -> &BTreeSet<MspId> {
         &self.organizations
     }
 
-    /// Whether an organisation is in the channel.
+    /// Whether an organization is in the channel.
     pub(crate) fn has_organization(&self, organization: &MspId) -> bool {
         self.organizations.contains(organization)
     }
@@ -200,7 +200,7 @@ impl Members {
         }
     }
 
-    /// Takes the organisations that are in the channel now, and forgets what is known of peers of others at once.
+    /// Takes the organizations that are in the channel now, and forgets what is known of peers of others at once.
     pub(crate) fn configure(&mut self, surroundings: &Surroundings<'_>, organizations: BTreeSet<MspId>) {
         self.organizations = organizations;
         self.neighbours.clear();
@@ -339,7 +339,7 @@ impl Members {
         Learned::News
     }
 
-    /// The state infos that some may see: peers of the own organisation without an external endpoint are nobody else's
+    /// The state infos that some may see: peers of the own organization without an external endpoint are nobody else's
     /// concern.
     pub(crate) fn snapshot(&self, surroundings: &mut Surroundings<'_>, audience: Audience) -> Vec<wire::Envelope> {
         let mut first = [0; 32];

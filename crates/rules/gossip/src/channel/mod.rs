@@ -1,8 +1,8 @@
 //! One channel: who is in it at which height, its blocks, its leader.
 //!
-//! A channel's messages are taken from peers of its organisations only, and from those that satisfy its readers policy:
+//! A channel's messages are taken from peers of its organizations only, and from those that satisfy its readers policy:
 //! the first is asked of each message, the second of what a peer began its stream with (or of its state info). Both are
-//! asked anew when the configuration changes, so that organisations that leave are cut off at once.
+//! asked anew when the configuration changes, so that organizations that leave are cut off at once.
 
 mod blocks;
 mod emitter;
@@ -58,7 +58,7 @@ pub(crate) struct Channel {
     early: BTreeMap<PkiId, SignedMessage>,
     conduct: BTreeMap<PkiId, Conduct>,
     complaints: Allowance,
-    // For peers of the own organisation, and for others.
+    // For peers of the own organization, and for others.
     snapshots: [Option<Snapshot>; 2],
     tracker: Tracker,
     emitter: Emitter,

@@ -88,7 +88,7 @@ pub(crate) fn organizations(names: &[&str], sequence: u64) -> ChannelOrganizatio
 }
 
 impl Network {
-    /// A network of peers of organisations, all of which know that all others live.
+    /// A network of peers of organizations, all of which know that all others live.
     pub(crate) fn new(seed: u64, organizations: &[&str], options: &Options) -> Self {
         let now = Moment::from_nanoseconds(1_700_000_000_000_000_000);
         let channel = ChannelId::new("testchannel").unwrap();
@@ -118,7 +118,7 @@ impl Network {
         network
     }
 
-    /// All peers join the channel, which their organisations are in.
+    /// All peers join the channel, which their organizations are in.
     pub(crate) fn join(&mut self) {
         let names: BTreeSet<_> = self.peers.iter().map(|peer| peer.known.organization.as_str().to_owned()).collect();
         let names: Vec<_> = names.iter().map(String::as_str).collect();

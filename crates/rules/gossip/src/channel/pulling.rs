@@ -9,7 +9,7 @@ use crate::{Contact, Content, DataKind, PkiId, SignedMessage, Surroundings};
 const DIGITS: usize = 20;
 
 impl Channel {
-    /// Takes a step of a pull of blocks. Only members of the own organisation pull from each other.
+    /// Takes a step of a pull of blocks. Only members of the own organization pull from each other.
     pub(super) fn receive_pull(
         &mut self,
         surroundings: &mut Surroundings<'_>,

@@ -196,7 +196,7 @@ impl Channel {
         }
     }
 
-    /// Answers with the state infos that a peer of that organisation may see.
+    /// Answers with the state infos that a peer of that organization may see.
     fn give_snapshot(&mut self, surroundings: &mut Surroundings<'_>, to: &Contact, mac: &Bytes) {
         let now = surroundings.now;
         if *mac != channel_mac(&to.pki_id, &self.id) || !self.conduct_of(to).snapshots_given.take(now, SNAPSHOTS) {

@@ -60,7 +60,7 @@ fn nothing_is_said_when_nothing_changes_but_requests_and_their_answers() {
     network.run(10 * SECOND);
     let before = network.sent;
     network.run(40 * SECOND);
-    // Ten times each of three peers asks both others, and those of one organisation whether there are blocks.
+    // Ten times each of three peers asks both others, and those of one organization whether there are blocks.
     assert_eq!(network.sent - before, 10 * (3 * 2 * 2 + 2));
 }
 
@@ -341,7 +341,7 @@ fn who_leads_another_organisation_is_nobodys_leader() {
     network.run(40 * SECOND);
     let leader = network.leaders()[0];
     let other = 1 - leader;
-    // Of another organisation, forged by it, and forged by a peer of the own organisation.
+    // Of another organization, forged by it, and forged by a peer of the own organization.
     network.receive(leader, 2, &declaration(&network, 2, 2, 1));
     network.receive(leader, 2, &declaration(&network, 2, other, 2));
     network.receive(leader, other, &declaration(&network, 2, other, 3));
@@ -375,7 +375,7 @@ fn blocks_are_pulled_within_the_organisation_only() {
     network.join();
     network.run(40 * SECOND);
     let follower = (0..2).find(|peer| !network.peers[*peer].leads).unwrap();
-    // The block came to the leader of one organisation only.
+    // The block came to the leader of one organization only.
     network.input(1 - follower, ChannelInput::Pulled { number: 1, block: block(1) });
     network.run(20 * SECOND);
     assert_eq!(network.peers[follower].height, 2);

@@ -1,6 +1,6 @@
 //! Who may be told of whom.
 //!
-//! A peer of another organisation is told of peers of its own organisation, and of those of ours that it can reach; and of
+//! A peer of another organization is told of peers of its own organization, and of those of ours that it can reach; and of
 //! the latter only if it can be reached itself. Internal endpoints are told to nobody outside.
 
 use ripstop_proto::gossip as wire;
@@ -85,7 +85,7 @@ impl Membership {
         self.push.put_back(turn.now, pending, turn.options.max_propagation_burst_latency);
     }
 
-    /// Some of those whom an alive message of a peer of an organisation concerns.
+    /// Some of those whom an alive message of a peer of an organization concerns.
     fn audience(
         &self,
         random: &mut fastrand::Rng,
@@ -107,8 +107,8 @@ impl Membership {
         if is_from_own {
             return self.everybody.choose(random, count, draws, accept);
         }
-        // Its organisation gets no more than its share of all peers: it hears of its own from everybody. As if both were one
-        // organisation, which is Fabric's rule, it would get so much that of ten organisations each other one hears three
+        // Its organization gets no more than its share of all peers: it hears of its own from everybody. As if both were one
+        // organization, which is Fabric's rule, it would get so much that of ten organizations each other one hears three
         // quarters of all alive messages.
         let rosters = [&self.about_me.organization, organization].map(|name| self.per_organization.get(name));
         let [own, theirs] = rosters.map(|roster| roster.map_or(0, crate::roster::Roster::len));
@@ -133,7 +133,7 @@ impl Membership {
         if peer.organization == asker.contact.organization {
             return true;
         }
-        // To the own organisation, peers of others are pushed; Fabric's peers do not list them.
+        // To the own organization, peers of others are pushed; Fabric's peers do not list them.
         peer.organization == self.about_me.organization
             && asker.has_external_endpoint
             && !peer.member.endpoint.is_empty()

@@ -185,7 +185,7 @@ impl Membership {
         }
     }
 
-    /// Whether a peer of the own organisation is reached where this one is: it is what this one was before its identity changed.
+    /// Whether a peer of the own organization is reached where this one is: it is what this one was before its identity changed.
     fn is_reached_as_me(&self, message: &SignedMessage, alive: &Alive) -> bool {
         let internal = message.internal_endpoint();
         match internal.is_empty() {
@@ -231,7 +231,7 @@ impl Membership {
     }
 
     /// Takes an authentic and new alive message that was said at a moment: its peer lives. Gives back the message as it may be
-    /// kept and passed on: the internal endpoint of a peer of another organisation is none of ours.
+    /// kept and passed on: the internal endpoint of a peer of another organization is none of ours.
     fn believe(
         &mut self,
         turn: &mut Turn<'_>,
@@ -278,7 +278,7 @@ impl Membership {
 
     fn known_peer(&self, message: &SignedMessage, alive: &Alive, voice: Voice) -> (KnownPeer, SignedMessage) {
         let is_own = voice.organization == self.about_me.organization;
-        // On its way through other organisations the message lost its internal endpoint.
+        // On its way through other organizations the message lost its internal endpoint.
         let message = match (is_own, self.tracked.get(&alive.pki_id)) {
             (true, Some(known)) => message.clone().with_secret_of(&known.peer.alive),
             (true, None) => message.clone(),

@@ -15,7 +15,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// How many endpoints are tried at the same time; those beyond, which a configuration would have to name, are not tried.
 const MAX_TARGETS: usize = 4096;
 
-/// The peers that introduce this one to the network: bootstrap peers of the own organisation, and the anchor peers that
+/// The peers that introduce this one to the network: bootstrap peers of the own organization, and the anchor peers that
 /// configurations name. Each is tried again and again until it has answered once, or too often.
 #[derive(Debug, Default)]
 pub(crate) struct Introductions {
@@ -63,7 +63,7 @@ pub(crate) struct Request {
     pub(crate) peer: PkiId,
     /// Where.
     pub(crate) endpoint: Endpoint,
-    /// Whether it is of the own organisation.
+    /// Whether it is of the own organization.
     pub(crate) own: bool,
     /// Joins it and its answer.
     pub(crate) nonce: u64,

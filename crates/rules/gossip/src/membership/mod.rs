@@ -173,7 +173,7 @@ impl Membership {
         self.tracked.contains_key(pki_id)
     }
 
-    /// Whether peers of other organisations may reach a peer, which may be this one; false if it is not known.
+    /// Whether peers of other organizations may reach a peer, which may be this one; false if it is not known.
     pub(crate) fn has_external_endpoint(&self, pki_id: &PkiId) -> bool {
         let known = self.tracked.get(pki_id).map(|tracked| &tracked.peer);
         let known = known.or((*pki_id == self.about_me.pki_id).then_some(&self.me));
@@ -201,7 +201,7 @@ impl Membership {
         self.introduce(turn);
     }
 
-    /// A stream came up. If it was dialled, whoever was thought to be there is gone when somebody else of its organisation is:
+    /// A stream came up. If it was dialled, whoever was thought to be there is gone when somebody else of its organization is:
     /// what it was to be asked, the other one is.
     pub(crate) fn connected(&mut self, turn: &mut Turn<'_>, contact: &Contact, dialled: Option<&str>) {
         let Some(endpoint) = dialled else { return };
@@ -252,7 +252,7 @@ impl Membership {
         self.asked.remove(pki_id);
     }
 
-    /// Pushes a message of another machine to peers of the own organisation.
+    /// Pushes a message of another machine to peers of the own organization.
     pub(crate) fn push_to_own(&mut self, turn: &mut Turn<'_>, message: SignedMessage, from: &PkiId) {
         self.push(turn, message, Some(from.clone()), Audience::Own);
     }
@@ -353,7 +353,7 @@ impl Membership {
         self.request(turn, dead);
     }
 
-    /// Sends membership requests, all with the same alive message; its secret is for the own organisation.
+    /// Sends membership requests, all with the same alive message; its secret is for the own organization.
     fn request(&mut self, turn: &mut Turn<'_>, requests: Vec<Request>) {
         if requests.is_empty() {
             return;

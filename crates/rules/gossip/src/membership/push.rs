@@ -5,10 +5,10 @@ use crate::push;
 /// Who may get a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Audience {
-    /// Peers of the own organisation.
+    /// Peers of the own organization.
     Own,
-    /// Those whom an alive message of a peer of this organisation concerns: everybody if it is the own one; else peers of
-    /// that organisation and of the own one.
+    /// Those whom an alive message of a peer of this organization concerns: everybody if it is the own one; else peers of
+    /// that organization and of the own one.
     Origin(MspId),
 }
 

@@ -40,7 +40,7 @@ fn join(network: &mut Network, peer: usize) {
     network.input(peer, Input::Channel(channel(), input));
 }
 
-/// Peers of two organisations in turn, which begin with the first of each; it is the anchor peer, too.
+/// Peers of two organizations in turn, which begin with the first of each; it is the anchor peer, too.
 fn organizations(seed: u64, peers: usize, options: &Options) -> Network {
     let mut network = Network::new(seed);
     for number in 0..peers {
@@ -135,7 +135,7 @@ fn partitions_elect_leaders_and_the_lowest_is_left_when_they_meet() {
     for (a, b) in left.iter().flat_map(|a| right.map(|b| (*a, b))) {
         network.cut(a, b);
     }
-    // Whoever cannot reach a peer hears of it from the other organisation still; only members that are cut off wholly count.
+    // Whoever cannot reach a peer hears of it from the other organization still; only members that are cut off wholly count.
     for (a, b) in right.iter().flat_map(|a| [1, 3, 5, 7, 9, 11].map(|b| (*a, b))) {
         network.cut(a, b);
     }

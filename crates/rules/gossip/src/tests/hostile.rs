@@ -29,7 +29,7 @@ pub(super) fn signed_alive(about: &SelfDescription, sequence: u64, trust: &PlayT
     SignedMessage::signed(everybody(Content::Alive(alive(about, sequence, about.identity.clone()))), trust)
 }
 
-/// A node, and a hostile peer of another organisation with a stream to it.
+/// A node, and a hostile peer of another organization with a stream to it.
 fn besieged() -> (Network, SelfDescription, PlayTrust) {
     let mut network = Network::new(1);
     network.add("Org1MSP", Options::default());
@@ -192,7 +192,7 @@ fn answers_to_no_question_are_not_taken() {
 #[test]
 fn identities_are_given_only_to_who_said_hello_and_may_have_them() {
     let (mut network, mallory, _) = besieged();
-    // A peer of the besieged organisation that cannot be reached from outside, and one that can.
+    // A peer of the besieged organization that cannot be reached from outside, and one that can.
     let mut hidden = Network::describe(1, "Org1MSP");
     hidden.external_endpoint.clear();
     let options = || Options { bootstrap: vec!["peer0.inside:7051".into()], ..Options::default() };

@@ -14,13 +14,13 @@ fn bootstrap(number: usize) -> Options {
     Options { bootstrap: vec![internal(number)], ..Options::default() }
 }
 
-/// Some peers of an organisation, all of which know the first.
+/// Some peers of an organization, all of which know the first.
 fn organization(network: &mut Network, name: &str, count: usize) -> Vec<usize> {
     let first = network.peers.len();
     (0..count).map(|_| network.add(name, bootstrap(first))).collect()
 }
 
-/// Everybody is in a channel of all organisations whose anchor peers are these.
+/// Everybody is in a channel of all organizations whose anchor peers are these.
 fn join(network: &mut Network, anchors: &[usize]) {
     let organizations = anchor_peers(network, anchors);
     for index in 0..network.peers.len() {
@@ -264,8 +264,8 @@ fn anchor_peers_of_an_older_configuration_are_not_learned() {
     assert!(!network.peers[0].noted("{old 1}"));
 }
 
-/// The first and the third peer are in a channel of both organisations; the second, of the organisation of the first, is in
-/// none, and trusts only its own organisation. Gives back how it joins.
+/// The first and the third peer are in a channel of both organizations; the second, of the organization of the first, is in
+/// none, and trusts only its own organization. Gives back how it joins.
 fn outsider(network: &mut Network) -> Input {
     organization(network, "Org1MSP", 2);
     organization(network, "Org2MSP", 1);

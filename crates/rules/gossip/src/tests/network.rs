@@ -20,7 +20,7 @@ const LATENCY: Duration = Duration::from_millis(5);
 /// How long it takes to see that nobody answers.
 const DIAL: Duration = Duration::from_millis(500);
 
-/// What everybody trusts: organisations that are not in it are not believed. Shared, so that a test can change it.
+/// What everybody trusts: organizations that are not in it are not believed. Shared, so that a test can change it.
 #[derive(Debug, Default)]
 pub(crate) struct World {
     pub(crate) distrusted: BTreeSet<String>,
@@ -134,7 +134,7 @@ impl Network {
         }
     }
 
-    /// A description of `peer<number>` of an organisation; with an external endpoint.
+    /// A description of `peer<number>` of an organization; with an external endpoint.
     pub(crate) fn describe(number: usize, organization: &str) -> SelfDescription {
         let msp = MspId::new(organization);
         let identity = SerializedIdentity::new(msp.clone(), Bytes::from(format!("peer{number}")));

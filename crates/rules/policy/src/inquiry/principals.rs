@@ -57,7 +57,7 @@ impl PrincipalTable {
 }
 
 /// Whether all who are `principal` are `other` as well (Fabric: `ComparablePrincipal.IsA`). Of units and roles nobody knows
-/// how they relate. Principals without an organisation are only themselves.
+/// how they relate. Principals without an organization are only themselves.
 pub(super) fn is_a(principal: &Principal, other: &Principal) -> bool {
     if principal == other {
         return true;

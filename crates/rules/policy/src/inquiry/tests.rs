@@ -116,7 +116,7 @@ fn many(n: i32, listed: usize) -> SignaturePolicy {
 #[test]
 fn of_very_many_combinations_those_of_available_signers_are_kept() {
     let policy = many(20, 100);
-    // Nobody of the first seventy organisations is there.
+    // Nobody of the first seventy organizations is there.
     let available = |principal: &Principal| {
         let number: usize =
             principal.to_string().trim_start_matches("Org").trim_end_matches(".MEMBER").parse().unwrap();

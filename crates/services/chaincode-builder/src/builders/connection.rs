@@ -18,7 +18,7 @@ const PRIVATE_DIRECTORY: u32 = 0o700;
 pub struct PeerConnection {
     /// Where the peer listens for chaincode, as chaincode reaches it.
     pub address: String,
-    /// The peer's organisation.
+    /// The peer's organization.
     pub msp_id: String,
     /// How to speak TLS; none for a peer without.
     pub tls: Option<PeerTls>,

@@ -1,4 +1,4 @@
-//! A peer without a network: one organisation, a real ledger in a temporary directory, a chaincode host.
+//! A peer without a network: one organization, a real ledger in a temporary directory, a chaincode host.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -5,7 +5,7 @@ use ripstop_types::MspId;
 
 use super::*;
 
-/// Peers by name, such as `a0`: the letter is the organisation.
+/// Peers by name, such as `a0`: the letter is the organization.
 struct Network {
     msps: MspSet,
     organizations: Vec<Organization>,
@@ -13,7 +13,7 @@ struct Network {
 }
 
 impl Network {
-    /// Organisations A to D. The peers run chaincode `cc` as defined with sequence 2.
+    /// Organizations A to D. The peers run chaincode `cc` as defined with sequence 2.
     fn new(peers: &[&str]) -> Self {
         let organizations = ["A", "B", "C", "D"].map(Organization::new);
         let msps = msp_set(&organizations);
@@ -198,7 +198,7 @@ fn combinations_that_merging_leaves_out_are_tried_when_nothing_else_is_left() {
 #[test]
 fn strangers_and_impostors_endorse_nothing() {
     let mut network = Network::new(&["a0"]);
-    // A client's certificate is none of a peer, and an identity that no organisation knows is nobody.
+    // A client's certificate is none of a peer, and an identity that no organization knows is nobody.
     network.add("a1", 10, &[("cc", "2")], &["client"]);
     let stranger = Organization::new("A").peer("a2").identity().raw.clone();
     let mut unknown = network.peers[0].clone();

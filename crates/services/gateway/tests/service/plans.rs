@@ -1,5 +1,5 @@
 //! Endorsement where the gateway chooses the endorsers (Fabric: `internal/pkg/gateway/endorse_test.go`). The chaincode is
-//! `_lifecycle`: two of the three organisations have to endorse.
+//! `_lifecycle`: two of the three organizations have to endorse.
 
 use ripstop_policy::dsl;
 use ripstop_proto::protos::{ChaincodeCall, ChaincodeInterest};

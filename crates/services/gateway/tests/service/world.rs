@@ -1,4 +1,4 @@
-//! A channel of three organisations: the gateway's peer, and others that are real servers on the loopback interface and answer
+//! A channel of three organizations: the gateway's peer, and others that are real servers on the loopback interface and answer
 //! as told.
 
 use std::collections::{BTreeMap, HashMap};
@@ -101,7 +101,7 @@ impl Endorser for Told {
     }
 }
 
-/// A peer of the channel: name, organisation, height.
+/// A peer of the channel: name, organization, height.
 pub(crate) type Described = (&'static str, &'static str, u64);
 
 pub(crate) struct World {
@@ -116,7 +116,7 @@ pub(crate) struct World {
 
 impl World {
     /// A channel whose peers all have the chaincodes `basic`, which the ledger does not know, and `_lifecycle`, which a majority
-    /// of the organisations endorses. The first one is the gateway's own. Nobody orders.
+    /// of the organizations endorses. The first one is the gateway's own. Nobody orders.
     pub(crate) async fn new(peers: &[Described]) -> Self {
         Self::ordered(peers, vec!["127.0.0.1:1".to_owned()], "etcdraft").await
     }
@@ -196,7 +196,7 @@ impl World {
         proposal(chaincode, audience, bytes::Bytes::new())
     }
 
-    /// A proposal of a client of an organisation.
+    /// A proposal of a client of an organization.
     pub(crate) fn signed(&self, chaincode: &str, org: &str) -> protos::SignedProposal {
         let client = self.organizations[org].client("user");
         let mut signed = proposal(chaincode, Audience::Anyone, client.identity().raw.clone());
@@ -268,7 +268,7 @@ impl World {
 pub(crate) struct Refusal {
     pub(crate) code: Code,
     pub(crate) message: String,
-    /// Peer, organisation, words.
+    /// Peer, organization, words.
     pub(crate) details: Vec<(&'static str, String, String)>,
 }
 

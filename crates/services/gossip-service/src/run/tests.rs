@@ -14,7 +14,7 @@ use crate::config::{GossipConfig, GossipParts};
 use crate::stream::{Leaving, Outbox, Stream};
 use crate::trust::ChannelTrust;
 
-/// A peer without TLS, and the keys of another one of its organisation.
+/// A peer without TLS, and the keys of another one of its organization.
 struct Stage {
     driver: Driver,
     other: SigningIdentity,

@@ -69,7 +69,7 @@ impl Place {
 }
 
 impl Peer {
-    /// A peer of an organisation that is in the channel of a genesis block.
+    /// A peer of an organization that is in the channel of a genesis block.
     pub(crate) async fn start(organization: &Organization, place: Place, genesis: &Block, bootstrap: &[&str]) -> Self {
         let Place { listener, address } = place;
         let directory = tempfile::tempdir().unwrap();
@@ -130,7 +130,7 @@ impl Peer {
     }
 }
 
-/// The first block of a channel of two organisations whose anchor peers are at these addresses.
+/// The first block of a channel of two organizations whose anchor peers are at these addresses.
 pub(crate) fn genesis_of(orderer: &Organization, organizations: &[(&Organization, &str)]) -> Block {
     let mut root = Channel::new(orderer, organizations.iter().map(|(organization, _)| *organization)).group();
     let application = root.groups.get_mut("Application").unwrap();

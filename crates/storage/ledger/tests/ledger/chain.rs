@@ -76,7 +76,7 @@ pub(crate) fn transaction(tx_id: &str, set: &TxRwSet) -> Bytes {
     common::Envelope { payload: payload.encode_to_vec().into(), signature: "signature".into() }.encode_to_vec().into()
 }
 
-/// A first block of the same channel without organisations, whose certificates take long to check.
+/// A first block of the same channel without organizations, whose certificates take long to check.
 pub(crate) fn light_genesis() -> Block {
     Block::new(BlockNumber::GENESIS, Bytes::new(), vec![configuration(0)])
 }

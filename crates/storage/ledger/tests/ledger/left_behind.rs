@@ -14,7 +14,7 @@ use crate::expiry::definition_with;
 use crate::private::{accept, block, keys};
 use crate::snapshots::{Peer, org1};
 
-/// A peer whose chaincode has the collections `open` and `short` (for three blocks) of the organisation that joins, and
+/// A peer whose chaincode has the collections `open` and `short` (for three blocks) of the organization that joins, and
 /// `closed` of another.
 fn peer() -> Peer {
     let peer = Peer::empty();

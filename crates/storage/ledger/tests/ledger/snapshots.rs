@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::chain::{channel, commit, genesis, grow, only, open, put};
 use crate::expiry::{define, present, write};
 
-/// The organisation of peers that join.
+/// The organization of peers that join.
 pub(crate) fn org1() -> MspId {
     MspId::new("Org1MSP")
 }

@@ -24,7 +24,7 @@ macro_rules! line {
     };
 }
 
-/// Asks what the peer's organisation has approved: one chaincode's definition, or all when there is no name.
+/// Asks what the peer's organization has approved: one chaincode's definition, or all when there is no name.
 #[derive(Debug, clap::Args)]
 pub(super) struct ApprovedQuery {
     /// The channel on which this command should be executed

@@ -85,7 +85,7 @@ impl DefinitionFlags {
         Invocation::lifecycle(&self.channel, function, arguments)
     }
 
-    /// The call that approves this definition for the caller's organisation; without a package id, its peers do not run
+    /// The call that approves this definition for the caller's organization; without a package id, its peers do not run
     /// the chaincode.
     pub(super) fn approval(&self, package_id: &str) -> Result<Invocation, Failure> {
         let source = match package_id {
@@ -100,7 +100,7 @@ impl DefinitionFlags {
         Ok(self.call("ApproveChaincodeDefinitionForMyOrg", &arguments))
     }
 
-    /// The call that asks which organisations approved exactly this definition.
+    /// The call that asks which organizations approved exactly this definition.
     pub(super) fn readiness(&self) -> Result<Invocation, Failure> {
         let arguments = CheckCommitReadinessArgs { name: self.name.clone(), ..self.definition()?.into() };
         Ok(self.call("CheckCommitReadiness", &arguments))

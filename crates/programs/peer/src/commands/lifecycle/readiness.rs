@@ -7,14 +7,14 @@ use crate::commands::Failure;
 use crate::session::{Number, Session};
 use crate::text;
 
-/// How much is printed about an organisation that has not approved.
+/// How much is printed about an organization that has not approved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Detail {
     Approvals,
     Mismatches,
 }
 
-/// Prints which organisations approved exactly this definition.
+/// Prints which organizations approved exactly this definition.
 pub(super) async fn check(
     session: &Session,
     definition: &DefinitionFlags,
