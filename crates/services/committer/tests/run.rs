@@ -151,7 +151,7 @@ fn private_data_is_gathered_where_it_was_endorsed_and_noted_where_it_is_missing(
     let transactions = [here, missing, invalid, foreign, forged];
     let tx_id = |draft: &DraftTransaction<'_>| TxId::compute(&draft.nonce, &client.identity().raw);
     for (draft, writes) in [&transactions[0], &transactions[2], &transactions[3], &transactions[4]] {
-        let set = TransientSet { endorsed_at: 1, writes: writes.clone() };
+        let set = TransientSet { endorsed_at: 1, writes: writes.clone(), ..TransientSet::default() };
         scene.ledger.transient().put(&tx_id(draft), &set).unwrap();
     }
     let data = transactions.iter().map(|(draft, _)| draft.bytes()).collect();

@@ -3,12 +3,14 @@ use std::sync::Arc;
 use ripstop_gossip::{Contact, PrivatePayload};
 use ripstop_ledger::{PrivateStoreError, Received, StateError, TransientKey, TransientSet};
 use ripstop_lifecycle::{CommittedCollections, explicit_collections};
+use ripstop_proto::protos::StaticCollectionConfig;
 use ripstop_rwset::{NsPrivateRwSet, ReceivedSets, TxPrivateRwSet};
 use ripstop_sharing::{Audience, Entry, TooLarge};
 use ripstop_types::TxId;
 use tokio::sync::oneshot;
 
 use crate::channel::Inner;
+use crate::definitions::package;
 
 /// How far ahead of this peer the height may be that an endorser states. What is said to come from a later one is forgotten
 /// as if it came from there.
@@ -125,10 +127,12 @@ impl Inner {
             return Err(NotKept::NotForUs(payload.collection.clone()));
         }
         let (namespace, collection) = (payload.namespace.clone(), payload.collection.clone());
+        let definition = sent_definition(payload).cloned();
         let set = ReceivedSets::default().collection(&namespace, collection, payload.writes.clone());
         let set = set.ok_or(NotKept::Undecodable)?;
         Ok(TransientSet {
             endorsed_at: payload.endorsed_at.min(self.ledger.height().saturating_add(MAX_AHEAD)),
+            definitions: definition.map(|config| (namespace.clone(), package([config]))).into_iter().collect(),
             writes: TxPrivateRwSet { namespaces: vec![NsPrivateRwSet { namespace, collections: vec![set] }] },
         })
     }
@@ -138,14 +142,19 @@ impl Inner {
     fn is_for_us(&self, payload: &PrivatePayload) -> Result<bool, StateError> {
         let (state, channel) = (self.ledger.snapshot(), self.ledger.config());
         let mut collections = CommittedCollections::of(&*state);
-        let sent = payload.collection_configs.iter().flat_map(explicit_collections);
         let config = match collections.find(&payload.namespace, &payload.collection)? {
             Some(config) => Some(config.into_owned()),
-            None => sent.into_iter().find(|config| config.name == payload.collection).cloned(),
+            None => sent_definition(payload).cloned(),
         };
         let audience = config.and_then(|config| Audience::of(&config, channel.msps()).ok());
         Ok(audience.is_some_and(|audience| audience.keeps(&self.shared.organization, channel.msps())))
     }
+}
+
+/// The collection as the endorser knew it.
+fn sent_definition(payload: &PrivatePayload) -> Option<&StaticCollectionConfig> {
+    let mut sent = payload.collection_configs.iter().flat_map(explicit_collections);
+    sent.find(|config| config.name == payload.collection)
 }
 
 /// Keeps a batch off the async threads.

@@ -7,8 +7,9 @@ use parking_lot::Mutex;
 use prost::Message;
 use ripstop_gossip::{Contact, PrivateDigest, PrivateElement};
 use ripstop_ledger::{PrivateStoreError, StateError, TransientSet};
+use ripstop_lifecycle::explicit_collections;
 use ripstop_proto::gossip::PvtDataPayload;
-use ripstop_sharing::{FULL_ANSWER, signed_handshake};
+use ripstop_sharing::{Audience, FULL_ANSWER, signed_handshake};
 use ripstop_types::{BlockNumber, MspId, SignedData, TxId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -109,6 +110,16 @@ impl Entitlements<'_> {
         self.known.insert(name, entitled);
         Ok(entitled)
     }
+
+    /// Whether the peer may have what is not committed yet: by the definition that came with it, too. This peer's ledger may lag
+    /// behind the one of whoever endorsed it, and hold to a definition that admits more (Fabric: `fromTransientStore`).
+    fn include_endorsed(&self, digest: &PrivateDigest, set: &TransientSet) -> bool {
+        let mut sent = set.definitions.get(&digest.namespace).into_iter().flat_map(explicit_collections);
+        let config = self.inner.ledger.config();
+        sent.find(|sent| sent.name == digest.collection).is_none_or(|sent| {
+            Audience::of(sent, config.msps()).is_ok_and(|audience| audience.admits(&self.asking, config.msps()))
+        })
+    }
 }
 
 impl Inner {
@@ -138,7 +149,7 @@ impl Inner {
         for (block, mut digests) in blocks.into_iter().take(MAX_SERVED_BLOCKS).chain(future) {
             digests.sort();
             digests.dedup();
-            for (digest, payload) in self.read(BlockNumber::new(block), digests, &mut last)? {
+            for (digest, payload) in self.read(BlockNumber::new(block), digests, &entitlements, &mut last)? {
                 let bytes: usize = payload.iter().map(Bytes::len).sum();
                 if payload.is_empty() || bytes > left {
                     continue;
@@ -156,6 +167,7 @@ impl Inner {
         &self,
         block: BlockNumber,
         digests: Vec<PrivateDigest>,
+        entitlements: &Entitlements<'_>,
         last: &mut Option<(String, Vec<TransientSet>)>,
     ) -> Result<Vec<(PrivateDigest, Vec<Bytes>)>, PrivateStoreError> {
         if block.get() < self.ledger.height() {
@@ -168,7 +180,7 @@ impl Inner {
                 *last = Some((digest.tx_id.clone(), self.ledger.transient().get(&TxId::new(&digest.tx_id))?));
             }
             let sets = last.as_ref().map(|(_, sets)| sets.as_slice()).unwrap_or_default();
-            match endorsed(&digest, sets) {
+            match endorsed(&digest, sets, entitlements) {
                 payload if payload.is_empty() => missed.push(digest),
                 payload => found.push((digest, payload)),
             }
@@ -226,9 +238,10 @@ impl Inner {
 }
 
 /// What is kept of a transaction's endorsements for a digest. It is not known which of them will be ordered.
-fn endorsed(digest: &PrivateDigest, sets: &[TransientSet]) -> Vec<Bytes> {
+fn endorsed(digest: &PrivateDigest, sets: &[TransientSet], entitlements: &Entitlements<'_>) -> Vec<Bytes> {
     let mut payload: Vec<Bytes> = Vec::new();
-    for set in sets.iter().filter_map(|set| set.writes.collection(&digest.namespace, &digest.collection)) {
+    let meant = sets.iter().filter(|set| entitlements.include_endorsed(digest, set));
+    for set in meant.filter_map(|set| set.writes.collection(&digest.namespace, &digest.collection)) {
         if payload.len() < MAX_PAYLOADS && !payload.contains(&set.raw) {
             payload.push(set.raw.clone());
         }

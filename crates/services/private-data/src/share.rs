@@ -1,10 +1,11 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use ripstop_gossip::{PkiId, PrivatePayload};
 use ripstop_ledger::{PrivateStoreError, SimulationResults, TransientSet};
 use ripstop_lifecycle::MembershipError;
-use ripstop_proto::protos::{CollectionConfig, CollectionConfigPackage, StaticCollectionConfig, collection_config};
+use ripstop_proto::protos::{CollectionConfigPackage, StaticCollectionConfig};
 use ripstop_rwset::TxPrivateRwSet;
 use ripstop_sharing::{Audience, Candidate, NotDisseminated, PeerCounts, Standing, Tally, choose};
 use ripstop_types::TxId;
@@ -12,6 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::ChannelPrivateData;
 use crate::channel::Inner;
+use crate::definitions::package;
 
 /// Why no endorsement may be given: its private data is not where it must be.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +64,8 @@ impl ChannelPrivateData {
     pub async fn share(&self, tx_id: &TxId, results: &SimulationResults) -> Result<(), ShareError> {
         let Some(writes) = &results.private else { return Ok(()) };
         let consignments = self.inner.plan(tx_id, results, writes)?;
-        let set = TransientSet { endorsed_at: results.height, writes: writes.clone() };
+        let definitions = by_namespace(&results.written_collections);
+        let set = TransientSet { endorsed_at: results.height, writes: writes.clone(), definitions };
         let (ledger, id) = (Arc::clone(&self.inner.ledger), tx_id.clone());
         let stored = tokio::task::spawn_blocking(move || ledger.transient().put(&id, &set));
         let (stored, spread) = tokio::join!(stored, self.inner.spread(consignments));
@@ -120,7 +123,7 @@ impl Inner {
                 tx_id: tx_id.as_str().to_owned(),
                 writes: set.raw.clone(),
                 endorsed_at: results.height,
-                collection_configs: Some(package(config)),
+                collection_configs: Some(package([config])),
             };
             consignments.push(Consignment { payload, to, required: counts.required });
         }
@@ -188,7 +191,11 @@ impl Inner {
     }
 }
 
-fn package(config: StaticCollectionConfig) -> CollectionConfigPackage {
-    let payload = Some(collection_config::Payload::StaticCollectionConfig(config));
-    CollectionConfigPackage { config: vec![CollectionConfig { payload }] }
+/// The collections that were written to, by namespace.
+fn by_namespace(written: &[(String, StaticCollectionConfig)]) -> BTreeMap<String, CollectionConfigPackage> {
+    let mut configs: BTreeMap<&str, Vec<StaticCollectionConfig>> = BTreeMap::new();
+    for (namespace, config) in written {
+        configs.entry(namespace).or_default().push(config.clone());
+    }
+    configs.into_iter().map(|(namespace, configs)| (namespace.to_owned(), package(configs))).collect()
 }

@@ -1,7 +1,9 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use prost::Message;
 use ripstop_kv::Batch;
+use ripstop_proto::protos::CollectionConfigPackage;
 use ripstop_proto::transientstore::TxPvtReadWriteSetWithConfigInfo;
 use ripstop_rwset::TxPrivateRwSet;
 use ripstop_types::{BlockNumber, MspId, TxId};
@@ -14,12 +16,14 @@ use crate::store::LazyStore;
 const PURGE_BATCH: usize = 10_000;
 
 /// The private writes of one endorsement.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct TransientSet {
     /// The ledger's height when it was endorsed.
     pub endorsed_at: u64,
     /// The writes.
     pub writes: TxPrivateRwSet,
+    /// The collections as whoever endorsed it knew them, by namespace: newer, perhaps, than this peer's ledger.
+    pub definitions: BTreeMap<String, CollectionConfigPackage>,
 }
 
 /// Where a set is kept in a [`TransientStore`].
@@ -91,7 +95,7 @@ impl TransientStore {
             let message = TxPvtReadWriteSetWithConfigInfo {
                 endorsed_at: set.endorsed_at,
                 pvt_rwset: Some(set.writes.to_proto()),
-                ..Default::default()
+                collection_configs: set.definitions.clone(),
             };
             let value = message.encode_to_vec();
             let key = keys::transient(tx_id, &value);
@@ -136,7 +140,8 @@ impl TransientStore {
             .map(|entry| {
                 let message = TxPvtReadWriteSetWithConfigInfo::decode(entry?.1)?;
                 let writes = TxPrivateRwSet::from_proto(message.pvt_rwset.unwrap_or_default())?;
-                Ok(TransientSet { endorsed_at: message.endorsed_at, writes })
+                let definitions = message.collection_configs;
+                Ok(TransientSet { endorsed_at: message.endorsed_at, writes, definitions })
             })
             .collect()
     }
@@ -190,7 +195,7 @@ mod tests {
         let store = PrivateStore::open(&directory.path().join("private")).unwrap();
         let transient = store.transient();
         let tx_id = TxId::new("tx");
-        let set = |endorsed_at| TransientSet { endorsed_at, writes: TxPrivateRwSet::default() };
+        let set = |endorsed_at| TransientSet { endorsed_at, ..TransientSet::default() };
         transient.put(&tx_id, &set(1)).unwrap();
         let other = MspId::new("Org2MSP");
         let kept = transient.put_received([(&tx_id, &set(1), &other), (&tx_id, &set(2), &other)]).unwrap();
@@ -206,7 +211,7 @@ mod tests {
     #[test]
     fn what_others_sent_is_known_after_a_restart() {
         let directory = tempfile::tempdir().unwrap();
-        let set = |endorsed_at| TransientSet { endorsed_at, writes: TxPrivateRwSet::default() };
+        let set = |endorsed_at| TransientSet { endorsed_at, ..TransientSet::default() };
         let [one, two] = ["Org1MSP", "Org2MSP"].map(MspId::new);
         let [a, b, c] = ["a", "b", "c"].map(TxId::new);
         let kept = {

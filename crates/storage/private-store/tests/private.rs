@@ -19,7 +19,7 @@ fn writes(keys: &[(&str, &str)]) -> TxPrivateRwSet {
 }
 
 fn transient(endorsed_at: u64, value: &str) -> TransientSet {
-    TransientSet { endorsed_at, writes: writes(&[("key", value)]) }
+    TransientSet { endorsed_at, writes: writes(&[("key", value)]), ..TransientSet::default() }
 }
 
 fn place(block: u64, tx: u64) -> PrivatePlace {

@@ -122,7 +122,7 @@ impl Reference {
             for (place, writes) in private.get(&number).into_iter().flatten() {
                 let raw = block.data.get(*place as usize).expect("private data belongs to a transaction").clone();
                 let tx_id = tx_id(&raw).expect("it is a transaction");
-                let set = TransientSet { endorsed_at: number, writes: writes.clone() };
+                let set = TransientSet { endorsed_at: number, writes: writes.clone(), ..TransientSet::default() };
                 self.ledger.transient().put(&tx_id, &set).expect("the reference can be written");
             }
             let taken = self.committer.commit(block).expect("the block can be decided");

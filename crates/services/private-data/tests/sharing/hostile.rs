@@ -6,10 +6,11 @@ use bytes::Bytes;
 use ripstop_gossip::{PrivateDigest, PrivateElement, PrivatePayload};
 use ripstop_gossip_service::PrivateIncoming;
 use ripstop_ledger::{Absence, TransientSet};
+use ripstop_proto::protos::StaticCollectionConfig;
 use ripstop_sharing::MAX_WAITING_SETS;
 use ripstop_types::{BlockNumber, MspId, TxId};
 
-use crate::world::{CHAINCODE, COLLECTION, Endorsed, Manner, Peer, World, shared};
+use crate::world::{CHAINCODE, COLLECTION, Endorsed, Manner, Peer, World, members_policy, package, shared};
 
 fn payload(endorsed: &Endorsed, collection: &str) -> PrivatePayload {
     let private = endorsed.results.private.as_ref().unwrap();
@@ -139,7 +140,7 @@ async fn what_was_sent_before_this_process_began_takes_its_part_of_the_disk() {
     let (one, two) = (world.peer(0, "peer0").await, world.peer(1, "peer0").await);
     let endorsed = world.draft(&one, COLLECTION, "a");
     let (writes, organization) = (endorsed.results.private.clone().unwrap(), MspId::new("Org1MSP"));
-    let set = TransientSet { endorsed_at: 1, writes };
+    let set = TransientSet { endorsed_at: 1, writes, ..TransientSet::default() };
     let own = TxId::new("own");
     two.ledger.transient().put(&own, &set).unwrap();
     let before: Vec<TxId> = (0..MAX_WAITING_SETS).map(|number| TxId::new(&format!("{number:05}"))).collect();
@@ -152,6 +153,23 @@ async fn what_was_sent_before_this_process_began_takes_its_part_of_the_disk() {
     }
     assert!(kept().iter().all(|set| set.tx_id != before[0]), "the oldest is gone");
     assert_eq!((two.transient(&endorsed.tx_id).len(), two.transient(&own).len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_lags_behind_gives_no_more_than_the_definition_that_came_along_allows() {
+    let world = World::new(shared(0, 0));
+    let (one, other) = (world.peer(0, "peer0").await, world.peer(0, "peer1").await);
+    let two = world.peer(1, "peer0").await;
+    for (members, expected) in [(&["Org1MSP", "Org2MSP"][..], 1), (&["Org1MSP"], 0)] {
+        let endorsed = world.draft(&other, COLLECTION, &format!("for {expected} others"));
+        // The endorser's ledger may hold a definition that this peer's does not yet.
+        let newer = StaticCollectionConfig { member_orgs_policy: Some(members_policy(members)), ..shared(0, 0) };
+        let payload = PrivatePayload { collection_configs: Some(package(&newer)), ..payload(&endorsed, COLLECTION) };
+        send(&world, &other, &one, payload).await.unwrap();
+        let asked = || vec![digest(&endorsed, COLLECTION, 2, 0)];
+        assert_eq!(ask(&world, &two, &one, asked()).await.len(), expected, "{members:?}");
+        assert_eq!(ask(&world, &other, &one, asked()).await.len(), 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -409,24 +409,32 @@ impl Peer {
 
 /// A collection of Org1 and Org2.
 pub(crate) fn shared(required: i32, maximum: i32) -> StaticCollectionConfig {
-    let members = ["Org1MSP", "Org2MSP"].map(MspId::new);
-    let policy = signed_by_any(ripstop_msp::Role::Member, &members);
     StaticCollectionConfig {
         name: COLLECTION.to_owned(),
-        member_orgs_policy: Some(protos::CollectionPolicyConfig {
-            payload: Some(protos::collection_policy_config::Payload::SignaturePolicy(policy)),
-        }),
+        member_orgs_policy: Some(members_policy(&["Org1MSP", "Org2MSP"])),
         required_peer_count: required,
         maximum_peer_count: maximum,
         ..Default::default()
     }
 }
 
+/// Members of these organizations.
+pub(crate) fn members_policy(organizations: &[&str]) -> protos::CollectionPolicyConfig {
+    let members: Vec<MspId> = organizations.iter().copied().map(MspId::new).collect();
+    let policy = signed_by_any(ripstop_msp::Role::Member, &members);
+    protos::CollectionPolicyConfig { payload: Some(protos::collection_policy_config::Payload::SignaturePolicy(policy)) }
+}
+
+/// One collection, as definitions travel.
+pub(crate) fn package(collection: &StaticCollectionConfig) -> protos::CollectionConfigPackage {
+    let payload = protos::collection_config::Payload::StaticCollectionConfig(collection.clone());
+    protos::CollectionConfigPackage { config: vec![protos::CollectionConfig { payload: Some(payload) }] }
+}
+
 /// The writes of `_lifecycle` that define the chaincode. Any member may endorse it.
 fn definition(collection: &StaticCollectionConfig) -> RwSetBuilder {
     use lifecycle::state_data::Type;
-    let payload = protos::collection_config::Payload::StaticCollectionConfig(collection.clone());
-    let package = protos::CollectionConfigPackage { config: vec![protos::CollectionConfig { payload: Some(payload) }] };
+    let package = package(collection);
     let anybody = signed_by_any(ripstop_msp::Role::Member, &["Org1MSP", "Org2MSP", "Org3MSP"].map(MspId::new));
     let policy = protos::ApplicationPolicy {
         r#type: Some(protos::application_policy::Type::SignaturePolicy(common::SignaturePolicyEnvelope { ..anybody })),
