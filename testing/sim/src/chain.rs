@@ -37,6 +37,16 @@ pub(crate) fn number_of(draft: &Bytes) -> u64 {
     text.split(' ').next().and_then(|number| number.parse().ok()).expect("a draft begins with its number")
 }
 
+/// The transaction that brings a configuration.
+pub(crate) fn configuring(sequence: usize) -> String {
+    format!("config {sequence}")
+}
+
+/// The transaction that brings a definition.
+pub(crate) fn defining(sequence: usize) -> String {
+    format!("define {sequence}")
+}
+
 fn seal(draft: &str) -> Digest {
     Digest::of_parts([SEAL_KEY, draft.as_bytes()])
 }
@@ -47,6 +57,9 @@ pub(crate) struct Ledger {
     blocks: Vec<Bytes>,
     tip: Digest,
     commit_hash: Digest,
+    // The blocks with which each next configuration, and each next definition of the chaincode, came.
+    configurations: Vec<u64>,
+    definitions: Vec<u64>,
 }
 
 /// A block that does not continue a ledger, or that orderers did not seal.
@@ -57,7 +70,7 @@ impl Default for Ledger {
     fn default() -> Self {
         let genesis = Bytes::from_static(b"genesis");
         let tip = Digest::of(&genesis);
-        Self { blocks: vec![genesis], tip, commit_hash: tip }
+        Self { blocks: vec![genesis], tip, commit_hash: tip, configurations: vec![0], definitions: vec![0] }
     }
 }
 
@@ -75,6 +88,26 @@ impl Ledger {
     /// A digest of all blocks in their order.
     pub(crate) const fn commit_hash(&self) -> &Digest {
         &self.commit_hash
+    }
+
+    /// The number of the configuration in force.
+    pub(crate) fn configuration(&self) -> usize {
+        self.configurations.len() - 1
+    }
+
+    /// The block that brought the configuration in force.
+    pub(crate) fn configured_by(&self) -> u64 {
+        self.configurations.last().copied().unwrap_or_default()
+    }
+
+    /// The number of the definition in force.
+    pub(crate) fn definition(&self) -> usize {
+        self.definitions.len() - 1
+    }
+
+    /// The number of the definition that was in force for a block.
+    pub(crate) fn definition_for(&self, block: u64) -> usize {
+        self.definitions.iter().rposition(|by| *by < block).unwrap_or_default()
     }
 
     /// A block.
@@ -99,7 +132,16 @@ impl Ledger {
         }
         self.tip = Digest::of(block);
         self.commit_hash = Digest::of_parts([&self.commit_hash.as_bytes()[..], self.tip.as_ref()]);
+        let number = self.height();
         self.blocks.push(block.clone());
+        // Of what is ordered twice the second one is invalid.
+        for transaction in draft.lines().skip(1) {
+            if transaction == configuring(self.configurations.len()) {
+                self.configurations.push(number);
+            } else if transaction == defining(self.definitions.len()) {
+                self.definitions.push(number);
+            }
+        }
         Ok(())
     }
 }

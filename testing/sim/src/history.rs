@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use ripstop_gossip::Moment;
 
-use crate::checks::{ALWAYS, END, Goal, WHOLE, belief, load};
+use crate::checks::{ALWAYS, END, FIRST, Goal, WHOLE, belief, load};
+use crate::orderer::{Comeback, Orderer};
 use crate::story::{CALM, Cut, Weather};
 use crate::world::World;
 
@@ -39,6 +40,7 @@ pub fn live(seed: u64) -> Outcome {
     history.trouble();
     history.calm();
     history.settle("behind the trouble", &WHOLE);
+    history.complete();
     if history.world.story.splits {
         history.split();
         history.settle("in a split network", &ALWAYS);
@@ -81,6 +83,7 @@ impl History {
             match world.random.u32(..100) {
                 0..4 => divide(world),
                 4..16 => world.groups.fill(0),
+                16..28 if world.story.changes => world.change(),
                 _ => {}
             }
             self.look();
@@ -109,7 +112,11 @@ impl History {
                 world.start_orderer(orderer);
             }
         } else if down < (world.orderers.len() - 1) / 2 && world.random.u32(..100) < 8 {
-            world.orderers[orderer].crash();
+            match world.random.u32(..3) {
+                0 => world.orderers[orderer].crash(),
+                1 => world.orderers[orderer].crash_behind(world.random.u32(..6), Comeback::Later),
+                _ => world.orderers[orderer].crash_behind(world.random.u32(..6), Comeback::AtOnce),
+            }
         }
     }
 
@@ -117,11 +124,25 @@ impl History {
     fn calm(&mut self) {
         let world = &mut self.world;
         world.calm();
+        world.orderers.iter_mut().for_each(Orderer::spare);
         let down: Vec<_> = (0..world.peers.len()).filter(|peer| !world.peers[*peer].is_up()).collect();
         let stays = down.iter().copied().find(|peer| !world.story.parts[*peer].is_anchor);
         down.into_iter().filter(|peer| Some(*peer) != stays).for_each(|peer| world.start(peer));
+        world.renew_all();
+        // An organization that left may stay outside for a while.
+        if world.random.bool() {
+            world.complete();
+        }
         let down: Vec<_> = (0..world.orderers.len()).filter(|orderer| !world.orderers[*orderer].is_up()).collect();
         down.into_iter().for_each(|orderer| world.start_orderer(orderer));
+    }
+
+    /// An organization that left comes back in the calm.
+    fn complete(&mut self) {
+        if self.world.latest().draft.members.len() < self.world.organizations.len() {
+            self.world.complete();
+            self.settle("behind a return", &WHOLE);
+        }
     }
 
     /// The network falls into two parts, each of which is calm.
@@ -144,11 +165,17 @@ impl History {
 
     /// Waits until all goals hold for a while; each must within its bound, and stay so.
     fn settle(&mut self, when: &str, goals: &[Goal]) {
+        self.await_steady(&format!("before the rest, {when}"), &FIRST, Duration::ZERO);
+        self.await_steady(when, goals, STEADY);
+    }
+
+    fn await_steady(&mut self, when: &str, goals: &[Goal], steady: Duration) {
         let begin = self.world.now;
         self.world.remember();
         let mut since: Vec<Option<Moment>> = vec![None; goals.len()];
         loop {
             self.look();
+            self.world.free_stranded();
             let elapsed = self.world.now.since(begin);
             for (goal, since) in goals.iter().zip(&mut since) {
                 match (goal.holds)(&mut self.world) {
@@ -159,7 +186,7 @@ impl History {
                     Err(_) => *since = None,
                 }
             }
-            let is_steady = |since: &Option<Moment>| since.is_some_and(|at| self.world.now.since(at) >= STEADY);
+            let is_steady = |since: &Option<Moment>| since.is_some_and(|at| self.world.now.since(at) >= steady);
             if since.iter().all(is_steady) {
                 break;
             }

@@ -6,12 +6,15 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use ripstop_gossip::handshake::{HandshakeRefusal, Purpose, judge, offer};
 use ripstop_gossip::{
-    Alive, Content, DataKind, Leadership, Message, PeerTime, PkiId, PrivateDigest, SelfDescription, SignedMessage,
-    StateInfo, StatePayload, Tag, Trust,
+    Alive, Content, DataKind, Leadership, Message, PeerTime, PkiId, PrivateDigest, PrivatePayload, SelfDescription,
+    SignedMessage, StateInfo, StatePayload, Tag, Trust,
 };
 use ripstop_proto::gossip as wire_format;
 use ripstop_types::Digest;
 
+use crate::definition::COLLECTIONS;
+use crate::peer::TLS;
+use crate::voucher::Opening;
 use crate::world::World;
 
 /// How many messages it remembers for replays.
@@ -25,9 +28,17 @@ pub(crate) struct Mind {
     heard: VecDeque<wire_format::Envelope>,
     sequence: u64,
     serves: bool,
+    /// Whether it never says itself that it leads where it does not, and keeps nothing back that leaders say: then its
+    /// organization must have one leader in spite of it.
+    pub(crate) is_sly: bool,
 }
 
 impl Mind {
+    /// A mind of its own.
+    pub(crate) fn new(is_sly: bool) -> Self {
+        Self { is_sly, ..Self::default() }
+    }
+
     /// It remembers what it hears.
     pub(crate) fn hear(&mut self, envelope: &wire_format::Envelope) {
         if self.heard.len() >= REMEMBERED {
@@ -46,7 +57,7 @@ impl World {
     /// Whether a hostile peer keeps a message to itself that its machine would send.
     pub(crate) fn holds_back(&mut self, index: usize, message: &SignedMessage) -> bool {
         self.peers[index].mind.is_some()
-            && !matches!(message.message().content, Content::MembershipRequest { .. })
+            && !matches!(message.message().content, Content::MembershipRequest { .. } | Content::Leadership(_))
             && self.random.bool()
     }
 
@@ -67,23 +78,23 @@ impl World {
 
     /// It tries to be another at the begin of a stream.
     fn steal_stream(&mut self, index: usize, target: usize, victim: usize) {
-        let (own, about) = (&self.peers[index].credentials, &self.peers[victim].about);
-        let trust = &self.peers[target].credentials;
+        let (own, about) = (Opening(&self.peers[index].voucher), &self.peers[victim].about);
+        let trust = &self.peers[target].voucher;
         let claims = [
             // The identity of the victim, without its key.
-            offer(about, Bytes::from_static(&[7; 32]), Purpose::Talk, own),
+            offer(about, Bytes::from_static(&TLS), Purpose::Talk, &own),
             // What the victim once said on another connection.
-            offer(about, Bytes::from_static(&[8; 32]), Purpose::Talk, &self.peers[victim].credentials),
+            offer(about, Bytes::from_static(&[8; 32]), Purpose::Talk, &Opening(&self.peers[victim].voucher)),
             // The PKI-ID of the victim, with the own identity.
             offer(
                 &SelfDescription { identity: self.peers[index].about.identity.clone(), ..about.clone() },
-                Bytes::from_static(&[7; 32]),
+                Bytes::from_static(&TLS),
                 Purpose::Talk,
-                own,
+                &own,
             ),
         ];
         for claim in claims {
-            let judged: Result<_, HandshakeRefusal> = judge(trust, self.now, &claim, Some(&[7; 32]));
+            let judged: Result<_, HandshakeRefusal> = judge(trust, self.now, &claim, Some(&TLS));
             if judged.is_ok() && victim != index {
                 self.faults.push(format!("peer {target} takes peer {index} for peer {victim}"));
             }
@@ -92,12 +103,12 @@ impl World {
 
     /// What it sends this time.
     fn mischief(&mut self, index: usize, victim: usize) -> Vec<wire_format::Envelope> {
-        let kind = self.random.u32(..14);
+        let kind = self.random.u32(..18);
         let replayed: Vec<_> = {
             let heard = &self.peers[index].mind.as_ref().map(|mind| mind.heard.clone()).unwrap_or_default();
             (0..20).filter_map(|_| self.random.choice(heard).cloned()).collect()
         };
-        let trust = self.peers[index].credentials.clone();
+        let trust = self.peers[index].voucher.clone();
         let (about, other) = (self.peers[index].about.clone(), self.peers[victim].about.clone());
         let nonce = self.random.u64(1..);
         if kind == 10
@@ -119,9 +130,23 @@ impl World {
             10 => liar.leadership(self),
             11 => liar.answers_to_nothing(self.now.nanoseconds(), &replayed),
             12 => liar.curiosity(self),
+            13 => liar.equivocation(),
+            14 => return liar.misplaced(self, &replayed),
+            15 => liar.false_values(self),
+            16 => return self.told_leadership(index),
             _ => liar.strangers(self.now.nanoseconds()),
         };
         messages.into_iter().map(|message| message.envelope().clone()).collect()
+    }
+
+    /// All that it once heard of who leads.
+    fn told_leadership(&self, index: usize) -> Vec<wire_format::Envelope> {
+        let heard = self.peers[index].mind.iter().flat_map(|mind| &mind.heard);
+        let is_leadership = |envelope: &&wire_format::Envelope| {
+            let parsed = SignedMessage::parse(Clone::clone(*envelope));
+            parsed.is_ok_and(|message| matches!(message.message().content, Content::Leadership(_)))
+        };
+        heard.filter(is_leadership).cloned().collect()
     }
 
     fn sequence(&mut self, index: usize) -> u64 {
@@ -272,7 +297,48 @@ impl Liar<'_> {
             let leadership = Leadership { pki_id: pki_id.clone(), time, is_declaration };
             self.in_channel(world, Tag::ChannelAndOrganization, Content::Leadership(leadership))
         };
-        vec![lead(&self.about.pki_id, true), lead(&self.other.pki_id, true), lead(&self.other.pki_id, false)]
+        let mut messages = vec![lead(&self.other.pki_id, true), lead(&self.other.pki_id, false)];
+        if !world.is_sly(&self.about.pki_id) {
+            messages.push(lead(&self.about.pki_id, true));
+        }
+        messages
+    }
+
+    /// Two things at the same time.
+    fn equivocation(&self) -> Vec<SignedMessage> {
+        let one = self.alive(self.about, self.sequence, 1, &self.about.identity);
+        let another = Alive { endpoint: "peer0.outside:7051".to_owned(), ..one.clone() };
+        vec![self.signed(Content::Alive(one)), self.signed(Content::Alive(another))]
+    }
+
+    /// What was said of another channel, or was not signed, as if it were of this one.
+    fn misplaced(&self, world: &World, replayed: &[wire_format::Envelope]) -> Vec<wire_format::Envelope> {
+        let heard = world.peer_of(&self.about.pki_id).and_then(|index| world.peers[index].mind.as_ref());
+        let is_state_info = |envelope: &&wire_format::Envelope| {
+            let parsed = SignedMessage::parse(Clone::clone(*envelope));
+            parsed.is_ok_and(|message| matches!(message.message().content, Content::StateInfo(_)))
+        };
+        let infos: Vec<_> = heard.iter().flat_map(|mind| &mind.heard).filter(is_state_info).cloned().collect();
+        let snapshot = self.in_channel(world, Tag::ChannelOrOrganization, Content::StateInfoSnapshot(infos));
+        let unsigned =
+            replayed.iter().cloned().map(|envelope| wire_format::Envelope { signature: Bytes::new(), ..envelope });
+        unsigned.chain([snapshot.envelope().clone()]).collect()
+    }
+
+    /// Private values that are not those of their transactions, some of which are yet to come.
+    fn false_values(&self, world: &World) -> Vec<SignedMessage> {
+        let next = world.transactions();
+        let payload = |number: u64| PrivatePayload {
+            collection: (number % COLLECTIONS as u64).to_string(),
+            namespace: "cc".to_owned(),
+            tx_id: format!("tx{number}"),
+            writes: Bytes::from(format!("made up {}", self.nonce)),
+            endorsed_at: 0,
+            collection_configs: None,
+        };
+        let numbers = next.saturating_sub(5)..next + 25;
+        let contents = numbers.map(|number| Content::PrivateData(payload(number)));
+        contents.map(|content| self.in_channel(world, Tag::ChannelOrOrganization, content)).collect()
     }
 
     /// Answers to questions that nobody asked: the living are dead, forgeries live, identities are exchanged.
@@ -299,10 +365,11 @@ impl Liar<'_> {
             block: number,
             tx: 0,
         };
-        let digests = (0..2).flat_map(|collection| (1..50).map(move |number| digest(collection, number * 3)));
+        let digests = (0..COLLECTIONS).flat_map(|collection| (1..50).map(move |number| digest(collection, number * 3)));
         let mut contents = vec![Content::PrivateRequest(digests.collect())];
         contents.extend((0..FLOOD).map(|start| Content::StateRequest { start, end: start + 9 }));
         contents.push(Content::StateRequest { start: 0, end: u64::MAX });
+        contents.push(Content::StateRequest { start: 0, end: 1 << 63 });
         contents.into_iter().map(|content| self.in_channel(world, Tag::ChannelOrOrganization, content)).collect()
     }
 

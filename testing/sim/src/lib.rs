@@ -5,17 +5,26 @@
 //! is lost, late, doubled and cut, who crashes and comes back, and what a hostile peer with a valid identity does. [`live`]
 //! goes through one such history and looks at it with the modules of `checks`, which know nothing of how the machines work.
 //!
-//! The pure crates are the real ones. What is modelled: the network; signatures (digests that need a key); ledgers and the
-//! block writer of orderers (`chain`, `orderer`); the drivers (`world`); which organizations may have private values
-//! (`values`; whom they are given and who is asked for them, `sharing` decides).
+//! Operators are part of it: organizations leave the channel and come back, anchor peers change, certificates end, are revoked
+//! and issued anew, collections are defined otherwise; each peer learns of it when it commits the block that says so.
+//!
+//! The pure crates are the real ones, and so are identities, what organizations and configurations say of them, and the
+//! policies of collections (`authority`, `voucher`, `configuration`, `definition`). What is modelled: the network; signatures
+//! of messages (digests that need a key; those that open streams are real); ledgers, with the rule by which a configuration
+//! comes into force, and the block writer of orderers (`chain`, `orderer`); the drivers with their bounded queues (`world`);
+//! what a peer keeps of private values (`values`; whom they are given and who is asked for them, `sharing` decides).
 //!
 //! Invariants: the same seed gives the same history, which its trace tells; nothing waits for real time.
 //!
-//! Absent: the services and their queues, real policies and signatures, changes of the channel's configuration.
+//! Absent: the services themselves, configurations that nobody authorised, endorsement policies, purging of single values,
+//! changes of the orderers' group. Which fault which check sees is in `docs/decisions/0024-networks-are-simulated-whole.md`.
 
+mod authority;
 mod chain;
 mod checks;
+mod configuration;
 pub mod cost;
+mod definition;
 mod history;
 mod hostile;
 mod orderer;
@@ -23,6 +32,7 @@ mod peer;
 mod story;
 mod trust;
 mod values;
+mod voucher;
 mod world;
 
 pub use history::{Outcome, live};

@@ -30,6 +30,18 @@ pub(crate) struct Orderer {
     snapshots: Vec<NodeId>,
     acknowledged: Vec<String>,
     fault: Option<String>,
+    // After how many effects its process ends, in the midst of them.
+    doom: Option<u32>,
+    comeback: Comeback,
+}
+
+/// When a process comes back that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Comeback {
+    /// With the next tick.
+    AtOnce,
+    /// When somebody starts it.
+    Later,
 }
 
 /// The number of the orderer at an index.
@@ -54,11 +66,14 @@ impl Orderer {
             snapshots: Vec::new(),
             acknowledged: Vec::new(),
             fault: None,
+            doom: None,
+            comeback: Comeback::Later,
         }
     }
 
     /// Begins with what is on its disk.
     pub(crate) fn start(&mut self) {
+        self.comeback = Comeback::Later;
         let options = RaftOptions {
             election_tick: 10,
             heartbeat_tick: 1,
@@ -75,14 +90,33 @@ impl Orderer {
 
     /// A crash: what was not stored is lost.
     pub(crate) fn crash(&mut self) {
-        self.node = None;
-        self.pending.clear();
         self.sent.clear();
+        self.end();
+    }
+
+    /// A crash in the midst of what is to be done next, behind so many effects.
+    pub(crate) const fn crash_behind(&mut self, effects: u32, comeback: Comeback) {
+        self.doom = Some(effects);
+        self.comeback = comeback;
+    }
+
+    /// No crash that was to come comes any more.
+    pub(crate) const fn spare(&mut self) {
+        self.doom = None;
+    }
+
+    fn end(&mut self) {
+        self.node = None;
+        self.doom = None;
+        self.pending.clear();
         self.snapshots.clear();
     }
 
     /// Time passes.
     pub(crate) fn tick(&mut self) {
+        if !self.is_up() && self.comeback == Comeback::AtOnce {
+            self.start();
+        }
         for to in std::mem::take(&mut self.snapshots) {
             self.input(Input::SnapshotSent { to, outcome: Ok(()) });
         }
@@ -181,6 +215,12 @@ impl Orderer {
                     self.disk.snapshot = Some(snapshot);
                 }
                 Effect::Leader { .. } | Effect::Note(_) => {}
+            }
+            if let Some(doom) = &mut self.doom {
+                match doom.checked_sub(1) {
+                    Some(left) => *doom = left,
+                    None => return self.end(),
+                }
             }
         }
         if self.fetching.is_none() && self.node.as_ref().is_some_and(RaftNode::is_catching_up) {

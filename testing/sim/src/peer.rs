@@ -1,18 +1,37 @@
 //! A model peer: the gossip machine as it is, a ledger, and a shelf for private values. Ledger and shelf survive crashes.
 
-use ripstop_gossip::{Moment, Node, Options, SelfDescription, View};
+use std::rc::Rc;
+
+use bytes::Bytes;
+use ripstop_gossip::handshake::{Purpose, offer};
+use ripstop_gossip::{Moment, Node, Options, SelfDescription, SignedMessage, View};
 
 use crate::chain::Ledger;
+use crate::configuration::Configuration;
 use crate::hostile::Mind;
-use crate::trust::Credentials;
 use crate::values::Shelf;
+use crate::voucher::{Opening, Voucher};
+use crate::world::inbox::Inbox;
+
+/// The hash of the TLS certificate that everybody shows.
+pub(crate) const TLS: [u8; 32] = [7; 32];
 
 /// A peer.
 pub(crate) struct Peer {
     /// Who it is.
     pub(crate) about: SelfDescription,
-    /// Its identity and key.
-    pub(crate) credentials: Credentials,
+    /// Its identity and key, and whom it trusts.
+    pub(crate) voucher: Voucher,
+    /// With what it opens streams.
+    pub(crate) handshake: SignedMessage,
+    /// The configuration that its machine was told.
+    pub(crate) told: Rc<Configuration>,
+    /// Whether it begins with a new certificate the next time.
+    pub(crate) renews: bool,
+    /// Messages that wait for its machine.
+    pub(crate) inbox: Inbox,
+    /// How many blocks of others it refused since its process began.
+    pub(crate) refused: u32,
     /// Its settings.
     pub(crate) options: Options,
     /// Its gossip; `None` while it is down.
@@ -37,10 +56,15 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// A peer that does not run yet.
-    pub(crate) fn new(about: SelfDescription, credentials: Credentials, options: Options, mind: Option<Mind>) -> Self {
+    pub(crate) fn new(about: SelfDescription, voucher: Voucher, options: Options, mind: Option<Mind>) -> Self {
         Self {
+            handshake: handshake(&about, &voucher),
+            told: Rc::clone(&voucher.configuration),
+            renews: false,
+            inbox: Inbox::default(),
+            refused: 0,
             about,
-            credentials,
+            voucher,
             options,
             node: None,
             ledger: Ledger::default(),
@@ -61,6 +85,11 @@ impl Peer {
 
     /// What it knows of the network.
     pub(crate) fn view(&mut self) -> std::sync::Arc<View> {
-        self.node.as_mut().map(|node| node.view(&self.credentials)).unwrap_or_default()
+        self.node.as_mut().map(|node| node.view(&self.voucher)).unwrap_or_default()
     }
+}
+
+/// What a peer opens streams with.
+pub(crate) fn handshake(about: &SelfDescription, voucher: &Voucher) -> SignedMessage {
+    offer(about, Bytes::from_static(&TLS), Purpose::Talk, &Opening(voucher))
 }

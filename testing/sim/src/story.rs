@@ -53,6 +53,10 @@ pub(crate) struct Part {
     pub(crate) is_anchor: bool,
     /// Whether it is hostile.
     pub(crate) is_hostile: bool,
+    /// Whether it takes part in the channel.
+    pub(crate) joins: bool,
+    /// How long its first certificate lasts; longer than the history where that is not said.
+    pub(crate) lasts: Option<Duration>,
 }
 
 /// A history as far as it is decided before it begins.
@@ -72,6 +76,10 @@ pub(crate) struct Story {
     pub(crate) trouble: Duration,
     /// Whether the network falls into two parts in the calm.
     pub(crate) splits: bool,
+    /// Whether the hostile peer, if there is one, is a sly one.
+    pub(crate) is_sly: bool,
+    /// Whether operators change the configuration, certificates and definitions.
+    pub(crate) changes: bool,
     /// The settings of all peers, but for who leads.
     pub(crate) options: Options,
 }
@@ -83,17 +91,21 @@ impl Story {
     /// The story of a seed.
     pub(crate) fn of(random: &mut fastrand::Rng) -> Self {
         let organizations = random.usize(2..=3);
+        let changes = random.u32(..100) < 60;
         let mut parts = Vec::new();
         for organization in 0..organizations {
             for number in 0..random.usize(2..=4) {
                 let is_hidden = number > 1 && random.u32(..100) < 20;
                 let reach = if is_hidden { Reach::OwnOrganization } else { Reach::Everybody };
-                parts.push(Part { organization, reach, is_anchor: number < 2, is_hostile: false });
+                let joins = number < 2 || random.u32(..100) >= 15;
+                let lasts = lasts(random, changes);
+                parts.push(Part { organization, reach, is_anchor: number < 2, is_hostile: false, joins, lasts });
             }
         }
         if random.u32(..100) < 60 {
             let organization = random.usize(..organizations);
-            parts.push(Part { organization, reach: Reach::Everybody, is_anchor: false, is_hostile: true });
+            let (reach, lasts) = (Reach::Everybody, lasts(random, changes));
+            parts.push(Part { organization, reach, is_anchor: false, is_hostile: true, joins: true, lasts });
         }
         let distribution = match random.u32(..4) {
             0 => Distribution::EveryPeerPulls,
@@ -114,6 +126,8 @@ impl Story {
             weather,
             trouble: Duration::from_secs(random.u64(20..60)),
             splits: random.bool(),
+            is_sly: random.bool(),
+            changes,
             options: options(random, distribution),
         }
     }
@@ -128,6 +142,11 @@ impl Story {
         let use_leader_election = self.distribution == Distribution::ElectedLeaders;
         Options { bootstrap, org_leader, use_leader_election, ..self.options.clone() }
     }
+}
+
+/// How long a certificate lasts: most of them for long.
+fn lasts(random: &mut fastrand::Rng, changes: bool) -> Option<Duration> {
+    (changes && random.u32(..100) < 12).then(|| Duration::from_secs(random.u64(8..70)))
 }
 
 /// Fabric's defaults in most stories, all of it quicker in the others.

@@ -1,7 +1,9 @@
 //! Everybody who takes part, the moments that are to come, and what passes between them.
 
+mod change;
 mod deliver;
 mod driver;
+pub(crate) mod inbox;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,20 +12,27 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ripstop_gossip::{AnchorPeer, ChannelInput, ChannelOrganizations, Input, Moment, Node, PkiId};
+use ripstop_gossip::{ChannelInput, Input, Moment, Node, PkiId};
+use ripstop_msp::MspSet;
 use ripstop_proto::gossip as wire_format;
 use ripstop_types::{ChannelId, MspId};
 
+use crate::authority::Authority;
+use crate::configuration::{Configuration, Draft};
+use crate::definition::Definition;
 use crate::history::Death;
 use crate::hostile::Mind;
 use crate::orderer::{self, Orderer};
 use crate::peer::Peer;
 use crate::story::{CALM, Story, Weather};
-use crate::trust::{Authority, Credentials, Reach, describe};
+use crate::trust::{Reach, describe};
 use crate::values::Exchange;
+use crate::voucher::Voucher;
 
 /// The name of the one channel.
 pub(crate) const CHANNEL: &str = "simulated";
+/// The name of another channel, of those who are not in it.
+pub(crate) const ELSEWHERE: &str = "elsewhere";
 /// How long a raft tick is.
 pub(crate) const TICK: Duration = Duration::from_millis(500);
 /// How often a client wants something ordered.
@@ -41,7 +50,13 @@ pub(crate) enum Event {
     /// Something happens to a peer, if the process still runs for which it is.
     Input { to: usize, process: u64, input: Input },
     /// A message arrives at a peer.
-    Gossip { from: usize, to: usize, envelope: wire_format::Envelope },
+    Gossip { from: usize, process: u64, to: usize, envelope: wire_format::Envelope },
+    /// A peer's machine takes the next message.
+    Turn { peer: usize, process: u64 },
+    /// A peer keeps the private values that came.
+    Keep { peer: usize, process: u64 },
+    /// A peer gets another certificate.
+    Renew(usize),
     /// A raft message arrives at an orderer.
     Raft { from: usize, to: usize, bytes: Bytes },
     /// A raft tick of an orderer.
@@ -66,6 +81,14 @@ pub(crate) struct World {
     pub(crate) peers: Vec<Peer>,
     pub(crate) orderers: Vec<Orderer>,
     pub(crate) organizations: Vec<MspId>,
+    /// The authorities of the organizations.
+    pub(crate) authorities: Vec<Authority>,
+    /// All configurations of the channel, ordered or not yet.
+    pub(crate) configurations: Vec<Rc<Configuration>>,
+    /// All definitions of the chaincode, ordered or not yet.
+    pub(crate) definitions: Vec<Definition>,
+    /// What who is in no channel knows of configurations.
+    nowhere: Rc<Configuration>,
     pub(crate) weather: Weather,
     /// In which part of the network each peer is, then each orderer.
     pub(crate) groups: Vec<u32>,
@@ -79,6 +102,8 @@ pub(crate) struct World {
     pub(crate) faults: Vec<String>,
     /// Messages of each peer since the last look at them.
     pub(crate) said: Vec<u64>,
+    /// Answers of each peer to each other one since then, by their kinds.
+    pub(crate) answered: BTreeMap<(usize, usize, &'static str), u32>,
     /// The most that an honest one had.
     pub(crate) most_said: u64,
     /// Whether clients want nothing new.
@@ -102,7 +127,10 @@ impl World {
         let mut random = fastrand::Rng::with_seed(seed);
         let story = Story::of(&mut random);
         let organizations: Vec<_> = (1..=story.organizations).map(|n| MspId::new(&format!("Org{n}MSP"))).collect();
-        let peers = people(&story, &organizations);
+        let mut authorities: Vec<_> = organizations.iter().map(Authority::new).collect();
+        let genesis = Rc::new(Configuration::new(0, &first_draft(&story), &organizations, &authorities));
+        let nowhere = Rc::new(Configuration::new(0, &Draft::default(), &organizations, &authorities));
+        let peers = people(&story, &organizations, &mut authorities, (&genesis, &nowhere));
         let orderers = (0..story.orderers).map(|index| Orderer::new(index, story.orderers, seed)).collect();
         let mut world = Self {
             now: BEGIN,
@@ -115,6 +143,11 @@ impl World {
             wanted: BTreeSet::new(),
             faults: Vec::new(),
             most_said: 0,
+            answered: BTreeMap::new(),
+            definitions: vec![Definition::first(&organizations)],
+            configurations: vec![genesis],
+            nowhere,
+            authorities,
             is_quiet: false,
             ordered_before: 0,
             wanted_before: BTreeSet::new(),
@@ -132,6 +165,14 @@ impl World {
         };
         (0..world.orderers.len()).for_each(|orderer| world.start_orderer(orderer));
         (0..world.peers.len()).for_each(|peer| world.start(peer));
+        for index in 0..world.peers.len() {
+            // Some operators are early, some late.
+            let renewal = world.story.parts[index].lasts.map(|lasts| lasts.as_secs() + 6);
+            if let Some(latest) = renewal.filter(|_| world.peers[index].mind.is_none()) {
+                let delay = Duration::from_secs(latest - world.random.u64(..12).min(latest));
+                world.after(delay, Event::Renew(index));
+            }
+        }
         (0..world.peers.len())
             .filter(|peer| world.peers[*peer].mind.is_some())
             .collect::<Vec<_>>()
@@ -173,16 +214,30 @@ impl World {
         peer.leads = false;
         peer.wakes_at = None;
         peer.orderer_seen = self.now;
+        peer.inbox = inbox::Inbox::default();
+        peer.refused = 0;
+        self.equip(index);
         let seed = self.random.u64(..);
-        peer.node = Some(Node::new(peer.options.clone(), peer.about.clone(), self.now, seed, &peer.credentials));
+        let peer = &mut self.peers[index];
+        peer.node = Some(Node::new(peer.options.clone(), peer.about.clone(), self.now, seed, &peer.voucher));
         self.drain(index);
-        let organizations = self.configuration();
-        let height = self.peers[index].ledger.height();
-        let joined = ChannelInput::Joined { organizations, height, chaincodes: Vec::new() };
-        self.channel_input(index, joined);
+        self.join(index);
         let process = self.peers[index].process;
         let delay = Duration::from_millis(self.random.u64(1..500));
         self.after(delay, Event::Poll { peer: index, process });
+    }
+
+    /// A peer tells its machine in which channel it is.
+    fn join(&mut self, index: usize) {
+        let (told, height) = (&self.peers[index].told, self.peers[index].ledger.height());
+        let mut organizations = told.organizations.clone();
+        let mut channel = self.channel.clone();
+        if !self.story.parts[index].joins {
+            channel = ChannelId::new(ELSEWHERE).expect("it is a name");
+            organizations.anchors.insert(self.peers[index].about.organization.clone(), Vec::new());
+        }
+        let joined = ChannelInput::Joined { organizations, height, chaincodes: Vec::new() };
+        self.input(index, Input::Channel(channel, joined));
     }
 
     /// A peer dies without a word.
@@ -231,6 +286,17 @@ impl World {
         self.by_id.get(pki_id).copied()
     }
 
+    /// Whether a hostile peer is a sly one.
+    pub(crate) fn is_sly(&self, pki_id: &PkiId) -> bool {
+        let mind = self.peer_of(pki_id).and_then(|index| self.peers[index].mind.as_ref());
+        mind.is_some_and(|mind| mind.is_sly)
+    }
+
+    /// How many transactions were begun.
+    pub(crate) const fn transactions(&self) -> u64 {
+        self.next_transaction
+    }
+
     /// Calms the network: nothing is lost, cut or late any more.
     pub(crate) fn calm(&mut self) {
         self.weather = CALM;
@@ -260,7 +326,22 @@ impl World {
                     self.input(to, input);
                 }
             }
-            Event::Gossip { from, to, envelope } => self.arrive(from, to, envelope),
+            Event::Gossip { from, process, to, envelope } => {
+                if self.peers[from].process == process {
+                    self.arrive(from, to, envelope);
+                }
+            }
+            Event::Turn { peer, process } => {
+                if self.peers[peer].process == process {
+                    self.take_turn(peer);
+                }
+            }
+            Event::Keep { peer, process } => {
+                if self.peers[peer].process == process {
+                    self.keep_values(peer);
+                }
+            }
+            Event::Renew(index) => self.renew(index),
             Event::Raft { from, to, bytes } => {
                 let from = orderer::id(from);
                 self.orderers[to].input(ripstop_raft::Input::Message { from, bytes });
@@ -296,18 +377,6 @@ impl World {
         }
     }
 
-    /// The organizations of the channel, with their anchor peers.
-    fn configuration(&self) -> ChannelOrganizations {
-        let mut anchors: BTreeMap<_, _> =
-            self.organizations.iter().map(|organization| (organization.clone(), Vec::new())).collect();
-        for (part, peer) in self.story.parts.iter().zip(&self.peers).filter(|(part, _)| part.is_anchor) {
-            let (host, port) = peer.about.external_endpoint.split_once(':').expect("anchors can be reached");
-            let anchor = AnchorPeer { host: host.to_owned(), port: port.parse().expect("it is a port") };
-            anchors.entry(self.organizations[part.organization].clone()).or_default().push(anchor);
-        }
-        ChannelOrganizations { sequence: 1, anchors }
-    }
-
     /// The number of the next transaction.
     fn next_transaction(&mut self) -> u64 {
         self.next_transaction += 1;
@@ -337,7 +406,10 @@ impl World {
         match event {
             Event::Wake(peer) => (0, *peer).hash(&mut self.trace),
             Event::Input { to, process, .. } => (1, *to, *process).hash(&mut self.trace),
-            Event::Gossip { from, to, envelope } => (2, *from, *to, &envelope.payload).hash(&mut self.trace),
+            Event::Gossip { from, to, envelope, .. } => (2, *from, *to, &envelope.payload).hash(&mut self.trace),
+            Event::Turn { peer, .. } => (10, *peer).hash(&mut self.trace),
+            Event::Keep { peer, .. } => (11, *peer).hash(&mut self.trace),
+            Event::Renew(peer) => (12, *peer).hash(&mut self.trace),
             Event::Raft { from, to, bytes } => (3, *from, *to, bytes).hash(&mut self.trace),
             Event::Tick(orderer) => (4, *orderer).hash(&mut self.trace),
             Event::Submit { to, transaction, .. } => (5, *to, transaction).hash(&mut self.trace),
@@ -349,27 +421,37 @@ impl World {
     }
 }
 
-fn people(story: &Story, organizations: &[MspId]) -> Vec<Peer> {
-    let mut authority = Authority::default();
-    let name = |index: usize| format!("peer{index}");
-    let identities: Vec<_> = (story.parts.iter().enumerate())
-        .map(|(index, part)| authority.issue(&name(index), &organizations[part.organization], 0))
-        .collect();
-    let authority = Rc::new(authority);
+/// Everybody is in the channel; the first peers of each organization are its anchor peers.
+fn first_draft(story: &Story) -> Draft {
+    let mut draft = Draft { members: (0..story.organizations).collect(), ..Draft::default() };
+    for (index, part) in story.parts.iter().enumerate().filter(|(_, part)| part.is_anchor) {
+        draft.anchors.entry(part.organization).or_default().push(format!("peer{index}.outside:7051"));
+    }
+    draft
+}
+
+fn people(
+    story: &Story,
+    organizations: &[MspId],
+    authorities: &mut [Authority],
+    (genesis, nowhere): (&Rc<Configuration>, &Rc<Configuration>),
+) -> Vec<Peer> {
     let bootstrap = |organization: usize| -> Vec<String> {
         let anchors = story.parts.iter().enumerate().filter(|(_, part)| part.is_anchor);
         let own = anchors.filter(|(_, part)| part.organization == organization);
         own.map(|(index, _)| format!("peer{index}.inside:7051")).collect()
     };
     let mut people = Vec::new();
-    for (index, (part, identity)) in story.parts.iter().zip(&identities).enumerate() {
-        let organization = &organizations[part.organization];
+    for (index, part) in story.parts.iter().enumerate() {
+        let authority = &mut authorities[part.organization];
+        let issued = authority.issue(&format!("peer{index}"), part.lasts.map(|lasts| BEGIN + lasts));
         let rank = story.parts[..index].iter().filter(|other| other.organization == part.organization).count();
-        let about = describe(index, organization, identity.clone(), part.reach);
-        let credentials = Credentials::of(&authority, identity, 0);
+        let about = describe(index, &organizations[part.organization], issued.identity.clone(), part.reach);
+        let local = Rc::new(MspSet::new([authority.msp(&[])]));
+        let configuration = Rc::clone(if part.joins { genesis } else { nowhere });
         let options = story.options_of(rank, bootstrap(part.organization));
-        let mind = part.is_hostile.then(Mind::default);
-        people.push(Peer::new(about, credentials, options, mind));
+        let mind = part.is_hostile.then(|| Mind::new(story.is_sly));
+        people.push(Peer::new(about, Voucher { issued, local, configuration }, options, mind));
     }
     people
 }

@@ -217,6 +217,11 @@ impl Node {
         self.membership.alive().contains_key(pki_id)
     }
 
+    /// Of how many numbers blocks of a channel wait, for those before them or for the committer.
+    pub fn waiting_blocks(&self, channel: &ChannelId) -> usize {
+        self.channels.get(channel).map_or(0, Channel::waiting_blocks)
+    }
+
     /// Counts since the start.
     pub const fn counters(&self) -> Counters {
         self.counters

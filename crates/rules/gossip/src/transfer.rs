@@ -230,8 +230,7 @@ impl Transfer {
         self.height.saturating_add(self.window().saturating_mul(2))
     }
 
-    /// How many blocks wait.
-    #[cfg(test)]
+    /// How many numbers blocks wait of.
     pub(crate) fn waiting(&self) -> usize {
         self.slots.len()
     }

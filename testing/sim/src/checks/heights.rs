@@ -1,4 +1,4 @@
-//! All peers have the same blocks, and come to the same height and commit hash as the orderers.
+//! All members have the same blocks, none of them behind the one with which their organization left the channel, and come to the same height and commit hash as the orderers.
 //!
 //! Bound: leaders first; then who is behind compares heights and asks for ranges, perhaps first of a peer that lies about
 //! what it has.
@@ -33,11 +33,20 @@ pub(crate) fn inspect(world: &mut World, peer: usize) {
     if !ordered {
         world.faults.push(format!("peer {peer} committed a block {number} that no orderer has"));
     }
+    let ledgers = world.orderers.iter().map(|orderer| &orderer.ledger);
+    let Some(newest) = ledgers.max_by_key(|ledger| ledger.height()) else { return };
+    let organization = world.story.parts[peer].organization;
+    if !world.configurations[newest.configuration()].has(organization) && number > newest.configured_by() {
+        world.faults.push(format!("peer {peer} committed block {number}, though its organisation left before"));
+    }
 }
 
 /// Whether everybody has what was ordered when the network became calm.
 pub(crate) fn follow(world: &mut World) -> Result<(), String> {
-    let behind = world.honest().into_iter().find(|peer| world.peers[*peer].ledger.height() < world.ordered_before);
+    let behind = world
+        .honest()
+        .into_iter()
+        .find(|peer| world.is_in_channel(*peer) && world.peers[*peer].ledger.height() < world.ordered_before);
     match behind {
         Some(peer) => Err(format!(
             "peer {peer} is at height {}, {} was ordered long ago",
@@ -58,7 +67,7 @@ pub(crate) fn holds(world: &mut World) -> Result<(), String> {
             return Err(format!("orderer {} is at {:?}, another at {ordered:?}", orderer.id, state(&orderer.ledger)));
         }
     }
-    for peer in world.honest() {
+    for peer in world.honest().into_iter().filter(|peer| world.is_in_channel(*peer)) {
         let reached = state(&world.peers[peer].ledger);
         if reached != ordered {
             return Err(format!("peer {peer} is at {reached:?}, the orderers are at {ordered:?}"));

@@ -5,11 +5,13 @@
 
 pub(crate) mod acknowledged;
 pub(crate) mod belief;
+pub(crate) mod configuration;
 pub(crate) mod heights;
 pub(crate) mod leaders;
 pub(crate) mod load;
 pub(crate) mod membership;
 pub(crate) mod private;
+pub(crate) mod reach;
 
 use std::time::Duration;
 
@@ -25,6 +27,10 @@ pub(crate) struct Goal {
     /// Whether it is so; if not, why.
     pub(crate) holds: fn(&mut World) -> Result<(), String>,
 }
+
+/// Before anything else is asked.
+pub(crate) const FIRST: [Goal; 1] =
+    [Goal { name: "configuration", bound: configuration::bound, holds: configuration::holds }];
 
 /// Whatever is done, but that clients have everything ordered.
 pub(crate) const ALWAYS: [Goal; 2] = [

@@ -76,6 +76,10 @@ impl World {
         }
         let reached: Vec<_> = (0..self.orderers.len())
             .filter(|orderer| self.orderers[*orderer].is_up() && self.is_linked(index, self.place_of_orderer(*orderer)))
+            .filter(|orderer| {
+                let configuration = &self.configurations[self.orderers[*orderer].ledger.configuration()];
+                configuration.admits(self.now, &self.peers[index].voucher.issued)
+            })
             .collect();
         let Some(orderer) = self.random.choice(reached) else {
             if self.now.since(self.peers[index].orderer_seen) > PATIENCE {
@@ -103,6 +107,7 @@ impl World {
                 continue;
             }
             self.shelve(index, number, &[]);
+            self.learn_configuration(index);
             if self.story.distribution != Distribution::EveryPeerPulls {
                 self.channel_input(index, ChannelInput::Pulled { number, block: block.clone() });
             }

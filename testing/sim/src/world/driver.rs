@@ -1,5 +1,7 @@
 //! What a peer's driver does: input for its machine, and the machine's effects.
 
+use std::time::Duration;
+
 use ripstop_gossip::{
     ChannelInput, Content, Effect, Input, Message, NoteLevel, PkiId, SignedMessage, StatePayload, Tag,
 };
@@ -8,12 +10,15 @@ use ripstop_proto::gossip as wire_format;
 use super::{Event, World};
 use crate::checks::private;
 
+/// How long a machine is at work with a message.
+const WORK: Duration = Duration::from_micros(200);
+
 impl World {
     /// Something happens to a peer, if it is up.
     pub(crate) fn input(&mut self, index: usize, input: Input) {
         let peer = &mut self.peers[index];
         let Some(node) = peer.node.as_mut() else { return };
-        node.handle(self.now, input, &peer.credentials);
+        node.handle(self.now, input, &peer.voucher);
         self.drain(index);
     }
 
@@ -37,10 +42,25 @@ impl World {
             | Content::PrivateResponse(_)
             | Content::Acknowledgement { .. } => self.take_private(from, to, &message),
             _ => {
-                let from = self.peers[from].about.pki_id.clone();
-                self.input(to, Input::Received { from, message });
+                let peer = &mut self.peers[to];
+                peer.inbox.push(from, message);
+                if !std::mem::replace(&mut peer.inbox.is_busy, true) {
+                    self.take_turn(to);
+                }
             }
         }
+    }
+
+    /// A peer's machine takes the next message that waits, and is at work for a while.
+    pub(super) fn take_turn(&mut self, index: usize) {
+        let Some((from, message)) = self.peers[index].inbox.pop() else {
+            self.peers[index].inbox.is_busy = false;
+            return;
+        };
+        let from = self.peers[from].about.pki_id.clone();
+        self.input(index, Input::Received { from, message });
+        let process = self.peers[index].process;
+        self.after(WORK, Event::Turn { peer: index, process });
     }
 
     /// Carries out what a peer's machine wants.
@@ -54,14 +74,20 @@ impl World {
                 }
                 Effect::Connect { endpoint } => self.connect(index, endpoint),
                 Effect::Close { pki_id, .. } => {
-                    if let Some(other) = self.peer_of(&pki_id) {
+                    let current = self.peer_of(&pki_id).filter(|other| self.peers[*other].about.pki_id == pki_id);
+                    if let Some(other) = current {
                         self.close(index, other);
                     }
                 }
-                Effect::Block { number, block, private_data, from, .. } => {
+                Effect::Block { channel, number, block, private_data, from } => {
+                    if channel != self.channel {
+                        self.faults.push(format!("peer {index} gets a block of {channel}, which has none"));
+                    }
                     self.take_block(index, number, &block, &private_data, from);
                 }
                 Effect::ServeBlocks { to, nonce, start, end, .. } => self.serve(index, &to, nonce, (start, end)),
+                // Nobody orders blocks of another channel.
+                Effect::Lead { channel } if channel != self.channel => {}
                 Effect::Lead { .. } => {
                     self.peers[index].leads = true;
                     self.peers[index].orderer_seen = self.now;
@@ -99,8 +125,10 @@ impl World {
         }
         if self.commit(index, block) {
             self.shelve(index, number, private_data);
+            self.learn_configuration(index);
             self.channel_input(index, ChannelInput::Height(number + 1));
         } else {
+            self.peers[index].refused += 1;
             self.channel_input(index, ChannelInput::Refused { number, from });
         }
     }
@@ -108,14 +136,16 @@ impl World {
     /// Sends a peer blocks that it asked for, with the private values that it may have.
     fn serve(&mut self, index: usize, to: &PkiId, nonce: u64, (start, end): (u64, u64)) {
         let Some(other) = self.peer_of(to) else { return };
-        let payloads = (start..=end).filter_map(|number| {
+        let mut payloads = Vec::new();
+        for number in start..=end {
             let block = match &self.peers[index].mind {
-                Some(mind) => mind.made_up(number)?,
-                None => self.peers[index].ledger.block(number)?.clone(),
+                Some(mind) => mind.made_up(number),
+                None => self.peers[index].ledger.block(number).cloned(),
             };
-            Some(StatePayload { number, block, private_data: self.values_for(index, other, number) })
-        });
-        let content = Content::StateResponse(payloads.collect());
+            let Some(block) = block else { continue };
+            payloads.push(StatePayload { number, block, private_data: self.values_for(index, other, number) });
+        }
+        let content = Content::StateResponse(payloads);
         let channel = Some(self.channel.clone());
         let message = Message { nonce, channel, tag: Tag::ChannelOrOrganization, content };
         self.send(index, to, String::new(), &SignedMessage::unsigned(message));

@@ -2,22 +2,19 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use ripstop_gossip::handshake::{Purpose, judge, offer};
-use ripstop_gossip::{Endpoint, Input, PkiId, SignedMessage};
+use ripstop_gossip::handshake::judge;
+use ripstop_gossip::{Contact, Endpoint, Input, PkiId, SignedMessage};
 use ripstop_proto::gossip as wire_format;
 
 use super::{Event, World};
-use crate::checks::{belief, private};
+use crate::checks::{belief, load, private, reach};
+use crate::peer::TLS;
 use crate::story::Cut;
 
 /// How long it takes to learn that nobody listens.
 const REFUSED: Duration = Duration::from_millis(500);
 /// How long it takes to give up a machine that does not answer at all.
 const TIMED_OUT: Duration = Duration::from_secs(3);
-/// The hash of the TLS certificate that everybody shows.
-const TLS: [u8; 32] = [7; 32];
-
 /// Why nobody is reached.
 enum Missed {
     /// A machine says that nobody listens there.
@@ -32,34 +29,58 @@ impl World {
         let Some(other) = self.peer_of(to) else {
             return self.miss(from, endpoint, Some(to.clone()), &Missed::Refused);
         };
+        if self.peers[other].about.pki_id != *to {
+            return self.seek_former(from, to, other, endpoint);
+        }
         self.said[from] += 1;
         if self.peers[from].mind.is_none() {
             private::inspect(self, from, other, message);
             belief::inspect_message(self, from, other, message);
+            load::count(self, from, other, message);
         }
         if !self.is_linked(from, other) && self.weather.cut == Cut::Refused {
             self.close(from, other);
         }
         if self.is_streaming(from, other) {
-            return self.transmit(from, other, message.envelope().clone());
+            return self.say(from, other, message);
         }
         if endpoint.is_empty() {
             return self.miss(from, endpoint, Some(to.clone()), &Missed::Refused);
         }
         match self.dial(from, &endpoint, Some(other)) {
-            Ok(found) if found == other => {
-                self.open(from, other, None);
-                self.transmit(from, other, message.envelope().clone());
+            Ok(found) if found == other && self.open(from, other, None) => {
+                self.say(from, other, message);
             }
             Ok(_) => self.miss(from, endpoint, Some(to.clone()), &Missed::Refused),
             Err(missed) => self.miss(from, endpoint, Some(to.clone()), &missed),
         }
     }
 
+    /// Dials where a peer was that has another identity now: whoever is there is met, and is not whom the message was for.
+    fn seek_former(&mut self, from: usize, former: &PkiId, now: usize, endpoint: Endpoint) {
+        let missed = match self.dial(from, &endpoint, Some(now)) {
+            Ok(found) => {
+                self.open(from, found, Some(endpoint.clone()));
+                Missed::Refused
+            }
+            Err(missed) => missed,
+        };
+        self.miss(from, endpoint, Some(former.clone()), &missed);
+    }
+
+    /// Says something on a stream that is there.
+    fn say(&mut self, from: usize, to: usize, message: &SignedMessage) {
+        if self.peers[from].mind.is_none() {
+            reach::inspect(self, from, to, message);
+        }
+        self.transmit(from, to, message.envelope().clone());
+    }
+
     /// Opens a stream to whoever is at an endpoint.
     pub(super) fn connect(&mut self, from: usize, endpoint: Endpoint) {
         match self.dial(from, &endpoint, None) {
-            Ok(found) => self.open(from, found, Some(endpoint)),
+            Ok(found) if self.open(from, found, Some(endpoint.clone())) => {}
+            Ok(_) => self.miss(from, endpoint, None, &Missed::Refused),
             Err(missed) => self.miss(from, endpoint, None, &missed),
         }
     }
@@ -73,7 +94,8 @@ impl World {
         let copies = if self.random.u32(..1000) < self.weather.doubled { 2 } else { 1 };
         for _ in 0..copies {
             let delay = self.delay();
-            self.after(delay, Event::Gossip { from, to, envelope: envelope.clone() });
+            let process = self.peers[from].process;
+            self.after(delay, Event::Gossip { from, process, to, envelope: envelope.clone() });
         }
     }
 
@@ -90,15 +112,20 @@ impl World {
         self.streams.contains(&(a.min(b), a.max(b)))
     }
 
-    /// Makes sure that there is a stream between two peers that reach each other.
-    pub(crate) fn open(&mut self, from: usize, to: usize, dialled: Option<Endpoint>) {
-        let is_new = from != to && self.streams.insert((from.min(to), from.max(to)));
+    /// Makes sure that there is a stream between two peers that reach each other. There is none if one of them does not trust
+    /// the other.
+    pub(crate) fn open(&mut self, from: usize, to: usize, dialled: Option<Endpoint>) -> bool {
+        let is_new = from != to && !self.is_streaming(from, to);
+        if !is_new && dialled.is_none() {
+            return true;
+        }
+        let (Some(answers), Some(asks)) = (self.judged(from, to), self.judged(to, from)) else { return false };
         if is_new {
-            self.meet(to, from, None);
+            self.streams.insert((from.min(to), from.max(to)));
+            self.later(to, Input::Connected { contact: asks, dialled: None });
         }
-        if is_new || dialled.is_some() {
-            self.meet(from, to, dialled);
-        }
+        self.later(from, Input::Connected { contact: answers, dialled });
+        true
     }
 
     /// Ends the stream between two peers.
@@ -106,6 +133,7 @@ impl World {
         if self.streams.remove(&(a.min(b), a.max(b))) {
             for (to, other) in [(a, b), (b, a)] {
                 let pki_id = self.peers[other].about.pki_id.clone();
+                self.peers[to].inbox.forget(other);
                 self.later(to, Input::Closed { pki_id });
             }
         }
@@ -119,12 +147,10 @@ impl World {
         }
     }
 
-    /// One end of a stream learns who is at the other one.
-    fn meet(&mut self, at: usize, other: usize, dialled: Option<Endpoint>) {
-        let (trust, peer) = (&self.peers[at].credentials, &self.peers[other]);
-        let offered = offer(&peer.about, Bytes::from_static(&TLS), Purpose::Talk, &peer.credentials);
-        let (contact, _) = judge(trust, self.now, &offered, Some(&TLS)).expect("those who take part have identities");
-        self.later(at, Input::Connected { contact, dialled });
+    /// Whom one end of a stream takes the other one for, if it trusts it.
+    pub(crate) fn judged(&self, at: usize, other: usize) -> Option<Contact> {
+        let (trust, handshake) = (&self.peers[at].voucher, &self.peers[other].handshake);
+        judge(trust, self.now, handshake, Some(&TLS)).ok().map(|(contact, _)| contact)
     }
 
     fn later(&mut self, to: usize, input: Input) {

@@ -229,6 +229,11 @@ impl Channel {
         [publish, request, sweep, track].into_iter().chain(machines).flatten().min()
     }
 
+    /// Of how many numbers blocks wait, for those before them or for the committer.
+    pub(crate) fn waiting_blocks(&self) -> usize {
+        self.transfer.waiting()
+    }
+
     /// The members of the channel that are alive, this peer among them, if that changed since the last call. Where there are
     /// many, it does not count for a while that they say something new of themselves.
     pub(crate) fn members(&mut self, surroundings: &Surroundings<'_>) -> Option<BTreeMap<PkiId, ChannelMember>> {

@@ -315,11 +315,6 @@ impl Channel {
     pub(crate) const fn id(&self) -> &ChannelId {
         &self.id
     }
-
-    /// How many blocks wait for those before them or for the committer.
-    pub(crate) fn waiting_blocks(&self) -> usize {
-        self.transfer.waiting()
-    }
 }
 
 impl Peer {

@@ -69,7 +69,6 @@ impl Slots {
     }
 
     /// How many numbers wait.
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
