@@ -1,3 +1,4 @@
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,6 +10,7 @@ use ripstop_gossip::{Contact, PrivateDigest, PrivateElement};
 use ripstop_ledger::{PrivateStoreError, StateError, TransientSet};
 use ripstop_lifecycle::explicit_collections;
 use ripstop_proto::gossip::PvtDataPayload;
+use ripstop_proto::protos::StaticCollectionConfig;
 use ripstop_sharing::{Audience, FULL_ANSWER, signed_handshake};
 use ripstop_types::{BlockNumber, MspId, SignedData, TxId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -95,6 +97,9 @@ struct Entitlements<'a> {
     inner: &'a Inner,
     asking: SignedData,
     known: BTreeMap<(u64, String, String), bool>,
+    /// Of the definition that came along last with what is asked for: mostly the next one is the same, and each answer takes the
+    /// verification of a signature.
+    came_along: RefCell<Option<(StaticCollectionConfig, bool)>>,
 }
 
 impl Entitlements<'_> {
@@ -115,16 +120,27 @@ impl Entitlements<'_> {
     /// behind the one of whoever endorsed it, and hold to a definition that admits more (Fabric: `fromTransientStore`).
     fn include_endorsed(&self, digest: &PrivateDigest, set: &TransientSet) -> bool {
         let mut sent = set.definitions.get(&digest.namespace).into_iter().flat_map(explicit_collections);
+        let Some(sent) = sent.find(|sent| sent.name == digest.collection) else { return true };
+        let mut came_along = self.came_along.borrow_mut();
+        if let Some((_, admitted)) = came_along.as_ref().filter(|(known, _)| known == sent) {
+            return *admitted;
+        }
         let config = self.inner.ledger.config();
-        sent.find(|sent| sent.name == digest.collection).is_none_or(|sent| {
-            Audience::of(sent, config.msps()).is_ok_and(|audience| audience.admits(&self.asking, config.msps()))
-        })
+        let audience = Audience::of(sent, config.msps());
+        let admitted = audience.is_ok_and(|audience| audience.admits(&self.asking, config.msps()));
+        *came_along = Some((sent.clone(), admitted));
+        admitted
     }
 }
 
 impl Inner {
     fn entitlements(&self, asking: &Contact) -> Entitlements<'_> {
-        Entitlements { inner: self, asking: signed_handshake(asking), known: BTreeMap::new() }
+        Entitlements {
+            inner: self,
+            asking: signed_handshake(asking),
+            known: BTreeMap::new(),
+            came_along: RefCell::default(),
+        }
     }
 
     /// What a peer may have of what it asks for and is here. Blocks.
