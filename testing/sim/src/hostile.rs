@@ -14,6 +14,7 @@ use ripstop_types::Digest;
 
 use crate::definition::COLLECTIONS;
 use crate::peer::TLS;
+use crate::story::Story;
 use crate::voucher::Opening;
 use crate::world::World;
 
@@ -35,8 +36,8 @@ pub(crate) struct Mind {
 
 impl Mind {
     /// A mind of its own.
-    pub(crate) fn new(is_sly: bool) -> Self {
-        Self { is_sly, ..Self::default() }
+    pub(crate) fn of(story: &Story) -> Self {
+        Self { is_sly: story.is_sly, ..Self::default() }
     }
 
     /// It remembers what it hears.

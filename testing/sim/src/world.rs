@@ -450,7 +450,7 @@ fn people(
         let local = Rc::new(MspSet::new([authority.msp(&[])]));
         let configuration = Rc::clone(if part.joins { genesis } else { nowhere });
         let options = story.options_of(rank, bootstrap(part.organization));
-        let mind = part.is_hostile.then(|| Mind::new(story.is_sly));
+        let mind = part.is_hostile.then(|| Mind::of(story));
         people.push(Peer::new(about, Voucher { issued, local, configuration }, options, mind));
     }
     people
